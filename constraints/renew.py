@@ -1,0 +1,104 @@
+"""Resolves both stacks anew and writes their locks.
+
+    python constraints/renew.py [addons|current]
+
+Each stack is resolved by the pip of every Python it is for, as far as that Python
+is on this machine as `python3.X`; nothing is installed. Where the Pythons differ the
+lock has one line each, with a marker. Run the tests on both stacks afterwards.
+"""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# What a stack is made of, and the Pythons it is for.
+STACKS = {
+    "addons": (
+        [".[all,dev]", "tensorflow==2.15.1"],
+        ["3.9", "3.10", "3.11"],
+    ),
+    "current": (
+        [".[augment,similarity,serving,report,dev]", "tensorflow==2.21.*"],
+        ["3.10", "3.11", "3.12", "3.13"],
+    ),
+}
+HEADER = """\
+# The {stack} stack in full: every package of one environment that passes the tests,
+# on Linux x86-64, Python {first} to {last}. Written by constraints/renew.py.
+"""
+
+
+def resolve(python, requirements):
+    """Returns `{name: version}` of what pip would install into an empty place."""
+    with tempfile.TemporaryDirectory() as folder:
+        venv, report = pathlib.Path(folder, "venv"), pathlib.Path(folder, "report")
+        subprocess.run([python, "-m", "venv", str(venv)], check=True)
+        pip = [str(venv / "bin" / "python"), "-m", "pip", "--quiet"]
+        subprocess.run([*pip, "install", "--upgrade", "pip"], check=True)
+        subprocess.run(
+            [*pip, "install", "--dry-run", "--ignore-installed", "--only-binary=:all:"]
+            + ["--no-binary=promise", "--report", str(report), *requirements],
+            check=True,
+            cwd=ROOT,
+        )
+        installed = json.loads(report.read_text(encoding="utf-8"))["install"]
+    packages = {}
+    for item in installed:
+        name = item["metadata"]["name"].lower().replace("_", "-").replace(".", "-")
+        # A local label (+cpu) names a build that the index may not have.
+        packages[name] = item["metadata"]["version"].partition("+")[0]
+    del packages["tfembed"]
+    return packages
+
+
+def marker(pythons, all_pythons):
+    """Returns the marker of a run of neighbouring Pythons among all of them."""
+    first, last = pythons[0], pythons[-1]
+    parts = []
+    if first != all_pythons[0]:
+        parts.append(f'python_version >= "{first}"')
+    if last != all_pythons[-1]:
+        after = all_pythons[all_pythons.index(last) + 1]
+        parts.append(f'python_version < "{after}"')
+    return " ; " + " and ".join(parts) if parts else ""
+
+
+def merge(resolved):
+    """Yields the lines of a lock from `{python: {name: version}}`."""
+    pythons = list(resolved)
+    for name in sorted(set().union(*resolved.values())):
+        runs = []
+        for python in pythons:
+            version = resolved[python].get(name)
+            if runs and runs[-1][0] == version:
+                runs[-1][1].append(python)
+            else:
+                runs.append((version, [python]))
+        for version, run in runs:
+            if version is not None:
+                yield f"{name}=={version}{marker(run, pythons)}"
+
+
+def main(stacks):
+    """Writes `constraints/STACK.txt` for each of the stacks."""
+    for stack in stacks:
+        requirements, pythons = STACKS[stack]
+        resolved = {}
+        for version in pythons:
+            python = shutil.which(f"python{version}")
+            if python is None:
+                sys.exit(f"python{version} is needed to renew {stack}, and not here.")
+            print(f"{stack} on Python {version} ...", flush=True)
+            resolved[version] = resolve(python, requirements)
+        header = HEADER.format(stack=stack, first=pythons[0], last=pythons[-1])
+        lines = "".join(f"{line}\n" for line in merge(resolved))
+        (ROOT / "constraints" / f"{stack}.txt").write_text(header + lines)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or list(STACKS))
