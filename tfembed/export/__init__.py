@@ -1,0 +1,26 @@
+"""Writes SavedModels that a stock TensorFlow server answers neighbour searches with.
+
+`export_model` takes a finished run directory (an encoder and a gallery) and adds
+the next version to a folder that TF Serving watches. The same from a shell:
+
+    python -m tfembed.export model RUN_DIR MODEL_BASE
+
+The top-level folder `export/` is the other half: what a server's deployment reads.
+Importing this package does not import TensorFlow.
+"""
+
+import importlib
+
+_HOMES = {
+    "SearchModel": "tfembed.export.search_model",
+    "export_model": "tfembed.export.model",
+    "read_run": "tfembed.export.run_directory",
+}
+
+__all__ = ["SearchModel", "export_model", "read_run"]
+
+
+def __getattr__(name):
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'tfembed.export' has no attribute {name!r}")

@@ -1,0 +1,233 @@
+"""Reads what a finished run leaves for the exporter: an encoder and a gallery."""
+
+import dataclasses
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+NEVER_UNKNOWN = -1e30  # the threshold of a gallery that was never calibrated
+_UNIT_TOLERANCE = 1e-2
+
+
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+    """The images that a search finds, as embeddings.
+
+    Attributes:
+        embeddings: float32 `(n, d)`, rows of unit length.
+        labels: int64 `(n,)`, -1 where unknown.
+        ids: str `(n,)`, each one once.
+        class_names: str `(c,)`, the name of each label; never shorter than the
+            labels need.
+        known_threshold: A query whose best score is below it is not known.
+        vote_temperature: Temperature of the weighted vote.
+        vote_k: Number of neighbours that vote.
+    """
+
+    embeddings: np.ndarray
+    labels: np.ndarray
+    ids: np.ndarray
+    class_names: np.ndarray
+    known_threshold: float = NEVER_UNKNOWN
+    vote_temperature: float = 0.07
+    vote_k: int = 200
+
+    @property
+    def size(self):
+        """Number of rows."""
+        return len(self.embeddings)
+
+    @property
+    def dim(self):
+        """Length of an embedding."""
+        return self.embeddings.shape[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run directory as the exporter sees it.
+
+    Attributes:
+        path: The directory.
+        encoder_path: Its `model.keras`.
+        gallery: Its `gallery.npz`, checked.
+        config: Its `config.json`, empty if there is none.
+    """
+
+    path: Path
+    encoder_path: Path
+    gallery: Gallery
+    config: dict
+
+    def sample_images(self, count=8):
+        """Returns up to `count` encoded images to try the export with, as bytes.
+
+        They are the first of `queries/`; a run without that folder has none.
+        """
+        paths = sorted((self.path / "queries").glob("*.png"))[:count]
+        return [path.read_bytes() for path in paths]
+
+
+def read_run(run_dir):
+    """Reads and checks a run directory, but for the encoder itself.
+
+    `model.keras` and `gallery.npz` must be there. A directory that a recipe made
+    (it has a `config.json`) must be finished as well (have a `result.json`).
+
+    Args:
+        run_dir: The directory.
+
+    Returns:
+        A `Run`.
+
+    Raises:
+        ValueError: If the directory or one of its files is missing, or the gallery
+            is not one.
+    """
+    path = Path(run_dir)
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "does not exist"
+        raise ValueError(
+            "`run_dir` must be a run directory, with `model.keras` and `gallery.npz`. "
+            f"Received: run_dir={str(path)!r}, which {what}. "
+            "Train one with `python -m tfembed.recipes.instdisc --run-dir RUN_DIR`."
+        )
+    config = _read_config(path / "config.json")
+    needed = ["model.keras", "gallery.npz"] + (["result.json"] if config else [])
+    missing = [name for name in needed if not (path / name).is_file()]
+    if missing and config:
+        raise ValueError(
+            "`run_dir` must be a finished run. "
+            f"Received: run_dir={str(path)!r}, without {' and '.join(missing)}. "
+            "Start its command again: it resumes where it stopped."
+        )
+    if missing:
+        raise ValueError(
+            "`run_dir` must hold `model.keras` and `gallery.npz`. "
+            f"Received: run_dir={str(path)!r}, without {' and '.join(missing)}. "
+            "Give the directory that a recipe wrote."
+        )
+    gallery = read_gallery(path / "gallery.npz")
+    return Run(path, path / "model.keras", gallery, config)
+
+
+def read_gallery(path):
+    """Reads and checks a `gallery.npz`.
+
+    It needs `embeddings`, `labels` and `ids`; what else it may hold is optional, with
+    the defaults of `Gallery`. Labels without class names are named by their number.
+
+    Args:
+        path: The file.
+
+    Returns:
+        A `Gallery`.
+
+    Raises:
+        ValueError: If the file is not a gallery; the message says what is wrong.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} must be a NumPy .npz file without pickled objects, but reading "
+            f"it says: {error}. Write it with `numpy.savez`."
+        ) from error
+    missing = [name for name in ("embeddings", "labels", "ids") if name not in arrays]
+    if missing:
+        raise ValueError(
+            f"{path} must hold `embeddings`, `labels` and `ids`. "
+            f"Received: {sorted(arrays)}. Add {', '.join(missing)}."
+        )
+    embeddings, labels, ids = (arrays[name] for name in ("embeddings", "labels", "ids"))
+    _check_embeddings(path, embeddings)
+    _check_labels(path, labels, len(embeddings))
+    _check_ids(path, ids, len(embeddings))
+    vote = {
+        "known_threshold": float(arrays.get("known_threshold", NEVER_UNKNOWN)),
+        "vote_temperature": float(arrays.get("vote_temperature", 0.07)),
+        "vote_k": int(arrays.get("vote_k", 200)),
+    }
+    if not vote["vote_temperature"] > 0 or vote["vote_k"] < 1:
+        raise ValueError(
+            f"{path}: `vote_temperature` must be positive and `vote_k` at least 1. "
+            f"Received: vote_temperature={vote['vote_temperature']}, "
+            f"vote_k={vote['vote_k']}."
+        )
+    if np.isnan(vote["known_threshold"]):
+        raise ValueError(f"{path}: `known_threshold` must be a number. Received: nan.")
+    return Gallery(
+        embeddings=np.ascontiguousarray(embeddings, np.float32),
+        labels=labels.astype(np.int64),
+        ids=ids,
+        class_names=_class_names(path, arrays.get("class_names"), labels),
+        **vote,
+    )
+
+
+def _read_config(path):
+    if not path.is_file():
+        return {}
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} must be JSON, but it says: {error}.") from error
+    return config if isinstance(config, dict) else {}
+
+
+def _check_embeddings(path, embeddings):
+    if embeddings.ndim != 2 or not len(embeddings) or embeddings.dtype.kind != "f":
+        raise ValueError(
+            f"{path}: `embeddings` must be a float array (n, d) with at least one row. "
+            f"Received: shape {embeddings.shape}, dtype {embeddings.dtype}."
+        )
+    chunk = 1 << 16  # norms of a few rows at a time: no second copy of the gallery
+    for start in range(0, len(embeddings), chunk):
+        rows = embeddings[start : start + chunk].astype(np.float32)
+        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+        wrong = np.flatnonzero(~(np.abs(norms - 1) < _UNIT_TOLERANCE))
+        if len(wrong):
+            raise ValueError(
+                f"{path}: `embeddings` must be finite rows of length 1, because scores "
+                f"are cosines. Received: row {start + wrong[0]} of length "
+                f"{norms[wrong[0]]:.4g}. Divide each row by its norm."
+            )
+
+
+def _check_labels(path, labels, size):
+    if labels.shape != (size,) or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"{path}: `labels` must be integers, one for each of the {size} rows. "
+            f"Received: shape {labels.shape}, dtype {labels.dtype}."
+        )
+
+
+def _check_ids(path, ids, size):
+    if ids.shape != (size,) or ids.dtype.kind != "U":
+        raise ValueError(
+            f"{path}: `ids` must be strings, one for each of the {size} rows. "
+            f"Received: shape {ids.shape}, dtype {ids.dtype}."
+        )
+    ordered = np.sort(ids)
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(repeated):
+        raise ValueError(
+            f"{path}: each id must stand in the gallery once. "
+            f"Received: {str(repeated[0])!r} more than once. Leave one of them."
+        )
+
+
+def _class_names(path, names, labels):
+    count = int(labels.max()) + 1
+    if names is None or not len(names):
+        return np.array([str(label) for label in range(count)], dtype=str)
+    if names.ndim != 1 or names.dtype.kind != "U" or len(names) < count:
+        raise ValueError(
+            f"{path}: `class_names` must be strings, one for each label. "
+            f"Received: {len(names)} names of dtype {names.dtype} for labels up to "
+            f"{count - 1}."
+        )
+    return names

@@ -1,0 +1,66 @@
+"""Refuses what a stock TensorFlow server cannot run, or should not."""
+
+import re
+from pathlib import Path
+
+# What a server has no Python for, what reads or writes its files at each request, and
+# what writes to its log.
+_REFUSED = re.compile(
+    "|".join(
+        (
+            r"(Eager)?PyFunc(Stateless)?",
+            r"(ReadFile|WriteFile|MatchingFiles|FileSystemSetConfiguration)",
+            r"(WholeFile|TextLine|TFRecord|FixedLengthRecord|LMDB|Identity)Reader(V2)?",
+            r"(Experimental)?(TextLine|TFRecord|FixedLengthRecord|CSV|Sql|LMDB|"
+            r"MatchingFiles|Snapshot|Generator|Load|Save|DataService)Dataset(V[2-4])?",
+            r"(Print|PrintV2|TensorSummary|WriteSummary|Write\w+Summary)",
+            r"Xla(Launch|Run|Compile).*",
+        )
+    )
+)
+
+
+def check_stock_ops(saved_model_dir):
+    """Checks every node of a SavedModel, those of its function library too.
+
+    (Ops that are not TensorFlow's own need no list: a process that has imported
+    nothing else cannot load them.)
+
+    Args:
+        saved_model_dir: Folder of the SavedModel.
+
+    Raises:
+        ValueError: Naming each refused op and its place.
+    """
+    found = [f"{what} {where}" for what, where in _refused(saved_model_dir)]
+    if found:
+        listed = "; ".join(found[:5]) + ("; ..." if len(found) > 5 else "")
+        raise ValueError(
+            "The model must consist of ops that a stock TensorFlow server runs: no "
+            "Python functions, no files, no printing, no `jit_compile`. "
+            f"Received: {listed}. "
+            "Take the layer that makes it out of the encoder, or write it in tf ops."
+        )
+
+
+def _refused(saved_model_dir):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString((Path(saved_model_dir) / "saved_model.pb").read_bytes())
+    for meta_graph in model.meta_graphs:
+        graph = meta_graph.graph_def
+        yield from _refused_nodes(graph.node, "in the main graph")
+        for function in graph.library.function:
+            place = f"in function {function.signature.name!r}"
+            if function.attr["_XlaMustCompile"].b:
+                yield "jit_compile=True", place
+            yield from _refused_nodes(function.node_def, place)
+
+
+def _refused_nodes(nodes, place):
+    for node in nodes:
+        if _REFUSED.fullmatch(node.op):
+            yield node.op, f"at node {node.name!r} {place}"
+        elif "_XlaMustCompile" in node.attr and node.attr["_XlaMustCompile"].b:
+            yield "jit_compile=True", f"at node {node.name!r} {place}"

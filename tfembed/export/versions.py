@@ -1,0 +1,215 @@
+"""Numbered versions in a folder that a server watches: whole ones, or none.
+
+TF Serving loads every child of its base path whose name is a number, and does not ask
+whether the folder is complete. So a version is written to a hidden folder beside the
+others and renamed to its number when it is whole and on disk.
+
+Locks are `flock`s on the folders themselves: they leave no file behind, and end
+with the process that held them.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import shutil
+import uuid
+from pathlib import Path
+
+_STAGING = ".tfembed-staging-"
+_HIGHEST = ".tfembed-highest-version"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def version_numbers(base):
+    """Returns the numbers of a base folder's versions, in ascending order.
+
+    A name counts as the server's parser counts it: `007` and ` 3` are numbers too.
+    """
+    names = (child.name for child in Path(base).iterdir())
+    return sorted(int(name) for name in names if re.fullmatch(r"\s*[+-]?\d+\s*", name))
+
+
+@contextlib.contextmanager
+def new_version(base, needed_bytes=0):
+    """Opens the next version for writing and publishes it at the end of the block.
+
+        with new_version(base) as version:
+            write_into(version.path)
+        print(version.number)
+
+    If the block raises, nothing of it stays: neither the folder nor, if it was made
+    for this version, the base. A process that is killed leaves a hidden folder that
+    no server reads and that the next writer takes away.
+
+    Args:
+        base: Folder of the versions, made if it does not exist.
+        needed_bytes: Room that must be free.
+
+    Yields:
+        A `NewVersion`, with its `path` to write into. After the block its `path` is
+        the published folder and its `number` is set: one more than the highest that
+        the base ever had, whoever else is writing.
+
+    Raises:
+        ValueError: If `base` is not a folder for versions.
+        OSError: If it cannot be written or has no room.
+    """
+    base = Path(base)
+    made = _make_base(base)
+    version = None
+    try:
+        _check_room(base, needed_bytes)
+        version = NewVersion(base)
+        yield version
+        version._publish()
+    except OSError as error:
+        if error.errno in _NO_ROOM and error.filename is not None:
+            raise no_room(base, needed_bytes) from error
+        raise
+    finally:
+        if version is not None:
+            version._close()
+        if made:
+            with contextlib.suppress(OSError):
+                base.rmdir()  # only if empty
+
+
+class NewVersion:
+    """A version in the making; see `new_version`."""
+
+    def __init__(self, base):
+        self.base = base
+        self.number = None
+        with _locked(base):
+            _remove_abandoned(base)
+            self.path = base / f"{_STAGING}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+            self.path.mkdir()
+            # Held while this process lives: by it others know that it is in use.
+            self._handle = os.open(self.path, os.O_RDONLY)
+            fcntl.flock(self._handle, fcntl.LOCK_EX)
+
+    def _publish(self):
+        _sync_tree(self.path)
+        with _locked(self.base):
+            number = max([0, _read_highest(self.base), *version_numbers(self.base)]) + 1
+            _write_highest(self.base, number)
+            final = self.base / str(number)
+            os.rename(self.path, final)
+            _sync(self.base)
+        self.path, self.number = final, number
+
+    def _close(self):
+        os.close(self._handle)
+        if self.number is None:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+
+def no_room(base, needed_bytes):
+    """Returns the error that says that the disk is full."""
+    free = shutil.disk_usage(base).free
+    return OSError(
+        f"`model_base` must have room for a version of about "
+        f"{needed_bytes / 1e6:.0f} MB. Received: model_base={str(base)!r}, with "
+        f"{free / 1e6:.0f} MB free, or a limit on file sizes. "
+        "Free some room, or give a folder on another disk."
+    )
+
+
+def is_no_room(error):
+    """Whether an error, also one of TensorFlow's, says that the disk is full."""
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return True
+    words = ("No space left", "Disk quota exceeded", "File too large")
+    return any(word in str(error) for word in words)
+
+
+def _make_base(base):
+    """Makes the base folder if need be; whether it did."""
+    if (base / "saved_model.pb").exists():
+        raise ValueError(
+            "`model_base` must be the folder that holds the numbered versions. "
+            f"Received: model_base={str(base)!r}, which is itself a SavedModel. "
+            "Give the folder above it."
+        )
+    existed = base.is_dir()
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(
+            "`model_base` must be a folder, or not exist yet. "
+            f"Received: model_base={str(base)!r}, which is a file or lies below one."
+        ) from error
+    except OSError as error:
+        raise _not_writable(base, error) from error
+    if not os.access(base, os.W_OK | os.X_OK):
+        raise _not_writable(base, PermissionError("permission denied"))
+    return not existed
+
+
+def _not_writable(base, error):
+    return OSError(
+        "`model_base` must be a folder that this user may write to. "
+        f"Received: model_base={str(base)!r}, where writing says: {error}."
+    )
+
+
+def _check_room(base, needed_bytes):
+    if shutil.disk_usage(base).free < needed_bytes:
+        raise no_room(base, needed_bytes)
+
+
+@contextlib.contextmanager
+def _locked(base):
+    """Holds the base folder for oneself, among all processes."""
+    handle = os.open(base, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _remove_abandoned(base):
+    """Takes away what killed writers left. The base must be locked."""
+    for path in base.glob(_STAGING + "*"):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+        except BlockingIOError:
+            pass  # its writer lives
+        finally:
+            os.close(handle)
+
+
+def _read_highest(base):
+    """The highest number ever given here, also to versions since removed."""
+    try:
+        return int((base / _HIGHEST).read_text())
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+def _write_highest(base, number):
+    path = base / _HIGHEST
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(f"{number}\n")
+    _sync(beside)
+    os.replace(beside, path)
+
+
+def _sync_tree(root):
+    for folder, _, files in os.walk(root):
+        for name in files:
+            _sync(os.path.join(folder, name))
+        _sync(folder)
+
+
+def _sync(path):
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
