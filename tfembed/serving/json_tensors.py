@@ -1,0 +1,430 @@
+"""Tensors in TF Serving's JSON: rows ("instances") and columns ("inputs")."""
+
+import base64
+import binascii
+import json
+import math
+import re
+
+import numpy as np
+import tensorflow as tf
+
+from tfembed.serving.servable import dtype_name
+from tfembed.serving.status import StatusError, invalid_argument
+
+_DEBUG_LENGTH = 256
+_TYPE_NAMES = {
+    type(None): "Null",
+    dict: "Object",
+    list: "Array",
+    str: "String",
+    int: "Number",
+    float: "Number",
+}
+_INTEGERS = {tf.int8, tf.int16, tf.int32, tf.int64, tf.uint8, tf.uint32, tf.uint64}
+_FLOATS = {tf.float32, tf.float64}
+
+# What Python's parser says, and how TF Serving's says it.
+_PARSE_ERRORS = (
+    ("Expecting property name", "Missing a name for object member."),
+    ("Expecting ':'", "Missing a colon after a name of object member."),
+    ("Expecting ','", "Missing a comma or } or ] after a member or an element."),
+    ("Unterminated string", "Missing a closing quotation mark in string."),
+    ("Invalid \\", "Invalid escape character in string."),
+    ("Invalid control", "Invalid encoding in string."),
+)
+
+
+def parse_request(body, find_inputs):
+    """Reads the body of a request to predict.
+
+    Args:
+        body: The bytes of the body.
+        find_inputs: Function of the signature's name (empty for the default) that
+            returns its inputs, a dictionary of name to `TensorInfo`.
+
+    Returns:
+        `(signature_name, inputs, row)`: `inputs` is a dictionary of name to
+        `np.ndarray`, `row` says whether the request came as rows.
+
+    Raises:
+        StatusError: With the code and text TF Serving would answer.
+    """
+    document = _parse(body)
+    signature_name = document.get("signature_name", "")
+    if not isinstance(signature_name, str):
+        raise invalid_argument(
+            f"JSON Value: {_shown(document)} not formatted correctly. "
+            "'signature_name' key must be a string value."
+        )
+    infos = find_inputs(signature_name)
+    if not infos:
+        raise invalid_argument(
+            f"Failed to get input map for signature: {signature_name or 'DEFAULT'}"
+        )
+    if "instances" not in document and "inputs" not in document:
+        raise invalid_argument("Missing 'inputs' or 'instances' key")
+    if "instances" in document and "inputs" in document:
+        raise invalid_argument(
+            f"JSON Value: {_shown(document)} Not formatted correctly expecting only "
+            "one of 'inputs' or 'instances' keys to exist "
+        )
+    if "inputs" in document:
+        return signature_name, _from_columns(document["inputs"], infos), False
+    instances = document["instances"]
+    if not isinstance(instances, list):
+        raise invalid_argument(
+            f"JSON Value: {_shown(document)} Expecting 'instances' to be an list/array"
+        )
+    if not instances:
+        raise invalid_argument(
+            f"JSON Value: {_shown(document)} No values in 'instances' array"
+        )
+    return signature_name, _from_rows(instances, infos), True
+
+
+def write_response(outputs, row):
+    """Writes the outputs of a signature as TF Serving does.
+
+    Args:
+        outputs: Dictionary of name to `np.ndarray`.
+        row: Whether the request came as rows.
+
+    Returns:
+        The bytes of the answer.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT if they cannot be written.
+    """
+    if not outputs:
+        raise invalid_argument("Cannot convert empty tensor map to JSON")
+    names = sorted(outputs)
+    if not row:
+        columns = {name: _written(name, outputs[name]) for name in names}
+        if len(names) == 1:
+            text = columns[names[0]]
+        else:
+            text = _object(columns)
+        return _encoded('{\n    "outputs": ' + text + "\n}")
+    size = _row_count(names, outputs)
+    rows = []
+    for index in range(size):
+        cells = {name: _written(name, outputs[name][index]) for name in names}
+        rows.append(cells[names[0]] if len(names) == 1 else _object(cells))
+    return _encoded('{\n    "predictions": [' + ", ".join(rows) + "\n    ]\n}")
+
+
+def write_error(message):
+    """Writes `{"error": message}` as bytes."""
+    return _encoded(
+        '{\n    "error": ' + json.dumps(message, ensure_ascii=False) + "\n}"
+    )
+
+
+def _parse(body):
+    """Parses a JSON object; what follows it is not looked at."""
+    if not body:
+        raise invalid_argument("JSON Parse error: The document is empty")
+    try:
+        text = body.decode("utf-8")
+        start = re.match(r"[ \t\r\n]*", text).end()
+        document, _ = json.JSONDecoder().raw_decode(text, start)
+    except UnicodeDecodeError as error:
+        raise invalid_argument(
+            f"JSON Parse error: Invalid encoding in string. at offset: {error.start}"
+        ) from error
+    except json.JSONDecodeError as error:
+        said = "Invalid value."
+        for start, theirs in _PARSE_ERRORS:
+            if error.msg.startswith(start):
+                said = theirs
+        offset = len(text[: error.pos].encode())
+        raise invalid_argument(
+            f"JSON Parse error: {said} at offset: {offset}"
+        ) from error
+    except (RecursionError, ValueError) as error:
+        raise invalid_argument(f"JSON Parse error: {error} at offset: 0") from error
+    if not isinstance(document, dict):
+        raise invalid_argument(f"JSON Value: {_shown(document)} Is not object")
+    return document
+
+
+def _from_rows(instances, infos):
+    """Batches the elements of "instances" into one array per input."""
+    named = _is_object(instances[0])
+    if not isinstance(instances[0], dict) and len(infos) > 1:
+        raise invalid_argument(
+            "instances is a plain list, but expecting list of objects as multiple "
+            "input tensors required as per tensorinfo_map"
+        )
+    columns = {name: [] for name in infos}
+    shapes = {}
+    for index, element in enumerate(instances):
+        if _is_object(element) != named:
+            wanted, got = ("object", "list") if named else ("value/list", "object")
+            raise invalid_argument(
+                f"Expecting {wanted} but got {got} at item {index} of input list"
+            )
+        cells = element if named else {next(iter(infos)): element}
+        for name, cell in cells.items():
+            try:
+                values, shape = _read_cell(name, cell, infos, shapes)
+            except StatusError as error:
+                key = f" key: {name}" if named else ""
+                raise invalid_argument(
+                    f"Failed to process element: {index}{key} "
+                    f"of 'instances' list. Error: {error}"
+                ) from error
+            columns[name].extend(values)
+            shapes[name] = shape
+        if set(cells) != set(infos):
+            raise invalid_argument(
+                f"Failed to process element: {index} of 'instances' list. "
+                f"JSON object: {_shown(element)} keys must be equal to: "
+                f"{','.join(sorted(infos))}"
+            )
+    return {
+        name: _to_array(values, (len(instances), *shapes[name]), infos[name].dtype)
+        for name, values in columns.items()
+    }
+
+
+def _read_cell(name, cell, infos, shapes):
+    """Reads one input of one row, of the same shape as in the rows before."""
+    if name not in infos:
+        raise invalid_argument(f"JSON object: does not have named input: {name}")
+    values, shape = _flat(cell, infos[name].dtype)
+    known = shapes.get(name, shape)
+    if math.prod(known) != len(values):
+        raise invalid_argument(
+            f"Expecting tensor size: {math.prod(known)} but got: {len(values)}"
+        )
+    if known != shape:
+        raise invalid_argument(
+            f"Expecting shape {_shape(known)} but got: {_shape(shape)}"
+        )
+    return values, shape
+
+
+def _from_columns(inputs, infos):
+    """Reads "inputs": an object of arrays, or the array of the only input."""
+    if not _is_object(inputs):
+        if len(infos) > 1:
+            raise invalid_argument(
+                "inputs is a plain value/list, but expecting an object as multiple "
+                "input tensors required as per tensorinfo_map"
+            )
+        inputs = {next(iter(infos)): inputs}
+    arrays = {}
+    for name, info in infos.items():
+        if name not in inputs:
+            raise invalid_argument(f"Missing named input: {name} in 'inputs' object.")
+        arrays[name] = _to_array(*_flat(inputs[name], info.dtype), info.dtype)
+    return arrays
+
+
+def _flat(value, dtype_number):
+    """Returns the values of nested lists in order, and their shape.
+
+    The shape is that of the first element at each level; all others must agree.
+    """
+    dtype = tf.as_dtype(dtype_number)
+    shape, first = [], value
+    while isinstance(first, list):
+        shape.append(len(first))
+        if not first:
+            break
+        first = first[0]
+    values = []
+    _flatten(value, 0, tuple(shape), dtype, values)
+    return values, tuple(shape)
+
+
+def _flatten(value, level, shape, dtype, values):
+    if not isinstance(value, list):
+        if level != len(shape):
+            raise invalid_argument(
+                f"JSON Value: {_shown(value)} found at incorrect level: {level + 1} "
+                f"in the JSON DOM. Expected at level: {len(shape)}"
+            )
+        values.append(_leaf(value, dtype))
+        return
+    if level >= len(shape):
+        raise invalid_argument(
+            f"Encountered list at unexpected level: {level} expected < {len(shape)}"
+        )
+    if len(value) != shape[level]:
+        raise invalid_argument(
+            f"Encountered list at unexpected size: {len(value)} at level: {level} "
+            f"expected size: {shape[level]}"
+        )
+    if level + 1 == len(shape) and dtype in _FLOATS:
+        if set(map(type, value)) <= {int, float}:  # the usual case, without a loop
+            values.extend(value)
+            return
+    for element in value:
+        _flatten(element, level + 1, shape, dtype, values)
+
+
+def _leaf(value, dtype):
+    """Reads one value of a tensor."""
+    if dtype == tf.string:
+        if isinstance(value, dict):
+            return _unbase64(value)
+        if isinstance(value, str):
+            return value.encode("utf-8", "surrogatepass")
+    elif dtype == tf.bool:
+        if isinstance(value, bool):
+            return value
+    elif dtype in _FLOATS:
+        if type(value) in (int, float):
+            return value
+    elif dtype in _INTEGERS:
+        if type(value) is int and dtype.min <= value <= dtype.max:
+            return value
+    else:
+        raise StatusError(
+            "UNIMPLEMENTED",
+            f"Conversion of JSON Value: {_shown(value)} "
+            f"to type: {dtype_name(dtype.as_datatype_enum)}",
+        )
+    raise invalid_argument(
+        f"JSON Value: {_shown(value)} Type: {_type_name(value)} "
+        f"is not of expected type: {dtype_name(dtype.as_datatype_enum)}"
+    )
+
+
+def _unbase64(value):
+    if not _is_base64(value):
+        raise invalid_argument(
+            f"JSON Value: {_shown(value)} not formatted correctly for base64 data"
+        )
+    text = "".join(value["b64"].split()).rstrip("=")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise invalid_argument("Unable to base64 decode") from error
+
+
+def _is_base64(value):
+    return set(value) == {"b64"} and isinstance(value["b64"], str)
+
+
+def _is_object(value):
+    """Whether a value is an object that does not stand for bytes."""
+    return isinstance(value, dict) and not _is_base64(value)
+
+
+def _to_array(values, shape, dtype_number):
+    """Makes an array of flat values."""
+    dtype = tf.as_dtype(dtype_number)
+    if dtype == tf.string:
+        array = np.empty(len(values), object)
+        array[:] = values
+    else:
+        with np.errstate(over="ignore"):
+            try:
+                array = np.array(values, dtype.as_numpy_dtype)
+            except OverflowError as error:
+                raise invalid_argument(
+                    "JSON Parse error: Number too big to be stored in double. "
+                    "at offset: 0"
+                ) from error
+    return array.reshape(shape)
+
+
+def _row_count(names, outputs):
+    """Returns the number of rows, which all outputs must share."""
+    size = None
+    for name in names:
+        if outputs[name].ndim == 0:
+            raise invalid_argument(f"Tensor name: {name} has no shape information ")
+        count = outputs[name].shape[0]
+        if size not in (None, count):
+            raise invalid_argument(
+                f"Tensor name: {name} has inconsistent batch size: {count} "
+                f"expecting: {size}"
+            )
+        size = count
+    return size
+
+
+def _written(name, value):
+    """Writes an array, or one value of it, as JSON text."""
+    value = np.asarray(value)
+    if value.dtype.kind in "OS":
+        if name.endswith("_bytes"):
+            write = _base64_text
+        else:
+            write = _string_text
+    elif value.dtype.kind == "b":
+        write = ("false", "true").__getitem__
+    elif value.dtype in (np.float32, np.float64):
+        write = _float32_text if value.dtype == np.float32 else _float64_text
+    elif value.dtype.kind in "iu":
+        write = str
+    else:
+        number = tf.as_dtype(value.dtype).as_datatype_enum
+        raise invalid_argument(
+            f"Failed to write JSON value for tensor type: {dtype_name(number)}"
+        )
+    return _nested(value.tolist(), write)
+
+
+def _nested(value, write):
+    if isinstance(value, list):
+        return "[" + ", ".join(_nested(element, write) for element in value) + "]"
+    return write(value)
+
+
+def _float32_text(value):
+    return _float_text(value, np.float32, 9)
+
+
+def _float64_text(value):
+    return _float_text(value, np.float64, 17)
+
+
+def _float_text(value, dtype, digits):
+    """Writes six digits if they say it all, otherwise as many as are needed."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    text = f"{value:g}"
+    if dtype(text) != dtype(value):
+        text = f"{value:.{digits}g}"
+    return text if "." in text or "e" in text else text + ".0"
+
+
+def _string_text(value):
+    text = value.decode("utf-8", "surrogateescape")
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _base64_text(value):
+    return '{"b64": "' + base64.b64encode(value).decode() + '"}'
+
+
+def _object(texts):
+    lines = (f"{json.dumps(name)}: {text}" for name, text in texts.items())
+    return "{\n            " + ",\n            ".join(lines) + "\n        }"
+
+
+def _encoded(text):
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _shown(value):
+    """Shows a JSON value in a message, up to 256 characters."""
+    return json.dumps(value, ensure_ascii=False)[:_DEBUG_LENGTH]
+
+
+def _shape(shape):
+    return "[" + ",".join(str(size) for size in shape) + "]"
+
+
+def _type_name(value):
+    if isinstance(value, bool):
+        return "True" if value else "False"
+    return _TYPE_NAMES[type(value)]

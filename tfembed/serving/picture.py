@@ -1,0 +1,252 @@
+"""Draws queries beside their nearest neighbors."""
+
+import os
+import re
+import tempfile
+
+import numpy as np
+
+_RIGHT, _WRONG, _PLAIN, _QUERY = "#1a7f4b", "#c2342b", "#b8bec6", "#24292f"
+_FAINT, _EMPTY = "#6a737d", "#f0f2f4"
+_WIDTH = 900  # pixels, the width of a README's page
+_DENSITY = 2  # drawn twice as fine, so that it is sharp on any screen
+_MARGIN, _GAP, _QUERY_GAP = 14, 8, 22
+_CAPTION = 34  # below a picture: two lines
+_QUERY_CAPTION = 120
+_HEADER = 26
+_DPI = 100
+
+
+def same_label(one, other):
+    """Whether two labels are one, but for case and punctuation.
+
+    File names cannot hold every label: `T-shirt_top` is `T-shirt/top`.
+    """
+    return _letters(one) == _letters(other)
+
+
+def draw_neighbors(path, queries, result, thumbnails=None, truth=None, names=None):
+    """Writes a PNG with one row a query, its neighbors beside it, nearest first.
+
+    Below each neighbor stand its label and its score. Where the true label of a
+    query is known, a neighbor's frame and mark tell whether its label is right.
+
+    Args:
+        path: Where to write.
+        queries: List of arrays uint8 `(height, width, 1 or 3)`; None draws an empty
+            frame.
+        result: The `SearchResult` of the queries.
+        thumbnails: Function of an id that returns the picture, or None; see
+            `open_thumbnails`.
+        truth: List of the queries' true labels, with None or `""` where unknown.
+        names: List of the queries' names, written where there is no true label.
+
+    Raises:
+        ValueError: If the lists are not as long as the result, or nothing is given.
+    """
+    size = len(result)
+    truth = [None] * size if truth is None else truth
+    names = [""] * size if names is None else names
+    for argument, values in (
+        ("queries", queries),
+        ("truth", truth),
+        ("names", names),
+    ):
+        if not size or len(values) != size:
+            raise ValueError(
+                f"`{argument}` must have one entry for each of the result's rows, "
+                f"at least one. Received: {len(values)} entries for {size} rows."
+            )
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    page = _Page(result.scores.shape[1], size)
+    figure = Figure(figsize=(_WIDTH / _DPI, page.height / _DPI), dpi=_DPI)
+    FigureCanvasAgg(figure)
+    page.draw_header(figure)
+    for row in range(size):
+        page.draw_query(figure, row, queries[row], result, truth[row], names[row])
+        if result.valid[row]:
+            page.draw_row(figure, row, result, thumbnails, truth[row])
+    _save(figure, path)
+
+
+class _Page:
+    """Where things stand, in pixels from the upper left corner."""
+
+    def __init__(self, columns, rows):
+        self.columns = columns
+        room = _WIDTH - 2 * _MARGIN - _QUERY_GAP - _QUERY_CAPTION
+        self.cell = min(96.0, (room - columns * _GAP) / (columns + 1))
+        self.pitch = self.cell + _CAPTION + 12
+        self.height = 2 * _MARGIN + _HEADER + rows * self.pitch - 8
+
+    def x(self, column):
+        """Left edge of a neighbor's picture."""
+        start = _MARGIN + self.cell + _QUERY_CAPTION + _QUERY_GAP
+        return start + column * (self.cell + _GAP)
+
+    def y(self, row):
+        """Upper edge of a row's pictures."""
+        return _MARGIN + _HEADER + row * self.pitch
+
+    def draw_header(self, figure):
+        y = _MARGIN + 8
+        self._text(figure, _MARGIN, y, "Query", 10, _QUERY, weight="bold")
+        noun = "Nearest neighbor" if self.columns == 1 else "Nearest neighbors"
+        self._text(figure, self.x(0), y, noun, 10, _QUERY, weight="bold")
+
+    def draw_query(self, figure, row, image, result, truth, name):
+        y = self.y(row)
+        self._picture(figure, _MARGIN, y, image, _QUERY, 1.6)
+        left = _MARGIN + self.cell + 10
+        width = _QUERY_CAPTION - 10
+        if truth:
+            self._text(figure, left, y + 8, "true label", 7.5, _FAINT)
+        title = truth or name
+        self._text(figure, left, y + 22, title, 9.5, _QUERY, width=width, weight="bold")
+        if not result.valid[row]:
+            self._text(figure, left, y + 42, "not an image", 9, _WRONG)
+            return
+        vote, color, mark = str(result.vote[row]), _QUERY, ""
+        if vote and truth:
+            right = same_label(vote, truth)
+            color = _RIGHT if right else _WRONG
+            mark = "\u2713 " if right else "\u2717 "
+        if vote:
+            share = f"{100 * result.vote_probability[row]:.0f} % of the vote"
+            self._text(figure, left, y + 41, share, 7.5, _FAINT)
+            self._text(figure, left, y + 55, mark + vote, 9.5, color, width=width)
+        if not result.known[row]:
+            self._text(figure, left, y + 73, "looks like no class", 7.5, _WRONG)
+
+    def draw_row(self, figure, row, result, thumbnails, truth):
+        for column in range(self.columns):
+            name = str(result.ids[row, column])
+            label = str(result.labels[row, column])
+            color, mark, ink = _PLAIN, "", _QUERY
+            if truth and label:
+                right = same_label(label, truth)
+                color = ink = _RIGHT if right else _WRONG
+                mark = "\u2713 " if right else "\u2717 "
+            x, y = self.x(column), self.y(row)
+            image = thumbnails(name) if thumbnails else None
+            self._picture(figure, x, y, image, color, 1.6)
+            if image is None:
+                self._text(
+                    figure,
+                    x + self.cell / 2,
+                    y + self.cell / 2,
+                    name.rpartition("/")[2] or name,
+                    7,
+                    _FAINT,
+                    width=self.cell - 8,
+                    align="center",
+                )
+            middle = x + self.cell / 2
+            below = y + self.cell + 11
+            score = f"{result.scores[row, column]:.2f}"
+            if label:
+                self._text(
+                    figure,
+                    middle,
+                    below,
+                    mark + label,
+                    8,
+                    ink,
+                    width=self.cell + _GAP - 2,
+                    align="center",
+                )
+                below += 14
+            self._text(figure, middle, below, score, 7.5, _FAINT, align="center")
+
+    def _picture(self, figure, x, y, image, color, line):
+        """Draws a picture, or an empty field, in a square frame."""
+        axes = figure.add_axes(
+            (
+                x / _WIDTH,
+                1 - (y + self.cell) / self.height,
+                self.cell / _WIDTH,
+                self.cell / self.height,
+            )
+        )
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_facecolor(_EMPTY)
+        for spine in axes.spines.values():
+            spine.set_color(color)
+            spine.set_linewidth(line)
+        if image is None:
+            return
+        height, width = image.shape[:2]
+        side = max(height, width)
+        left, top = (side - width) / 2, (side - height) / 2
+        pixels = image[..., 0] if image.shape[-1] == 1 else image
+        axes.imshow(
+            pixels,
+            cmap="gray",
+            vmin=0,
+            vmax=255,
+            extent=(left, left + width, top + height, top),
+            interpolation="nearest" if side < self.cell else "antialiased",
+        )
+        axes.set_xlim(0, side)
+        axes.set_ylim(side, 0)
+
+    def _text(
+        self, figure, x, y, text, points, color, width=None, align="left", **style
+    ):
+        """Writes one line, made narrower or cut if it is wider than `width`."""
+        written = figure.text(
+            x / _WIDTH,
+            1 - y / self.height,
+            text,
+            fontsize=points,
+            color=color,
+            ha=align,
+            va="center",
+            parse_math=False,
+            **style,
+        )
+        if width is None:
+            return
+        renderer = figure.canvas.get_renderer()
+        extent = written.get_window_extent(renderer).width
+        if extent > width:
+            smaller = max(points * width / extent, 6.5)
+            written.set_fontsize(smaller)
+        while written.get_window_extent(renderer).width > width and len(text) > 2:
+            text = text[:-1]
+            written.set_text(text.rstrip() + "\u2026")
+
+
+def _save(figure, path):
+    """Writes beside the place and renames, so that none reads half a picture."""
+    folder = os.path.dirname(os.path.abspath(path))
+    os.makedirs(folder, exist_ok=True)
+    handle, beside = tempfile.mkstemp(suffix=".png", dir=folder)
+    os.close(handle)
+    try:
+        figure.savefig(beside, dpi=_DPI * _DENSITY, format="png", facecolor="white")
+        os.chmod(beside, 0o644)
+        os.replace(beside, path)
+    except BaseException:
+        os.unlink(beside)
+        raise
+
+
+def _letters(label):
+    return re.sub(r"[\W_]+", "", str(label)).casefold()
+
+
+def to_picture(image):
+    """Makes a picture of an array: uint8 `(height, width, 1 or 3)`.
+
+    Args:
+        image: `(height, width)`, or with 1, 3 or more channels, values 0 to 255.
+    """
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = image[..., None]
+    channels = 3 if image.shape[-1] >= 3 else 1
+    return np.clip(np.rint(image[..., :channels]), 0, 255).astype(np.uint8)

@@ -1,0 +1,69 @@
+"""The pictures of a gallery, found by id."""
+
+import os
+import zipfile
+
+import numpy as np
+
+
+def open_thumbnails(path):
+    """Opens the pictures of a gallery.
+
+    Args:
+        path: A `thumbnails.npz` with `images` uint8 `(size, height, width, channels)`
+            and `ids` `(size,)`, or a folder in which an id is the path of a file.
+
+    Returns:
+        Function of an id that returns its picture, uint8 `(height, width,
+        channels)`, or None if there is none.
+
+    Raises:
+        ValueError: If `path` is neither.
+    """
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        return _from_folder(os.path.realpath(path))
+    allowed = (
+        "`images` must be a thumbnails.npz of a run (with `images` and `ids`), or a "
+        f"folder of images. Received: {path!r}"
+    )
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            images, ids = file["images"], file["ids"]
+    except FileNotFoundError as error:
+        raise ValueError(f"{allowed}, which does not exist.") from error
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{allowed} ({error}).") from error
+    rows = {str(name): row for row, name in enumerate(ids)}
+    return lambda name: images[rows[name]] if name in rows else None
+
+
+def read_picture(source):
+    """Reads an image file for a person to look at.
+
+    Args:
+        source: A path, or a binary file object.
+
+    Returns:
+        uint8 `(height, width, 3)`, or `(height, width, 1)` if it is gray; None if it
+        is no image.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(source) as image:
+            gray = image.mode in ("1", "L", "I", "I;16", "F")
+            pixels = np.asarray(image.convert("L" if gray else "RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return pixels[..., None] if gray else pixels
+
+
+def _from_folder(root):
+    def find(name):
+        path = os.path.realpath(os.path.join(root, name))
+        if os.path.commonpath([root, path]) != root:  # an id is no way out
+            return None
+        return read_picture(path) if os.path.isfile(path) else None
+
+    return find
