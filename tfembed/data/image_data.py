@@ -1,0 +1,27 @@
+"""What `load_images` returns."""
+
+import dataclasses
+from typing import Optional, Tuple
+
+from tfembed.data.split import Split
+
+__all__ = ["ImageData"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageData:
+    """Images to train on and images to evaluate on.
+
+    Attributes:
+        name: The source, as it was asked for.
+        image_shape: `(height, width, channels)` of every image.
+        class_names: The classes' names, label by label; `None` without labels.
+        train: The images to train on.
+        test: The images to evaluate on; `None` if there are none.
+    """
+
+    name: str
+    image_shape: Tuple[int, int, int]
+    class_names: Optional[Tuple[str, ...]]
+    train: Split
+    test: Optional[Split]

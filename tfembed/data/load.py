@@ -1,0 +1,156 @@
+"""Images by the name of their source."""
+
+import numpy as np
+
+from tfembed.data.image_data import ImageData
+from tfembed.data.request import Request
+from tfembed.data.selection import hold_out_tenth, select_training_rows
+from tfembed.data.sources import find_source
+
+__all__ = ["load_images"]
+
+
+def load_images(
+    name,
+    data_dir=None,
+    limit=None,
+    test_limit=None,
+    image_size=None,
+    channels=None,
+    holdout=0,
+    strict=False,
+    seed=0,
+):
+    """Finds images by the name of their source and chooses which train and evaluate.
+
+    Args:
+        name: `fashion_mnist`, `mnist`, `cifar10`, `cifar100`, `folder:PATH`,
+            `npz:PATH`, `tfds:NAME` or `synthetic`; `tfembed.data.SOURCES` says what
+            each is.
+        data_dir: Folder to look in first, and for `tfds` the folder of prepared data.
+        limit: Train on the first so many images only. A folder is sorted by class, so
+            there it is a choice that `seed` determines.
+        test_limit: Evaluate on the first so many test images only (likewise).
+        image_size: `(height, width)`, or an integer for both. `None` keeps the
+            images' own, which they must all share.
+        channels: 1 or 3; `None` keeps the images' own.
+        holdout: Evaluate on so many training images that are not trained on, taken
+            after the first `limit`, instead of on test images: so settings can be
+            chosen without touching test images.
+        strict: Raise when an image does not decode, instead of leaving it out.
+        seed: Integer: what is chosen of a folder, what is held out of a source
+            without a test part (a tenth, per class where there are classes), and what
+            `synthetic` draws.
+
+    Returns:
+        An `ImageData`.
+
+    Raises:
+        ValueError: If the source is unknown or cannot be found, an argument is out of
+            its range, no image is left, or, with `strict`, one does not decode.
+    """
+    source_name, find, argument = find_source(name)
+    request = Request(
+        data_dir=data_dir,
+        limit=_count("limit", limit),
+        test_limit=_count("test_limit", test_limit),
+        image_size=_size(image_size),
+        channels=_channels(channels),
+        holdout=_count("holdout", holdout, smallest=0) or 0,
+        strict=bool(strict),
+        seed=seed,
+    )
+    source = find(argument, request)
+    train, test = _choose(source, request)
+    train = _checked(train, request, name)
+    test = None if test is None else _checked(test, request, name)
+    shape = _target_shape(train, test, request, name)
+    return ImageData(
+        name=name,
+        image_shape=shape,
+        class_names=source.class_names,
+        train=train.converted(shape),
+        test=None if test is None else test.converted(shape),
+    )
+
+
+def _choose(source, request):
+    train, test = source.train, source.test
+    if test is None and not request.holdout and train.size > 1:
+        rows, held_out = hold_out_tenth(train.size, train.labels, request.seed)
+        train, test = train.take(rows), train.take(held_out)
+    rows, held_out = select_training_rows(
+        train.size,
+        request.limit,
+        request.holdout,
+        _seeded_order(train, request) if source.ordered else None,
+    )
+    if request.holdout:
+        test = train.take(held_out)
+    train = train.take(rows)
+    if test is not None and request.test_limit is not None:
+        order = _seeded_order(test, request) if source.ordered else np.arange(test.size)
+        test = test.take(np.sort(order[: request.test_limit]))
+    return train, test
+
+
+def _seeded_order(split, request):
+    return np.random.default_rng([request.seed, 1]).permutation(split.size)
+
+
+def _checked(split, request, name):
+    if hasattr(split, "checked"):
+        split = split.checked(request)
+    if split.size == 0:
+        raise ValueError(
+            "`name` must be a source with images. "
+            f"Received: name={name!r}, which has none that decode"
+            + (f"; the first: {split.skipped[0]}" if split.skipped else "")
+            + "."
+        )
+    return split
+
+
+def _target_shape(train, test, request, name):
+    shapes = [split.image_shape for split in (train, test) if split is not None]
+    sizes = {shape[:2] for shape in shapes}
+    size = request.image_size or sizes.pop()
+    if request.image_size is None and (sizes or size == (None, None)):
+        raise ValueError(
+            f"`image_size` must be given where images differ in size, as in {name!r}. "
+            "Received: image_size=None. Give an integer or (height, width)."
+        )
+    return (*size, request.channels or max(shape[2] for shape in shapes))
+
+
+def _count(argument, value, smallest=1):
+    if value is None:
+        return None
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < smallest:
+        raise ValueError(
+            f"`{argument}` must be an integer of {smallest} or more. "
+            f"Received: {argument}={value!r}."
+        )
+    return int(value)
+
+
+def _size(image_size):
+    if image_size is None:
+        return None
+    pair = (image_size,) * 2 if np.ndim(image_size) == 0 else tuple(image_size)
+    if len(pair) != 2:
+        raise ValueError(
+            "`image_size` must be an integer or (height, width). "
+            f"Received: image_size={image_size!r}."
+        )
+    return tuple(_count("image_size", side) for side in pair)
+
+
+def _channels(channels):
+    if channels not in (None, 1, 3):
+        raise ValueError(
+            "`channels` must be 1 (gray), 3 (RGB) or None (the images' own). "
+            f"Received: channels={channels!r}."
+        )
+    return channels

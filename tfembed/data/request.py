@@ -1,0 +1,38 @@
+"""What `load_images` passes on to a source."""
+
+import dataclasses
+from typing import Any, Optional, Tuple
+
+__all__ = ["Request", "Source"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """The arguments of `load_images`, checked; their meaning is told there."""
+
+    data_dir: Optional[str] = None
+    limit: Optional[int] = None
+    test_limit: Optional[int] = None
+    image_size: Optional[Tuple[int, int]] = None
+    channels: Optional[int] = None
+    holdout: int = 0
+    strict: bool = False
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What a source found, before any image is chosen.
+
+    Attributes:
+        train: `Split` of the images to train on.
+        test: `Split` of the images to evaluate on, or `None`.
+        class_names: Tuple of strings, or `None`.
+        ordered: Whether the order of the training images means something (sorted by
+            class), so that "the first N" must be a seeded choice instead.
+    """
+
+    train: Any
+    test: Any = None
+    class_names: Optional[Tuple[str, ...]] = None
+    ordered: bool = False

@@ -1,0 +1,193 @@
+"""A numbered set of images, and the pipelines that read it.
+
+Everything random is a function of (seed, epoch, step): the order of an epoch is a
+stateless shuffle, and each batch is augmented with a seed of its own. Nothing depends
+on what was read before, on what was prefetched or on how many threads took part, so
+that a run that starts at epoch 3 gets, bit for bit, what an uninterrupted run gets
+from epoch 3 on.
+"""
+
+import abc
+
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["Split"]
+
+_ORDER, _AUGMENTATION = 1, 2  # what a number drawn from the seed is for
+
+
+class Split(abc.ABC):
+    """Images numbered 0..size-1, in an order that never changes.
+
+    Attributes:
+        size: Number of images.
+        image_shape: `(height, width, channels)`.
+        labels: int64 array `[size]`, or `None`. Labels only ever evaluate.
+        names: Array of strings `[size]`: a name for each image that stays the same
+            whichever images are chosen beside it.
+        skipped: List of `(name, reason)` of the images that did not decode and were
+            left out; they have no number.
+    """
+
+    def __init__(self, image_shape, labels, names, skipped=()):
+        self.image_shape = image_shape
+        self.labels = None if labels is None else np.asarray(labels, np.int64)
+        self.names = np.asarray(names, np.str_)
+        self.size = len(self.names)
+        self.skipped = list(skipped)
+
+    @abc.abstractmethod
+    def take(self, rows):
+        """Returns a split of the images `rows` (integer array), renumbered."""
+
+    @abc.abstractmethod
+    def read(self, ids):
+        """Reads images into memory.
+
+        Args:
+            ids: Integers `[n]` in 0..size-1.
+
+        Returns:
+            uint8 array `[n, height, width, channels]`.
+        """
+
+    @abc.abstractmethod
+    def _load(self, ids, batch_size, drop_remainder):
+        """Turns a dataset of int64 scalars into batches of images, in its order.
+
+        Returns:
+            Dataset of `{"images": [b, height, width, channels], "ids": int64 [b]}`,
+            the images of any real dtype, in 0..255.
+        """
+
+    def batches(self, batch_size, shuffle_seed=None):
+        """Every image once, as it is.
+
+        Args:
+            batch_size: Images in a batch; the last one may have fewer.
+            shuffle_seed: Integer for a shuffled order; `None` for the order of ids.
+
+        Returns:
+            `tf.data.Dataset` of `{"images": float32 [b, height, width, channels] in
+            0..255, "ids": int64 [b]}`.
+        """
+        _check_batch_size(batch_size)
+        if shuffle_seed is None:
+            ids = tf.data.Dataset.range(self.size)
+        else:
+            order = self._order(_seed(shuffle_seed, _ORDER), 0)
+            ids = tf.data.Dataset.from_tensor_slices(order)
+        dataset = self._load(ids, batch_size, drop_remainder=False).map(_as_float32)
+        return _finished(dataset, -(-self.size // batch_size))
+
+    def epochs(
+        self,
+        batch_size,
+        seed,
+        first_epoch,
+        last_epoch,
+        augmentation=None,
+        drop_remainder=False,
+        lanes=1,
+    ):
+        """Epoch after epoch of shuffled, augmented batches to train on.
+
+        Args:
+            batch_size: Images in a batch; the last batch of an epoch may have fewer.
+            seed: Integer. Order and augmentation are functions of it, of the epoch
+                and of the step within the epoch, and of nothing else.
+            first_epoch: The epoch to start with, counted from 0.
+            last_epoch: The epoch to stop before, as Keras counts `epochs`.
+            augmentation: Called as `augmentation(images, seed)` with uint8 or float32
+                images `[b, height, width, channels]` and an int64 `[2]` seed; returns
+                float32 images. `None` for images as they are.
+            drop_remainder: Leave out the last batch of an epoch if it is short.
+            lanes: How many batches are augmented at once. The result is the same for
+                any number.
+
+        Returns:
+            `tf.data.Dataset` of the dicts of `batches`, of known cardinality.
+
+        Raises:
+            ValueError: If there is nothing to read: no image, or fewer than one batch
+                with `drop_remainder`.
+        """
+        _check_batch_size(batch_size)
+        if not 0 <= first_epoch <= last_epoch:
+            raise ValueError(
+                "`first_epoch` and `last_epoch` must be 0 <= first <= last. Received: "
+                f"first_epoch={first_epoch!r}, last_epoch={last_epoch!r}."
+            )
+        if lanes < 1:
+            raise ValueError(f"`lanes` must be 1 or more. Received: lanes={lanes!r}.")
+        steps = self.size // batch_size
+        if not drop_remainder:
+            steps = -(-self.size // batch_size)
+        if steps == 0:
+            raise ValueError(
+                "`batch_size` must leave at least one batch an epoch. Received: "
+                f"batch_size={batch_size}, drop_remainder={drop_remainder}, with "
+                f"{self.size} images. Use smaller batches or more images."
+            )
+        order_seed = _seed(seed, _ORDER)
+        augmentation_seed = _seed(seed, _AUGMENTATION)
+
+        def one_epoch(epoch):
+            ids = tf.data.Dataset.from_tensor_slices(self._order(order_seed, epoch))
+            dataset = self._load(ids, batch_size, drop_remainder).enumerate()
+            return dataset.map(lambda step, batch: (epoch, step, batch))
+
+        def augment(epoch, step, batch):
+            if augmentation is not None:
+                seed = _fold_in(_fold_in(augmentation_seed, epoch), step)
+                batch = dict(batch, images=augmentation(batch["images"], seed))
+            return _as_float32(batch)
+
+        dataset = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(one_epoch)
+        dataset = dataset.map(
+            augment,
+            num_parallel_calls=lanes if lanes > 1 else None,
+            deterministic=True if lanes > 1 else None,
+        )
+        return _finished(dataset, steps * (last_epoch - first_epoch))
+
+    def _order(self, seed, epoch):
+        ids = tf.range(self.size, dtype=tf.int64)
+        shuffle = tf.random.experimental.stateless_shuffle
+        return shuffle(ids, _fold_in(seed, epoch))
+
+    def __repr__(self):
+        return f"{type(self).__name__}(size={self.size}, shape={self.image_shape})"
+
+
+def _seed(seed, purpose):
+    return tf.constant([seed, purpose], tf.int64)
+
+
+def _fold_in(seed, number):
+    number = tf.cast(number, tf.int64)
+    return tf.random.experimental.stateless_fold_in(seed, number)
+
+
+def _as_float32(batch):
+    return dict(batch, images=tf.cast(batch["images"], tf.float32))
+
+
+def _finished(dataset, steps):
+    """Order, sharding and prefetching, the same for every pipeline."""
+    options = tf.data.Options()
+    options.deterministic = True
+    # Several hosts each read all and keep their share: there is one order of batches.
+    options.experimental_distribute.auto_shard_policy = (
+        tf.data.experimental.AutoShardPolicy.DATA
+    )
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
+    return dataset.with_options(options).prefetch(2)
+
+
+def _check_batch_size(batch_size):
+    if batch_size < 1:
+        raise ValueError(
+            f"`batch_size` must be 1 or more. Received: batch_size={batch_size!r}."
+        )
