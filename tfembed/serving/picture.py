@@ -11,10 +11,11 @@ _FAINT, _EMPTY = "#6a737d", "#f0f2f4"
 _WIDTH = 900  # pixels, the width of a README's page
 _DENSITY = 2  # drawn twice as fine, so that it is sharp on any screen
 _MARGIN, _GAP, _QUERY_GAP = 14, 8, 22
-_CAPTION = 34  # below a picture: two lines
+_CAPTION = 32  # below a picture: two lines
 _QUERY_CAPTION = 120
 _HEADER = 26
 _DPI = 100
+_MOST_QUERIES = 200  # a taller picture than that cannot be drawn
 
 
 def same_label(one, other):
@@ -57,6 +58,11 @@ def draw_neighbors(path, queries, result, thumbnails=None, truth=None, names=Non
                 f"`{argument}` must have one entry for each of the result's rows, "
                 f"at least one. Received: {len(values)} entries for {size} rows."
             )
+    if size > _MOST_QUERIES:
+        raise ValueError(
+            f"One picture holds at most {_MOST_QUERIES} queries. Received: {size}. "
+            "Draw them in several pictures."
+        )
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -77,8 +83,8 @@ class _Page:
     def __init__(self, columns, rows):
         self.columns = columns
         room = _WIDTH - 2 * _MARGIN - _QUERY_GAP - _QUERY_CAPTION
-        self.cell = min(96.0, (room - columns * _GAP) / (columns + 1))
-        self.pitch = self.cell + _CAPTION + 12
+        self.cell = min(118.0, (room - columns * _GAP) / (columns + 1))
+        self.pitch = self.cell + _CAPTION + 10
         self.height = 2 * _MARGIN + _HEADER + rows * self.pitch - 8
 
     def x(self, column):
@@ -95,18 +101,23 @@ class _Page:
         self._text(figure, _MARGIN, y, "Query", 10, _QUERY, weight="bold")
         noun = "Nearest neighbor" if self.columns == 1 else "Nearest neighbors"
         self._text(figure, self.x(0), y, noun, 10, _QUERY, weight="bold")
+        right = self.x(self.columns) - _GAP
+        if right - self.x(0) > 280:
+            note = "label and cosine similarity"
+            self._text(figure, right, y, note, 8, _FAINT, align="right")
 
     def draw_query(self, figure, row, image, result, truth, name):
         y = self.y(row)
         self._picture(figure, _MARGIN, y, image, _QUERY, 1.6)
         left = _MARGIN + self.cell + 10
         width = _QUERY_CAPTION - 10
-        if truth:
-            self._text(figure, left, y + 8, "true label", 7.5, _FAINT)
+        if truth or name:
+            head = "true label" if truth else "file"
+            self._text(figure, left, y + 8, head, 7.5, _FAINT)
         title = truth or name
         self._text(figure, left, y + 22, title, 9.5, _QUERY, width=width, weight="bold")
         if not result.valid[row]:
-            self._text(figure, left, y + 42, "not an image", 9, _WRONG)
+            self._text(figure, left, y + 42, "could not be read", 9, _WRONG)
             return
         vote, color, mark = str(result.vote[row]), _QUERY, ""
         if vote and truth:
@@ -114,11 +125,11 @@ class _Page:
             color = _RIGHT if right else _WRONG
             mark = "\u2713 " if right else "\u2717 "
         if vote:
-            share = f"{100 * result.vote_probability[row]:.0f} % of the vote"
-            self._text(figure, left, y + 41, share, 7.5, _FAINT)
-            self._text(figure, left, y + 55, mark + vote, 9.5, color, width=width)
+            share = f"vote, {100 * result.vote_probability[row]:.0f} %"
+            self._text(figure, left, y + 42, share, 7.5, _FAINT)
+            self._text(figure, left, y + 56, mark + vote, 9.5, color, width=width)
         if not result.known[row]:
-            self._text(figure, left, y + 73, "looks like no class", 7.5, _WRONG)
+            self._text(figure, left, y + 73, "like no known class", 7.5, _WRONG)
 
     def draw_row(self, figure, row, result, thumbnails, truth):
         for column in range(self.columns):
@@ -145,20 +156,21 @@ class _Page:
                 )
             middle = x + self.cell / 2
             below = y + self.cell + 11
-            score = f"{result.scores[row, column]:.2f}"
             if label:
                 self._text(
                     figure,
                     middle,
                     below,
-                    mark + label,
+                    label,
                     8,
                     ink,
-                    width=self.cell + _GAP - 2,
+                    width=self.cell + _GAP - 6,
                     align="center",
                 )
                 below += 14
-            self._text(figure, middle, below, score, 7.5, _FAINT, align="center")
+            score = f"{mark}{result.scores[row, column]:.2f}"
+            ink = ink if mark else _FAINT
+            self._text(figure, middle, below, score, 7.5, ink, align="center")
 
     def _picture(self, figure, x, y, image, color, line):
         """Draws a picture, or an empty field, in a square frame."""

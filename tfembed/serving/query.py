@@ -85,7 +85,7 @@ def _table(names, result, truth):
     rows, right, counted = [head], 0, 0
     for row, name in enumerate(names):
         if not result.valid[row]:
-            rows.append([name] + (["not an image"] + [""] * (len(head) - 2)))
+            rows.append([name] + (["could not be read"] + [""] * (len(head) - 2)))
             continue
         vote = str(result.vote[row])
         nearest = ", ".join(

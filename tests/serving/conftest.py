@@ -1,0 +1,59 @@
+"""One small model, and one local server for it, for all tests of this folder."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import small_model  # noqa: E402
+
+from tfembed.serving import Client, LocalServer  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory):
+    """Folder of the versions 3 and 7 (one model, so that writing is paid once)."""
+    path = tmp_path_factory.mktemp("small")
+    small_model.write_model(str(path), 7)
+    (path / "3").symlink_to(path / "7")
+    return path
+
+
+@pytest.fixture(scope="session")
+def server(model_dir):
+    """A `LocalServer` at free ports."""
+    with LocalServer(model_dir, port=0, rest_port=0) as running:
+        yield running
+
+
+@pytest.fixture(params=["grpc", "rest"])
+def address(server, request):
+    """The server's address, once for each protocol."""
+    return server.grpc_address if request.param == "grpc" else server.rest_address
+
+
+@pytest.fixture
+def client(address):
+    """A client of each protocol."""
+    with Client(address, timeout=60.0) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def run_python():
+    """Function that runs Python with arguments, at the root of the project."""
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=pathlib.Path(__file__).parents[2],
+            check=False,
+        )
+
+    return run
