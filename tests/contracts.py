@@ -1,0 +1,94 @@
+"""One sample of each public loss, layer and metric, for the contract tests."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfembed import layers, metrics
+
+SIZE, DIM = 24, 5
+
+LOSSES = {}
+
+# Layers that map a tensor, and layers that take [embeddings, ids].
+PLAIN_LAYERS = {layers.UnitNorm: [lambda: layers.UnitNorm()]}
+BANKS = {layers.MemoryBank: [lambda: layers.MemoryBank(SIZE, DIM, seed=3)]}
+ENDPOINTS = {
+    layers.InstanceSoftmax: [
+        lambda: layers.InstanceSoftmax(SIZE, temperature=0.2, seed=3),
+        lambda: layers.InstanceSoftmax(
+            SIZE, temperature=0.1, momentum=0.0, proximal=2.0, initializer="paper"
+        ),
+    ],
+    layers.NoiseContrastive: [
+        lambda: layers.NoiseContrastive(SIZE, 7, temperature=0.2, seed=3),
+        lambda: layers.NoiseContrastive(
+            SIZE, 7, temperature=0.2, seed=3, negatives="per_anchor", proximal=1.0
+        ),
+        lambda: layers.NoiseContrastive(
+            SIZE, 7, temperature=0.2, seed=3, normalizer="first_batch"
+        ),
+        lambda: layers.NoiseContrastive(
+            SIZE, 7, temperature=0.2, seed=3, normalizer="analytic"
+        ),
+        lambda: layers.NoiseContrastive(
+            SIZE, 7, temperature=0.2, seed=3, normalizer=30.0
+        ),
+        lambda: layers.NoiseContrastive(
+            SIZE, 7, temperature=0.2, seed=3, objective="infonce"
+        ),
+        lambda: layers.NoiseContrastive(
+            SIZE,
+            7,
+            temperature=0.2,
+            seed=3,
+            objective="infonce",
+            negatives="per_anchor",
+        ),
+    ],
+    layers.ParametricInstanceSoftmax: [
+        lambda: layers.ParametricInstanceSoftmax(SIZE, temperature=0.5)
+    ],
+}
+LAYERS = {**PLAIN_LAYERS, **BANKS, **ENDPOINTS}
+
+
+def _points():
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 3, 40)
+    return rng.normal(size=(40, DIM)) + 2 * np.eye(DIM)[labels], labels
+
+
+METRICS = {
+    metrics.weighted_knn: lambda: metrics.weighted_knn(
+        _points()[0], _points()[0], _points()[1], k=5
+    ),
+    metrics.nearest: lambda: metrics.nearest(_points()[0], _points()[0], 5)[0],
+    metrics.linear_probe: lambda: metrics.linear_probe(*_points(), *_points()),
+}
+
+
+def endpoint_samples():
+    """Returns `(name, maker)` of every endpoint layer."""
+    return [
+        (f"{layer.__name__}-{number}", maker)
+        for layer, makers in ENDPOINTS.items()
+        for number, maker in enumerate(makers)
+    ]
+
+
+def batch(rows=9, seed=0, unit=True):
+    """Returns unit embeddings `(rows, DIM)` and ids, both ends and one twice."""
+    rng = np.random.default_rng(seed)
+    embeddings = rng.normal(size=(rows, DIM)).astype("float32")
+    if unit:
+        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    ids = rng.permutation(SIZE)[:rows].astype("int64")
+    ids[:3] = [0, SIZE - 1, 0]
+    return embeddings, ids
+
+
+def built(maker):
+    """Makes an endpoint layer and builds it."""
+    layer = maker()
+    layer.build([tf.TensorShape([None, DIM]), tf.TensorShape([None])])
+    return layer

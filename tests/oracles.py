@@ -1,0 +1,103 @@
+"""The formulas of the papers, in float64 NumPy loops."""
+
+import numpy as np
+
+
+def softmax_losses(embeddings, rows, ids, temperature):
+    """-log of Wu et al. (2018), equation 2 (equation 1 for trained rows)."""
+    losses = []
+    for f, i in zip(np.float64(embeddings), ids):
+        s = np.array([f @ v for v in np.float64(rows)]) / temperature
+        losses.append(np.log(np.sum(np.exp(s - s.max()))) + s.max() - s[i])
+    return np.array(losses)
+
+
+def nce_losses(embeddings, rows, ids, drawn, temperature, z):
+    """Equations 5 to 7: posteriors against uniform noise; `drawn` `(batch, m)`."""
+    size, m = len(rows), drawn.shape[1]
+    rows = np.float64(rows)
+    losses, noise = [], []
+    for f, i, negatives in zip(np.float64(embeddings), ids, drawn):
+        p = np.exp(rows[i] @ f / temperature) / z
+        loss = -np.log(p / (p + m / size))
+        for j in negatives:
+            p = np.exp(rows[j] @ f / temperature) / z
+            h = p / (p + m / size)
+            loss -= np.log(1 - h)
+            noise.append(h)
+        losses.append(loss)
+    return np.array(losses), np.mean(noise)
+
+
+def nce_normalizer(embeddings, rows, ids, drawn, temperature):
+    """The official code's one-batch estimate: positives and negatives together."""
+    rows = np.float64(rows)
+    terms = []
+    for f, i, negatives in zip(np.float64(embeddings), ids, drawn):
+        terms.extend(np.exp(rows[[i, *negatives]] @ f / temperature))
+    return len(rows) * np.mean(terms)
+
+
+def info_nce_losses(embeddings, rows, ids, drawn, temperature):
+    """Cross-entropy over one positive and the drawn negatives."""
+    rows = np.float64(rows)
+    losses = []
+    for f, i, negatives in zip(np.float64(embeddings), ids, drawn):
+        s = np.array([rows[j] @ f for j in [i, *negatives]]) / temperature
+        losses.append(-np.log(np.exp(s[0]) / np.sum(np.exp(s))))
+    return np.array(losses)
+
+
+def proximal_losses(embeddings, rows, ids, weight):
+    """Section 3.3: `weight * ||f - v||^2`."""
+    return np.array(
+        [
+            weight * np.sum((f - rows[i]) ** 2)
+            for f, i in zip(np.float64(embeddings), ids)
+        ]
+    )
+
+
+def updated_bank(rows, embeddings, ids, momentum):
+    """Row i moves towards the mean of the batch's embeddings of i; unit length."""
+    rows = np.array(rows, np.float64)
+    for i in set(int(i) for i in ids):
+        mean = np.mean([f for f, j in zip(embeddings, ids) if j == i], axis=0)
+        row = momentum * rows[i] + (1 - momentum) * mean
+        rows[i] = row / np.sqrt(np.sum(row**2))
+    return rows
+
+
+def numeric_gradient(function, x, step=1e-5):
+    """Central differences of a scalar function of a float64 array."""
+    gradient = np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        up, down = x.copy(), x.copy()
+        up[index] += step
+        down[index] -= step
+        gradient[index] = (function(up) - function(down)) / (2 * step)
+    return gradient
+
+
+def top_k(queries, gallery, k):
+    """Neighbours by inner product, ties to the lowest row."""
+    scores = np.float32(queries) @ np.float32(gallery).T
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(scores, order, axis=1), order
+
+
+def weighted_knn(queries, gallery, labels, k, temperature):
+    """Wu et al. (2018), section 3.4, one query at a time; cosine similarity."""
+    queries = np.float64(queries) / np.linalg.norm(queries, axis=1, keepdims=True)
+    gallery = np.float64(gallery) / np.linalg.norm(gallery, axis=1, keepdims=True)
+    winners = []
+    for query in queries:
+        scores = gallery @ query
+        nearest = np.argsort(-scores, kind="stable")[:k]
+        votes = {}
+        for j in nearest:
+            weight = np.exp(scores[j] / temperature)
+            votes[labels[j]] = votes.get(labels[j], 0.0) + weight
+        best = max(votes.values())
+        winners.append(min(c for c, v in votes.items() if v == best))
+    return np.array(winners)

@@ -1,0 +1,57 @@
+"""tfembed: image embeddings in Keras, from training to a served neighbour search.
+
+The rooms are imported by name (`from tfembed.layers import InstanceSoftmax`).
+Importing the package itself does not import TensorFlow.
+"""
+
+import importlib
+
+from tfembed.version import __version__
+
+_ROOMS = (
+    "backbones",
+    "callbacks",
+    "data",
+    "export",
+    "layers",
+    "losses",
+    "metrics",
+    "ops",
+    "recipes",
+    "serving",
+)
+
+__all__ = ["__version__", "load_model", *_ROOMS]
+
+
+def load_model(path, **kwargs):
+    """Loads a saved Keras model that may contain tfembed's layers and losses.
+
+    Args:
+        path: A `.keras` file.
+        **kwargs: Passed on to `keras.models.load_model`.
+
+    Returns:
+        The `keras.Model`.
+
+    Raises:
+        ValueError: If there is no file at `path`.
+    """
+    import os
+
+    from tensorflow import keras
+
+    for room in ("layers", "losses", "backbones", "recipes.optimizers"):
+        importlib.import_module(f"tfembed.{room}")  # registers the classes
+    if not os.path.exists(path):
+        raise ValueError(
+            "`path` must be the file of a saved Keras model. "
+            f"Received: path={str(path)!r}, which does not exist."
+        )
+    return keras.models.load_model(path, **kwargs)
+
+
+def __getattr__(name):
+    if name in _ROOMS:
+        return importlib.import_module(f"tfembed.{name}")
+    raise AttributeError(f"module 'tfembed' has no attribute {name!r}")

@@ -1,0 +1,126 @@
+"""The only module that knows which Keras is installed.
+
+tfembed runs on Keras 2.15 (TensorFlow 2.15) and on Keras 3 with the TensorFlow
+backend (TensorFlow 2.16 and later). Everything else says `import tensorflow as
+tf` and `from tensorflow import keras` and uses what both share; the differences
+live here, by name.
+"""
+
+import tensorflow as tf
+from tensorflow import keras
+
+KERAS_3 = hasattr(keras, "ops")
+
+if KERAS_3 and keras.config.backend() != "tensorflow":
+    raise ImportError(
+        "tfembed needs the TensorFlow backend of Keras. "
+        f"Received: backend={keras.config.backend()!r}. "
+        "Set KERAS_BACKEND=tensorflow before Keras is imported."
+    )
+
+
+def add_state(layer, name, shape, dtype="float32", initializer="zeros"):
+    """Adds a weight that is saved with the layer, never trained and never cast.
+
+    Every replica writes the same value into its own copy, hence no aggregation.
+
+    Args:
+        layer: The `keras.layers.Layer` that owns the weight.
+        name: Name of the weight.
+        shape: Its shape.
+        dtype: Its dtype, whatever the mixed-precision policy.
+        initializer: A Keras initializer, or its name.
+
+    Returns:
+        The layer's weight. `variable` gives the `tf.Variable` behind it.
+    """
+    if KERAS_3:
+        seam = {"autocast": False, "aggregation": "none"}
+    else:
+        seam = {
+            "experimental_autocast": False,
+            "aggregation": tf.VariableAggregation.NONE,
+        }
+    return layer.add_weight(
+        name=name,
+        shape=shape,
+        dtype=dtype,
+        initializer=initializer,
+        trainable=False,
+        **seam,
+    )
+
+
+def add_float32_weight(layer, name, shape, initializer, regularizer=None):
+    """Adds a trained weight that stays float32 under a mixed-precision policy."""
+    seam = {"autocast": False} if KERAS_3 else {"experimental_autocast": False}
+    return layer.add_weight(
+        name=name,
+        shape=shape,
+        dtype="float32",
+        initializer=initializer,
+        regularizer=regularizer,
+        trainable=True,
+        **seam,
+    )
+
+
+def variable(weight):
+    """Returns the `tf.Variable` behind a weight of a layer or an optimizer."""
+    if isinstance(weight, tf.Variable) or not KERAS_3:
+        return weight
+    return weight.value
+
+
+def forgo_xla(layer):
+    """Keeps Keras 3 from compiling a model with `layer` by XLA of its own accord.
+
+    XLA drops assertions on ids, and cannot reach a variable of another replica.
+    An explicit `jit_compile=True` still compiles.
+    """
+    if KERAS_3:
+        layer.supports_jit = False
+
+
+def optimizer_variables(optimizer):
+    """Returns the `tf.Variable`s that hold an optimizer's state."""
+    variables = optimizer.variables
+    if callable(variables):
+        variables = variables()
+    return [variable(weight) for weight in variables]
+
+
+def build_optimizer(optimizer, weights):
+    """Makes an optimizer create its state now, instead of at its first step."""
+    if KERAS_3:
+        optimizer.build([weight for weight in weights])
+    elif hasattr(optimizer, "build"):
+        optimizer.build(weights)
+    else:  # Keras 2's legacy optimizers, which tensorflow-addons builds on
+        optimizer._create_all_weights(weights)
+
+
+def mixed_precision_dtype():
+    """Returns the compute dtype of the global policy, e.g. `"float16"`."""
+    return keras.mixed_precision.global_policy().compute_dtype
+
+
+def set_precision(policy):
+    """Sets the global mixed-precision policy by name."""
+    keras.mixed_precision.set_global_policy(policy)
+
+
+def symbolic_like(tensor):
+    """Returns a new symbolic tensor like `tensor`, for `compute_output_spec`."""
+    return keras.KerasTensor(tensor.shape, dtype=tensor.dtype)
+
+
+def is_training(training):
+    """Turns a layer's `training` argument into a Python bool.
+
+    A tensor whose value is not known while tracing, as Keras 2 passes it when it
+    builds a functional model, counts as not training: nothing is updated then.
+    """
+    if tf.is_tensor(training):
+        training = tf.get_static_value(training)
+    return bool(training)

@@ -1,0 +1,157 @@
+"""What the endpoint layers of instance discrimination have in common."""
+
+import tensorflow as tf
+from tensorflow import keras
+
+from tfembed import compat
+from tfembed.layers.memory_bank import MemoryBank
+from tfembed.ops.ids import check_ids, flat_ids
+from tfembed.ops.replicas import mean_over_batch
+from tfembed.ops.rows import read_rows
+
+
+class InstanceEndpoint(keras.layers.Layer):
+    """A layer that takes `[embeddings, ids]`, adds its loss, passes embeddings on.
+
+    Subclasses say what a row's loss is, in `instance_losses`.
+
+    Args:
+        size: Number of training instances.
+        temperature: Divides the similarities; positive.
+    """
+
+    def __init__(self, size, temperature, **kwargs):
+        # Half floats are widened by the layer itself: Keras' automatic casting
+        # would round float32 embeddings to the policy's half type.
+        super().__init__(autocast=False, **kwargs)
+        if int(size) != size or size < 1:
+            raise ValueError(
+                "`size` must be the number of training instances, a positive "
+                f"integer. Received: size={size}."
+            )
+        if not temperature > 0:
+            raise ValueError(
+                f"`temperature` must be positive. Received: temperature={temperature}."
+            )
+        self.size = int(size)
+        self.temperature = float(temperature)
+        compat.forgo_xla(self)
+
+    def instance_losses(self, embeddings, ids, training):
+        """Returns `(batch,)`, each row's loss; `embeddings` are float32."""
+        raise NotImplementedError
+
+    def after_loss(self, embeddings, ids):
+        """Updates what the layer remembers, once the loss has read it."""
+        del embeddings, ids
+
+    def call(self, inputs, training=None):
+        embeddings, ids = inputs
+        training = compat.is_training(training)
+        ids, valid = check_ids(flat_ids(ids), self.size)
+        # Where XLA dropped the assertion, read row 0 and let the loss say NaN.
+        ids_read = tf.where(valid, ids, 0)
+        wide = tf.cast(embeddings, tf.float32)
+        with tf.control_dependencies([valid]):  # nothing is remembered before
+            losses = self.instance_losses(wide, ids_read, training)
+        losses = tf.where(valid, losses, float("nan"))
+        self.add_loss(mean_over_batch(losses))
+        if training:
+            with tf.control_dependencies([losses]):
+                self.after_loss(wide, ids)
+        return tf.identity(embeddings)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape[0])
+
+    def compute_output_spec(self, inputs, training=None):
+        del training
+        if not tf.as_dtype(inputs[1].dtype).is_integer:
+            raise TypeError(
+                "Instance ids must be integers, e.g. from "
+                "`keras.Input((), dtype='int64')`. "
+                f"Received: ids of dtype {inputs[1].dtype}."
+            )
+        return compat.symbolic_like(inputs[0])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "size": self.size,
+            "temperature": self.temperature,
+        }
+
+
+def embedding_dim(input_shape):
+    """Returns the static `dim` of the shapes of `[embeddings, ids]`.
+
+    Raises:
+        ValueError: If the shapes are not those of `(batch, dim)` and ids.
+    """
+    if len(input_shape) != 2 or len(input_shape[0]) != 2 or input_shape[0][1] is None:
+        raise ValueError(
+            "The inputs must be `[embeddings, ids]` of shapes `(batch, dim)`, dim "
+            f"known, and `(batch,)`. Received: shapes {input_shape}."
+        )
+    return int(input_shape[0][1])
+
+
+class BankEndpoint(InstanceEndpoint):
+    """An endpoint layer whose instances stand in a memory bank, `layer.bank`.
+
+    Args:
+        size, temperature: As in `InstanceEndpoint`.
+        momentum, initializer, seed: As in `MemoryBank`.
+        proximal: Weight of the proximal term, at least 0.
+    """
+
+    def __init__(
+        self, size, temperature, momentum, proximal, initializer, seed, **kwargs
+    ):
+        super().__init__(size, temperature, **kwargs)
+        if not proximal >= 0:
+            raise ValueError(
+                f"`proximal` must be at least 0. Received: proximal={proximal}."
+            )
+        MemoryBank(size, 1, momentum, initializer, seed=0)  # refuses what it must
+        self.momentum = momentum
+        self.proximal = float(proximal)
+        self.initializer = initializer
+        self.seed = seed
+        self.bank = None
+
+    def build(self, input_shape):
+        if self.built:
+            return
+        self.bank = MemoryBank(
+            self.size,
+            embedding_dim(input_shape),
+            momentum=self.momentum,
+            initializer=self.initializer,
+            seed=self.seed,
+            name="bank",
+            dtype="float32",
+        )
+        self.seed = self.bank.seed
+        self.bank.build()
+        self.built = True
+
+    def proximal_losses(self, embeddings, ids):
+        """Returns `proximal * ||embedding - bank[id]||^2` of each row."""
+        if not self.proximal:
+            return 0.0
+        old = read_rows(self.bank.variable, ids)
+        change = tf.reduce_sum(tf.math.squared_difference(embeddings, old), axis=1)
+        return self.proximal * change
+
+    def after_loss(self, embeddings, ids):
+        self.bank.write(embeddings, ids)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "proximal": self.proximal,
+            "initializer": self.initializer,
+            "seed": self.seed,
+        }

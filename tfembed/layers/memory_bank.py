@@ -1,0 +1,153 @@
+"""One remembered embedding for each training instance."""
+
+import math
+import random
+
+import tensorflow as tf
+from tensorflow import keras
+
+from tfembed import compat
+from tfembed.ops.ids import check_ids, flat_ids
+from tfembed.ops.replicas import gather
+from tfembed.ops.rows import read_rows, write_rows
+
+INITIALIZERS = ("unit", "paper")
+
+
+@keras.utils.register_keras_serializable(package="tfembed")
+class MemoryBank(keras.layers.Layer):
+    """Remembers one unit embedding for each of `size` training instances.
+
+    Row i is what the encoder last said of instance i, smoothed:
+
+        bank[i] = normalise(momentum * bank[i] + (1 - momentum) * embedding[i])
+
+    The rows are a weight of the layer: saved, restored and resumed with the model,
+    never trained, float32 under every policy. A step reads first and writes last.
+    Every replica keeps the whole bank and applies the rows of all replicas, so that
+    the copies stay equal.
+
+    >>> bank = MemoryBank(size=4, dim=2, momentum=0.0, seed=0)
+    >>> bank.write([[0.0, 2.0]], ids=[3])
+    >>> bank.read([3]).numpy().tolist()
+    [[0.0, 1.0]]
+
+    Args:
+        size: Number of instances.
+        dim: Length of an embedding.
+        momentum: Share of the old row that an update keeps, from 0 to below 1.
+        initializer: `"unit"`, random unit vectors as the paper says, or `"paper"`,
+            what its code does: each coordinate uniform in +-1 / sqrt(dim / 3),
+            whose rows have length 1 only on average.
+        seed: Integer seed of the initial rows; by default drawn from Python's
+            generator, which `keras.utils.set_random_seed` seeds.
+
+    Call arguments:
+        ids: Integer ids in `[0, size)`.
+
+    Returns:
+        The remembered rows, `(batch, dim)`, float32, without gradient.
+
+    Reference: Wu et al., 2018, section 3.1 (https://arxiv.org/abs/1805.01978).
+    """
+
+    def __init__(
+        self, size, dim, momentum=0.5, initializer="unit", seed=None, **kwargs
+    ):
+        super().__init__(**kwargs)
+        for name, value in (("size", size), ("dim", dim)):
+            if int(value) != value or value < 1:
+                raise ValueError(
+                    f"`{name}` must be a positive integer. Received: {name}={value}."
+                )
+        if not 0 <= momentum < 1:
+            raise ValueError(
+                "`momentum` must be at least 0 and below 1 (at 1 the bank would "
+                f"never change). Received: momentum={momentum}."
+            )
+        if initializer not in INITIALIZERS:
+            raise ValueError(
+                f"`initializer` must be one of {INITIALIZERS}. "
+                f"Received: initializer={initializer!r}."
+            )
+        self.size = int(size)
+        self.dim = int(dim)
+        self.momentum = momentum
+        self.initializer = initializer
+        self.seed = random.randrange(2**31) if seed is None else int(seed)
+        compat.forgo_xla(self)
+
+    def build(self, input_shape=None):
+        if self.built:
+            return
+        self.rows = compat.add_state(
+            self,
+            name="rows",
+            shape=(self.size, self.dim),
+            initializer=self._initial_rows,
+        )
+        self.built = True
+
+    def _initial_rows(self, shape, dtype=None, **kwargs):
+        seed = (self.seed, 0)
+        if self.initializer == "paper":
+            bound = 1 / math.sqrt(self.dim / 3)
+            return tf.random.stateless_uniform(shape, seed, -bound, bound)
+        return tf.math.l2_normalize(tf.random.stateless_normal(shape, seed), axis=1)
+
+    @property
+    def variable(self):
+        """The rows, a `tf.Variable` of shape `(size, dim)`, float32."""
+        if not self.built:
+            self.build()
+        return compat.variable(self.rows)
+
+    def read(self, ids):
+        """Returns the rows of `ids`, `(batch, dim)`; only these are copied."""
+        ids, _ = check_ids(flat_ids(ids), self.size)
+        return read_rows(self.variable, ids)
+
+    def write(self, embeddings, ids, momentum=None):
+        """Moves the rows of `ids` towards `embeddings`, on all replicas.
+
+        The embeddings of an id that comes several times are averaged first. An
+        embedding that is not finite leaves its row as it was.
+
+        Args:
+            embeddings: `(batch, dim)`, float; no gradient is taken.
+            ids: `(batch,)`, integers in `[0, size)`.
+            momentum: Used instead of the layer's; 0 overwrites.
+        """
+        momentum = self.momentum if momentum is None else momentum
+        embeddings = tf.stop_gradient(tf.cast(embeddings, tf.float32))
+        embeddings, ids = gather(embeddings, flat_ids(ids))
+        ids, valid = check_ids(ids, self.size)
+        same = tf.cast(ids[:, None] == ids[None, :], tf.float32)
+        mean = tf.matmul(same, embeddings) / tf.reduce_sum(same, 1, keepdims=True)
+        old = read_rows(self.variable, tf.where(valid, ids, 0))
+        mixed = momentum * old + (1 - momentum) * mean
+        length = tf.norm(mixed, axis=1, keepdims=True)
+        sound = tf.math.is_finite(length) & (length > 1e-6)
+        new = tf.where(sound, mixed / length, old)
+        # Where XLA dropped the assertion, it also drops writes out of range.
+        write_rows(self.variable, tf.where(valid, ids, self.size), new)
+
+    def fill(self, rows):
+        """Sets all rows, `(size, dim)`; outside of replicas."""
+        self.variable.assign(tf.math.l2_normalize(tf.cast(rows, tf.float32), axis=1))
+
+    def call(self, ids):
+        return self.read(ids)
+
+    def compute_output_shape(self, input_shape):
+        return (None, self.dim)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "size": self.size,
+            "dim": self.dim,
+            "momentum": self.momentum,
+            "initializer": self.initializer,
+            "seed": self.seed,
+        }

@@ -1,0 +1,230 @@
+"""Instance discrimination against sampled rows of the memory bank."""
+
+import math
+
+import tensorflow as tf
+from tensorflow import keras
+
+from tfembed import compat
+from tfembed.layers.endpoint import BankEndpoint
+from tfembed.ops.nce import info_nce, log_normalizer_estimate, noise_contrastive
+from tfembed.ops.replicas import gather, position
+from tfembed.ops.rows import overwrite, read_rows
+
+NEGATIVES = ("shared", "per_anchor")
+NORMALIZERS = ("moving_average", "first_batch", "analytic")
+OBJECTIVES = ("nce", "infonce")
+DECAY = 0.99
+
+
+@keras.utils.register_keras_serializable(package="tfembed")
+class NoiseContrastive(BankEndpoint):
+    """Tells every training instance from `num_negatives` others.
+
+    An endpoint layer like `InstanceSoftmax`, whose cost does not grow with the
+    number of instances. Negatives are drawn uniformly from all rows of the bank,
+    with replacement; the own row may be among them, as in the paper's code.
+
+    With s the similarity divided by `temperature`, m negatives and Z the
+    normaliser:
+
+        h(s) = exp(s) / Z / (exp(s) / Z + m / size)
+        nce:     -log h(own) - sum{ log(1 - h(s)) : negatives }
+        infonce: -log( exp(own) / (exp(own) + sum{ exp(s) : negatives }) )
+
+    plus `proximal * ||embedding - bank[id]||^2` in both. InfoNCE has no Z.
+
+    Draws are made from (seed, step) for the global batch, the step being a weight
+    of the layer: they are the same on any number of replicas and after a resume.
+
+    Args:
+        size: Number of training instances, the rows of `layer.bank`.
+        num_negatives: Negatives m of each anchor.
+        temperature: Divides the similarities.
+        momentum: Share of the old row that a bank update keeps.
+        proximal: Weight of the paper's proximal term.
+        negatives: `"shared"`, one draw for the whole batch (a matmul), or
+            `"per_anchor"`, the paper's draw for each anchor (a gather).
+        normalizer: How Z is known. `"first_batch"`, measured once, as in the
+            paper's code: right for a random bank only while it stays random.
+            `"moving_average"`, measured in every training step, decay 0.99.
+            `"analytic"`, `size * exp(1 / (2 * dim * temperature^2))`, for random
+            isotropic rows. A positive float: that Z. Kept in `layer.normalizer`.
+        objective: `"nce"`, or `"infonce"`.
+        initializer: First rows of the bank, `"unit"` or `"paper"`.
+        seed: Seed of the first rows and of the draws.
+
+    Call arguments:
+        inputs: `[embeddings, ids]`, as in `InstanceSoftmax`.
+        training: Whether to update the bank and Z.
+
+    Returns:
+        The embeddings, unchanged.
+
+    Raises:
+        TypeError: If the ids are not integers.
+        tf.errors.InvalidArgumentError: If an id is out of range. Under XLA the loss
+            is NaN instead. No row is written either way.
+
+    Reference: Wu et al., 2018, equations 5 to 10
+    (https://arxiv.org/abs/1805.01978); InfoNCE: van den Oord et al., 2018.
+    """
+
+    def __init__(
+        self,
+        size,
+        num_negatives=4096,
+        temperature=0.07,
+        momentum=0.5,
+        proximal=0.0,
+        negatives="shared",
+        normalizer="moving_average",
+        objective="nce",
+        initializer="unit",
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(
+            size, temperature, momentum, proximal, initializer, seed, **kwargs
+        )
+        if int(num_negatives) != num_negatives or num_negatives < 1:
+            raise ValueError(
+                "`num_negatives` must be a positive integer. "
+                f"Received: num_negatives={num_negatives}."
+            )
+        if negatives not in NEGATIVES:
+            raise ValueError(
+                f"`negatives` must be one of {NEGATIVES}. "
+                f"Received: negatives={negatives!r}."
+            )
+        if objective not in OBJECTIVES:
+            raise ValueError(
+                f"`objective` must be one of {OBJECTIVES}. "
+                f"Received: objective={objective!r}."
+            )
+        if normalizer not in NORMALIZERS:
+            if not isinstance(normalizer, (int, float)) or not normalizer > 0:
+                raise ValueError(
+                    f"`normalizer` must be one of {NORMALIZERS}, or a positive "
+                    f"number. Received: normalizer={normalizer!r}."
+                )
+        self.num_negatives = int(num_negatives)
+        self.negatives = negatives
+        self.normalizer_policy = normalizer
+        self.objective = objective
+
+    def build(self, input_shape):
+        if self.built:
+            return
+        super().build(input_shape)
+        self.step = compat.add_state(self, "step", (), "int64")
+        self.log_normalizer = compat.add_state(self, "log_normalizer", ())
+        self.mean_noise_posterior = compat.add_state(self, "noise_posterior", ())
+
+    @property
+    def normalizer(self):
+        """Z as of the last training step, a float; 0 before it was measured."""
+        if self.objective == "infonce":
+            raise AttributeError("InfoNCE has no normaliser.")
+        fixed = self._fixed_log_normalizer()
+        if fixed is not None:
+            return math.exp(fixed)
+        if not int(compat.variable(self.step)):
+            return 0.0
+        return math.exp(float(compat.variable(self.log_normalizer)))
+
+    @property
+    def noise_posterior(self):
+        """Mean h over the noise terms of the last training step, a float.
+
+        Above one half, Z is far too small and the loss tells the encoder little.
+        """
+        return float(compat.variable(self.mean_noise_posterior))
+
+    def instance_losses(self, embeddings, ids, training):
+        bank = self.bank.variable
+        own = read_rows(bank, ids)
+        positive = tf.reduce_sum(embeddings * own, axis=1) / self.temperature
+        drawn = self._draw(tf.shape(embeddings)[0])
+        rows = read_rows(bank, drawn)
+        if self.negatives == "shared":
+            negatives = tf.matmul(embeddings, rows, transpose_b=True)
+        else:
+            negatives = tf.linalg.matvec(rows, embeddings)
+        negatives /= self.temperature
+        if self.objective == "infonce":
+            losses = info_nce(positive, negatives)
+        else:
+            losses, posterior = noise_contrastive(
+                positive,
+                negatives,
+                self._log_normalizer(positive, negatives, training),
+                self.size,
+            )
+            if training:
+                (posterior,) = gather(posterior)
+                overwrite(
+                    compat.variable(self.mean_noise_posterior),
+                    tf.reduce_mean(posterior),
+                )
+        return losses + self.proximal_losses(embeddings, ids)
+
+    def after_loss(self, embeddings, ids):
+        super().after_loss(embeddings, ids)
+        step = compat.variable(self.step)
+        overwrite(step, step + 1)
+
+    def _draw(self, batch):
+        """Returns ids of negatives, `(m,)` or `(batch, m)`."""
+        first, everyone = position(batch)
+        shape = [self.num_negatives]
+        if self.negatives == "per_anchor":
+            shape = [everyone, self.num_negatives]
+        drawn = tf.random.stateless_uniform(
+            shape,
+            tf.stack([tf.constant(self.seed, tf.int64), compat.variable(self.step)]),
+            maxval=self.size,
+            dtype=tf.int64,
+            alg="philox",  # the same draw on a CPU and on a GPU
+        )
+        if self.negatives == "per_anchor":
+            drawn = drawn[first : first + batch]
+        return drawn
+
+    def _fixed_log_normalizer(self):
+        policy = self.normalizer_policy
+        if policy == "analytic":
+            spread = 2 * self.bank.dim * self.temperature**2
+            return math.log(self.size) + 1 / spread
+        if policy in NORMALIZERS:
+            return None
+        return math.log(policy)
+
+    def _log_normalizer(self, positive, negatives, training):
+        """Returns log Z for this step and, in training, remembers it."""
+        fixed = self._fixed_log_normalizer()
+        if fixed is not None:
+            return tf.constant(fixed, tf.float32)
+        known = tf.identity(compat.variable(self.log_normalizer))
+        first = tf.equal(compat.variable(self.step), 0)
+        everyone = gather(tf.stop_gradient(positive), tf.stop_gradient(negatives))
+        measured = log_normalizer_estimate(*everyone, self.size)
+        if self.normalizer_policy == "first_batch" or not training:
+            value = tf.where(first, measured, known)
+        else:
+            moved = tf.reduce_logsumexp(
+                tf.stack([known + math.log(DECAY), measured + math.log(1 - DECAY)])
+            )
+            value = tf.where(first, measured, moved)
+        if training:
+            overwrite(compat.variable(self.log_normalizer), value)
+        return value
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_negatives": self.num_negatives,
+            "negatives": self.negatives,
+            "normalizer": self.normalizer_policy,
+            "objective": self.objective,
+        }

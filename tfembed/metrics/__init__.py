@@ -1,0 +1,7 @@
+"""How good an embedding is: exact, chunked, in bounded memory."""
+
+from tfembed.metrics.linear_probe import linear_probe
+from tfembed.metrics.nearest import nearest
+from tfembed.metrics.weighted_knn import weighted_knn
+
+__all__ = ["linear_probe", "nearest", "weighted_knn"]

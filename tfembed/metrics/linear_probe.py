@@ -1,0 +1,48 @@
+"""How well a linear classifier reads the classes off given features."""
+
+import numpy as np
+
+
+def linear_probe(
+    features, labels, test_features, test_labels, regularization=1.0, iterations=200
+):
+    """Trains a linear classifier on given features and tests it.
+
+    Features are standardised, then a multinomial logistic regression is fitted by
+    scikit-learn (L-BFGS).
+
+    Args:
+        features: `(size, dim)`, float, to train on.
+        labels: `(size,)`.
+        test_features: `(queries, dim)`.
+        test_labels: `(queries,)`.
+        regularization: scikit-learn's C, the inverse strength.
+        iterations: Bound on L-BFGS' iterations.
+
+    Returns:
+        Accuracy on the test features, from 0 to 1.
+
+    Raises:
+        ImportError: If scikit-learn is not installed.
+    """
+    import warnings
+
+    try:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+    except ImportError as error:
+        raise ImportError(
+            "The linear probe needs scikit-learn: pip install 'tfembed[report]'."
+        ) from error
+
+    classifier = make_pipeline(
+        StandardScaler(),
+        LogisticRegression(C=regularization, max_iter=iterations),
+    )
+    with warnings.catch_warnings():
+        # Stopping early is part of the probe's definition.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        classifier.fit(np.asarray(features, np.float64), np.asarray(labels))
+    return float(classifier.score(np.asarray(test_features, np.float64), test_labels))

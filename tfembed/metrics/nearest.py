@@ -1,0 +1,94 @@
+"""Nearest gallery rows of many queries, in bounded memory."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfembed.ops.neighbors import top_k_neighbors
+
+SCORE_BYTES = 2**27
+
+
+def nearest(queries, gallery, k, normalize=True, score_bytes=SCORE_BYTES):
+    """Finds the `k` most similar gallery rows of each query.
+
+    Exact; equal similarities go to the lowest row. The queries are taken in chunks
+    whose scores against the whole gallery fit into `score_bytes`. The work is done
+    by the same `tfembed.ops.neighbors.top_k_neighbors` that is exported for
+    serving.
+
+    Args:
+        queries: `(queries, dim)`, float.
+        gallery: `(size, dim)`, float.
+        k: From 1 to `size`.
+        normalize: Whether to divide all rows by their lengths first, which makes
+            the similarity the cosine. Without it, the inner product.
+        score_bytes: Bound on the scores that stand in memory at a time; at least
+            one query is taken.
+
+    Returns:
+        Similarities `(queries, k)`, float32, largest first, and rows
+        `(queries, k)`, int64.
+
+    Raises:
+        ValueError: If the shapes do not fit together, or `k` is out of range.
+    """
+    queries = check_embeddings("queries", queries)
+    gallery = check_embeddings("gallery", gallery)
+    if queries.shape[1] != gallery.shape[1]:
+        raise ValueError(
+            "`queries` and `gallery` must have rows of the same length. Received: "
+            f"queries of shape {queries.shape}, gallery of shape {gallery.shape}."
+        )
+    check_k(k, len(gallery))
+    if normalize:
+        queries, gallery = unit_rows(queries), unit_rows(gallery)
+    chunk = max(1, score_bytes // (4 * len(gallery)))
+    rows_of = tf.constant(gallery)
+    scores = np.empty((len(queries), k), np.float32)
+    rows = np.empty((len(queries), k), np.int64)
+    for start in range(0, len(queries), chunk):
+        part = slice(start, start + chunk)
+        found = _top_k(tf.constant(queries[part]), rows_of, tf.constant(int(k)))
+        scores[part], rows[part] = found[0].numpy(), found[1].numpy()
+    return scores, rows
+
+
+@tf.function(reduce_retracing=True)
+def _top_k(queries, gallery, k):
+    return top_k_neighbors(queries, gallery, k)
+
+
+def check_embeddings(name, values):
+    """Returns `values` as a float32 matrix.
+
+    Raises:
+        ValueError: If they are not a matrix of finite numbers.
+    """
+    values = np.asarray(values, np.float32)
+    if values.ndim != 2:
+        raise ValueError(
+            f"`{name}` must be a matrix, one embedding a row. "
+            f"Received: {name} of shape {values.shape}."
+        )
+    if not np.isfinite(values).all():
+        bad = int(np.argmin(np.isfinite(values).all(axis=1)))
+        raise ValueError(
+            f"`{name}` must be finite; leave out or mend what is not. "
+            f"Received: {name} with NaN or infinity, first in row {bad}."
+        )
+    return values
+
+
+def check_k(k, size):
+    """Raises a ValueError unless `k` is an integer from 1 to `size`."""
+    if int(k) != k or not 1 <= k <= size:
+        raise ValueError(
+            f"`k` must be an integer from 1 to the gallery's size, {size}. "
+            f"Received: k={k}."
+        )
+
+
+def unit_rows(values):
+    """Divides each row by its length; a zero row stays zero."""
+    length = np.linalg.norm(values, axis=1, keepdims=True)
+    return values / np.maximum(length, 1e-12)

@@ -1,0 +1,83 @@
+"""What the replicas of a `tf.distribute` strategy know of each other."""
+
+import tensorflow as tf
+
+
+def in_replica():
+    """Tells whether this code runs as one of several replicas."""
+    return (
+        not tf.distribute.in_cross_replica_context()
+        and tf.distribute.get_replica_context().num_replicas_in_sync > 1
+    )
+
+
+def gather(*tensors):
+    """Concatenates each tensor's rows over all replicas, in the replicas' order.
+
+    The gradient of a gathered tensor is that of the sum of the replicas' losses.
+
+    Args:
+        *tensors: Tensors of shape `(rows, ...)`; the number of rows may differ
+            between replicas. Half floats travel as float32, booleans as int32: the
+            collectives know neither.
+
+    Returns:
+        A list of tensors `(all rows, ...)`, each in its dtype; on one replica, and
+        outside of replicas, the tensors themselves.
+    """
+    tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
+    if not in_replica():
+        return tensors
+    context = tf.distribute.get_replica_context()
+    gathered = []
+    for tensor in tensors:
+        wire = {
+            tf.float16: tf.float32,
+            tf.bfloat16: tf.float32,
+            tf.bool: tf.int32,
+        }.get(tensor.dtype, tensor.dtype)
+        everyone = context.all_gather(tf.cast(tensor, wire), axis=0)
+        gathered.append(tf.cast(everyone, tensor.dtype))
+    return gathered
+
+
+def position(rows):
+    """Locates this replica's rows in the global batch.
+
+    Args:
+        rows: Number of rows on this replica, an integer or a scalar tensor.
+
+    Returns:
+        The index of its first row, and the number of rows of all replicas, both
+        int32 scalars; `(0, rows)` on one replica.
+    """
+    rows = tf.cast(rows, tf.int32)
+    if not in_replica():
+        return tf.constant(0), rows
+    context = tf.distribute.get_replica_context()
+    counts = context.all_gather(rows[None], axis=0)
+    replica = context.replica_id_in_sync_group
+    return tf.reduce_sum(counts[:replica]), tf.reduce_sum(counts)
+
+
+def mean_over_batch(values):
+    """Averages a per-row value so that N replicas train as one.
+
+    Keras divides what a layer adds as its loss by the number of replicas N, and
+    sums the gradients. The sum of this replica's values divided by (rows of all
+    replicas / N) makes that the mean over the global batch, also where the
+    replicas hold different numbers of rows.
+
+    Args:
+        values: `(rows,)`, float.
+
+    Returns:
+        A scalar; 0 for an empty global batch.
+    """
+    if not in_replica():
+        rows = tf.cast(tf.shape(values)[0], values.dtype)
+        return tf.math.divide_no_nan(tf.reduce_sum(values), rows)
+    replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+    _, rows = position(tf.shape(values)[0])
+    share = tf.cast(rows, values.dtype) / replicas
+    return tf.math.divide_no_nan(tf.reduce_sum(values), share)

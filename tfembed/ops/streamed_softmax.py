@@ -1,0 +1,146 @@
+"""Softmax cross-entropy over the rows of a memory bank, streamed.
+
+The gradient of the non-parametric softmax is a readout of the bank,
+
+    d loss[i] / d embeddings[i] = (sum{ p[i, j] * bank[j] } - bank[ids[i]]) / T,
+
+because the bank takes no gradient. One pass over chunks of the bank with a
+running maximum, a running sum and a running readout gives loss and gradient
+together; `(batch, size)` never stands in memory.
+"""
+
+import tensorflow as tf
+
+from tfembed.ops.rows import read_rows
+
+# Rows of one step. A Python number, so that all shapes are known to XLA; at a batch
+# of 256 the scores of a step are 8 MB.
+CHUNK = 8192
+
+
+def streamed_softmax(embeddings, bank, ids, temperature, chunk=CHUNK):
+    """Computes `-log softmax(bank @ embedding / temperature)[id]` of each row.
+
+    The bank is a constant: no gradient reaches it.
+
+    Args:
+        embeddings: `(batch, dim)`, float32.
+        bank: A `tf.Variable` of shape `(size, dim)`, float32.
+        ids: `(batch,)`, int64 in `[0, size)`.
+        temperature: Positive scalar, a float or a tensor.
+        chunk: Rows per step, an integer.
+
+    Returns:
+        `(batch,)`, float32.
+
+    Reference: Wu et al., 2018, equation 2 (https://arxiv.org/abs/1805.01978).
+    """
+    temperature = tf.cast(temperature, tf.float32)
+
+    @tf.custom_gradient
+    def loss_with_readout(embeddings):
+        own = read_rows(bank, ids)
+        queries = embeddings / temperature
+        log_sum, readout = _stream(
+            queries,
+            bank.shape[0],
+            chunk,
+            lambda start, rows: read_rows(bank, start + tf.range(rows)),
+        )
+        loss = log_sum - tf.reduce_sum(queries * own, axis=1)
+
+        def gradient(upstream):
+            return upstream[:, None] * (readout - own) / temperature
+
+        return loss, gradient
+
+    return loss_with_readout(embeddings)
+
+
+def trained_softmax(embeddings, weights, labels, temperature, chunk=CHUNK):
+    """Computes `-log softmax(weights @ embedding / temperature)[label]` of each row.
+
+    The same stream as `streamed_softmax`, for rows that are trained: the backward
+    pass goes over the chunks a second time for their gradient.
+
+    Args:
+        embeddings: `(batch, dim)`, float32.
+        weights: Tensor or variable `(classes, dim)`, float32.
+        labels: `(batch,)`, integers in `[0, classes)`.
+        temperature: Positive scalar.
+        chunk: Rows per step, an integer.
+
+    Returns:
+        `(batch,)`, float32.
+    """
+    temperature = tf.cast(temperature, tf.float32)
+
+    @tf.custom_gradient
+    def loss_with_readout(embeddings, weights):
+        own = tf.gather(weights, labels)
+        queries = embeddings / temperature
+        size = weights.shape[0]
+        log_sum, readout = _stream(
+            queries,
+            size,
+            chunk,
+            lambda start, rows: tf.slice(weights, [start, 0], [rows, -1]),
+        )
+        loss = log_sum - tf.reduce_sum(queries * own, axis=1)
+
+        def gradient(upstream):
+            pulled = upstream[:, None] * queries
+            pieces = []
+            for start in range(0, size, chunk):
+                part = weights[start : start + chunk]
+                scores = tf.matmul(part, queries, transpose_b=True)
+                pieces.append(tf.matmul(tf.exp(scores - log_sum), pulled))
+            return (
+                upstream[:, None] * (readout - own) / temperature,
+                tf.tensor_scatter_nd_sub(
+                    tf.concat(pieces, axis=0), labels[:, None], pulled
+                ),
+            )
+
+        return loss, gradient
+
+    return loss_with_readout(embeddings, tf.convert_to_tensor(weights))
+
+
+def _stream(queries, size, chunk, read):
+    """Returns log-sum-exp `(batch,)` and expected row `(batch, dim)`.
+
+    Args:
+        queries: `(batch, dim)`, embeddings divided by the temperature.
+        size: Number of rows, an integer.
+        chunk: Rows per step, an integer.
+        read: `read(start, rows)` returns that many rows, `(rows, dim)`; `start` may
+            be a tensor.
+    """
+    chunk = min(chunk, size)
+    batch = tf.shape(queries)[0]
+
+    def merge(rows, top, total, readout):
+        scores = tf.matmul(queries, rows, transpose_b=True)
+        new_top = tf.maximum(top, tf.reduce_max(scores, axis=1, keepdims=True))
+        weights = tf.exp(scores - new_top)
+        shrink = tf.exp(top - new_top)
+        total = total * shrink + tf.reduce_sum(weights, axis=1, keepdims=True)
+        return new_top, total, readout * shrink + tf.matmul(weights, rows)
+
+    sums = (
+        tf.fill([batch, 1], queries.dtype.min),
+        tf.zeros([batch, 1], queries.dtype),
+        tf.zeros_like(queries),
+    )
+    whole = size // chunk * chunk
+    _, *sums = tf.while_loop(
+        lambda start, *_: start < whole,
+        lambda start, *sums: (start + chunk, *merge(read(start, chunk), *sums)),
+        (tf.constant(0), *sums),
+        parallel_iterations=1,
+    )
+    if whole < size:
+        sums = merge(read(tf.constant(whole), size - whole), *sums)
+    top, total, readout = sums
+    return (top + tf.math.log(total))[:, 0], readout / total
