@@ -2,6 +2,7 @@
 
 import json
 import time
+import zipfile
 
 import numpy as np
 import tensorflow as tf
@@ -44,7 +45,7 @@ def export_model(run_dir, model_base, k=10, score_megabytes=128, report=print):
     run = read_run(run_dir)
     gallery = run.gallery
     say(f"read {run.path}: gallery of {gallery.size} images, {gallery.dim} dimensions")
-    encoder = load_model(str(run.encoder_path))
+    encoder = _load_encoder(run.encoder_path)
     image_shape = check_encoder(encoder, gallery.dim)
     say(f"loaded the encoder: images {image_shape}")
     if k > gallery.size:
@@ -110,6 +111,16 @@ def check_encoder(encoder, dim):
             "Embed the gallery with this encoder again."
         )
     return tuple(int(side) for side in shape[1:])
+
+
+def _load_encoder(path):
+    try:
+        return load_model(str(path))
+    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} must be a Keras model that this version of Keras can load, but "
+            f"loading it says: {error}"
+        ) from error
 
 
 def _check_positive(name, value):

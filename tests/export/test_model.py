@@ -1,0 +1,345 @@
+"""An export as a server meets it: loaded without tfembed, and without Python."""
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+
+from tfembed.export import export_model
+from tfembed.export.run_directory import read_gallery
+from tfembed.export.verify import ask_in_fresh_process
+from tfembed.export.versions import version_numbers
+
+SEARCH = {"ids", "labels", "scores", "vote", "vote_probability", "known", "valid"}
+BATCHES = (0, 1, 3, 17)
+
+
+def native(saved_model, requests, folder):
+    """Answers of the C API, from a process without TensorFlow's Python."""
+    asked, answered = folder / "asked", folder / "answered"
+    asked.write_bytes(pickle.dumps(requests))
+    program = Path(__file__).with_name("native.py")
+    command = [sys.executable, program, saved_model, asked, answered]
+    process = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=300
+    )
+    assert process.returncode == 0, process.stderr[-2000:]
+    return pickle.loads(answered.read_bytes())
+
+
+def requests_of(exported):
+    requests = []
+    for batch in BATCHES:
+        images = exported.images[:batch]
+        pixels = images.astype(np.float32)
+        requests.append(("embed", {"images": pixels}))
+        requests.append(("search_images", {"images": pixels}))
+        requests.append(("embed_bytes", {"image_bytes": exported.png(images)}))
+        requests.append(("search_bytes", {"image_bytes": exported.png(images)}))
+        requests.append(("serving_default", {"image_bytes": exported.png(images)}))
+    mixed = exported.png(exported.images[:3])
+    mixed[1] = mixed[1][:-20]
+    requests.append(("search_bytes", {"image_bytes": mixed}))
+    return requests
+
+
+@pytest.fixture(scope="module")
+def asked(exported, tmp_path_factory):
+    """Requests, and the answers of the C API and of Python's TensorFlow."""
+    requests = requests_of(exported)
+    by_native, signatures = native(
+        exported.path, requests, tmp_path_factory.mktemp("native")
+    )
+    by_python, described = ask_in_fresh_process(exported.path, requests)
+    return requests, by_native, by_python, signatures, described
+
+
+def assert_neighbours(answer, queries, gallery, k):
+    """Scores to 1e-5 of float64, equal rows in the gallery's order."""
+    scores = queries.astype(np.float64) @ gallery.embeddings.T.astype(np.float64)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    best = np.take_along_axis(scores, order, 1)
+    np.testing.assert_allclose(answer["scores"], best, atol=1e-5)
+    row_of = {name: row for row, name in enumerate(gallery.ids.tolist())}
+    names = np.array(["", *gallery.class_names])
+    for query, ids in enumerate(answer["ids"]):
+        rows = np.array([row_of[name.decode()] for name in ids])
+        assert len(set(rows)) == k
+        np.testing.assert_allclose(scores[query, rows], best[query], atol=1e-5)
+        # The gallery holds each row twice, so every answer has ties in it.
+        equal = np.diff(answer["scores"][query]) == 0
+        assert equal.sum() >= k // 2
+        assert (np.diff(rows)[equal] > 0).all()
+        labels = [name.decode() for name in answer["labels"][query]]
+        assert labels == names[gallery.labels[rows] + 1].tolist()
+    known = answer["scores"][:, 0] >= gallery.known_threshold
+    np.testing.assert_array_equal(answer["known"], known)
+
+
+def assert_votes(answer, queries, gallery):
+    scores = queries.astype(np.float64) @ gallery.embeddings.T.astype(np.float64)
+    for query, row_scores in enumerate(scores):
+        rows = np.argsort(-row_scores, kind="stable")[: gallery.vote_k]
+        votes = {name: 0.0 for name in gallery.class_names.tolist()}
+        for row in rows:
+            if gallery.labels[row] >= 0:
+                name = str(gallery.class_names[gallery.labels[row]])
+                votes[name] += np.exp(row_scores[row] / gallery.vote_temperature)
+        total = sum(votes.values())
+        vote = answer["vote"][query].decode()
+        # Twins at the end of the voters may swap: a weight of 1 / vote_k, about.
+        assert votes[vote] / total == pytest.approx(
+            max(votes.values()) / total, abs=0.1
+        )
+        assert answer["vote_probability"][query] == pytest.approx(
+            votes[vote] / total, abs=0.1
+        )
+
+
+@pytest.mark.parametrize("runtime", ["native", "python"])
+def test_answers_are_those_of_the_encoder_and_brute_force(exported, asked, runtime):
+    requests, by_native, by_python, _, _ = asked
+    answers = by_native if runtime == "native" else by_python
+    gallery = read_gallery(exported.run_dir / "gallery.npz")
+    assert len(answers) == len(requests) == 5 * len(BATCHES) + 1
+    for (signature, inputs), answer in list(zip(requests, answers))[:-1]:
+        batch = len(next(iter(inputs.values())))
+        assert all(len(value) == batch for value in answer.values())
+        assert answer["valid"].dtype == bool and answer["valid"].all()
+        queries = exported.embeddings(exported.images[:batch])
+        if signature.startswith("embed"):
+            assert set(answer) == {"embeddings", "valid"}
+            assert answer["embeddings"].dtype == np.float32
+            np.testing.assert_allclose(answer["embeddings"], queries, atol=1e-5)
+        else:
+            assert set(answer) == SEARCH
+            assert answer["ids"].shape == answer["labels"].shape == (batch, 7)
+            assert answer["vote_probability"].dtype == np.float32
+            assert_neighbours(answer, queries, gallery, 7)
+            assert_votes(answer, queries, gallery)
+    assert {bool(value) for value in answers[-2]["known"]} <= {True, False}
+
+
+def test_both_runtimes_agree(asked):
+    requests, by_native, by_python, _, _ = asked
+    for one, other in zip(by_native, by_python):
+        for name, value in one.items():
+            if value.dtype == np.float32:
+                np.testing.assert_allclose(value, other[name], atol=1e-6)
+            else:
+                np.testing.assert_array_equal(value, other[name])
+
+
+@pytest.mark.parametrize("runtime", ["native", "python"])
+def test_a_broken_image_harms_no_other(asked, runtime):
+    _, by_native, by_python, _, _ = asked
+    answers = by_native if runtime == "native" else by_python
+    whole, mixed = answers[13], answers[-1]  # search_bytes of the same three images
+    assert mixed["valid"].tolist() == [True, False, True]
+    assert mixed["ids"][1].tolist() == mixed["labels"][1].tolist() == [b""] * 7
+    assert not mixed["scores"][1].any() and not mixed["known"][1]
+    assert mixed["vote"][1] == b"" and mixed["vote_probability"][1] == 0
+    for name in SEARCH - {"scores", "vote_probability"}:
+        np.testing.assert_array_equal(mixed[name][[0, 2]], whole[name][[0, 2]])
+    np.testing.assert_allclose(
+        mixed["scores"][[0, 2]], whole["scores"][[0, 2]], atol=1e-6
+    )
+
+
+def test_signatures_are_pinned(asked):
+    _, _, _, signatures, described = asked
+    images = {"images": ("float32", [None, 12, 10, 1])}
+    image_bytes = {"image_bytes": ("string", [None])}
+    strings, floats, flags = (
+        {"ids", "labels", "vote"},
+        {"scores", "vote_probability"},
+        {"known", "valid"},
+    )
+    search = {
+        **dict.fromkeys(strings, "string"),
+        **dict.fromkeys(floats, "float32"),
+        **dict.fromkeys(flags, "bool"),
+    }
+    embed = {"embeddings": "float32", "valid": "bool"}
+    assert described == {
+        "embed": {"inputs": images, "outputs": embed},
+        "embed_bytes": {"inputs": image_bytes, "outputs": embed},
+        "search_images": {"inputs": images, "outputs": search},
+        "search_bytes": {"inputs": image_bytes, "outputs": search},
+        "serving_default": {"inputs": image_bytes, "outputs": search},
+    }
+    assert set(signatures) == set(described)
+    for name, (inputs, outputs) in signatures.items():
+        assert set(inputs) == set(described[name]["inputs"])
+        assert set(outputs) == set(described[name]["outputs"])
+
+
+def test_gallery_variables_have_no_fixed_size(exported):
+    shapes = dict(tf.train.list_variables(str(exported.path / "variables/variables")))
+    suffix = "/.ATTRIBUTES/VARIABLE_VALUE"
+    assert shapes["gallery_embeddings" + suffix] == [700, 16]
+    assert {name + suffix for name in ("gallery_ids", "gallery_labels")} < set(shapes)
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString((exported.path / "saved_model.pb").read_bytes())
+    nodes = model.meta_graphs[0].object_graph_def.nodes
+    sizes = {
+        node.variable.name: [dim.size for dim in node.variable.shape.dim]
+        for node in nodes
+        if node.WhichOneof("kind") == "variable"
+    }
+    assert sizes["gallery_embeddings"] == [-1, 16]
+    assert sizes["gallery_ids"] == sizes["gallery_labels"] == [-1]
+    keras_objects = [
+        node.user_object.identifier
+        for node in nodes
+        if "keras" in node.user_object.identifier
+    ]
+    assert not keras_objects
+
+
+def test_card_and_folder(exported):
+    assert exported.path == exported.base / "1"
+    names = sorted(path.name for path in exported.base.iterdir() if path.name[0] != ".")
+    assert names == ["1"]
+    assert (exported.path.stat().st_mode & 0o777) & 0o055 == 0o055  # others may read
+    card = json.loads((exported.path / "assets.extra/tfembed.json").read_text("utf-8"))
+    assert card["k"] == 7 and card["image_shape"] == [12, 10, 1]
+    assert (card["dim"], card["gallery_size"], card["vote_k"]) == (16, 700, 20)
+    assert card["class_names"] == ["boot", "bag", "Überzieher"]
+    assert card["known_threshold"] == 0.5 and card["recipe"] == "instdisc"
+    assert card["vote_temperature"] == pytest.approx(0.07)
+    assert exported.lines[-1].startswith("published version 1")
+    assert all(line.endswith(" s)") for line in exported.lines)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_answers_in_float32_and_is_the_next_version(
+    exported, make_encoder, make_run, policy
+):
+    keras.mixed_precision.set_global_policy(policy)
+    encoder = make_encoder()
+    keras.mixed_precision.set_global_policy("float32")
+    assert any(layer.compute_dtype == policy[6:] for layer in encoder.layers)
+    before = version_numbers(exported.base)
+    run_dir = make_run(encoder)
+    path = export_model(run_dir, exported.base, report=None)
+    assert version_numbers(exported.base) == [*before, before[-1] + 1]
+    assert path == exported.base / str(before[-1] + 1)
+    model = tf.saved_model.load(str(path))
+    found = model.signatures["search_bytes"](
+        image_bytes=tf.constant(exported.png(exported.images[:3]))
+    )
+    assert found["scores"].dtype == tf.float32
+
+
+def no_check(*args):
+    return {"embeddings": 0.0, "scores": 0.0}
+
+
+def test_k_is_cut_to_the_gallery(make_run, encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr("tfembed.export.model.check_answers", no_check)
+    run_dir = make_run(encoder, size=4)
+    lines = []
+    path = export_model(run_dir, tmp_path / "base", k=10, report=lines.append)
+    assert any("answers have 4 neighbours" in line for line in lines)
+    assert json.loads((path / "assets.extra/tfembed.json").read_text())["k"] == 4
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.5, True, "3"])
+def test_k_out_of_range(tmp_path, k):
+    with pytest.raises(ValueError, match=r"`k` must be a positive integer. Received"):
+        export_model(tmp_path, tmp_path / "base", k=k)
+    assert not (tmp_path / "base").exists()
+
+
+def model_of(kind):
+    image = keras.Input((12, 10, 1))
+    flat = keras.layers.Flatten()(image)
+    if kind == "two inputs":
+        ids = keras.Input((), dtype="int64")
+        return keras.Model([image, ids], keras.layers.Dense(16)(flat))
+    if kind == "no fixed size":
+        image = keras.Input((None, None, 3))
+        pooled = keras.layers.GlobalAveragePooling2D()(image)
+        return keras.Model(image, keras.layers.Dense(16)(pooled))
+    if kind == "two channels":
+        image = keras.Input((12, 10, 2))
+        return keras.Model(image, keras.layers.Dense(16)(keras.layers.Flatten()(image)))
+    if kind == "vectors":
+        image = keras.Input((12,))
+        return keras.Model(image, keras.layers.Dense(16)(image))
+    return keras.Model(image, keras.layers.Dense(8)(flat))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("two inputs", "must have one input"),
+        ("no fixed size", "of a fixed size"),
+        ("two channels", "1 or 3 channels"),
+        ("vectors", "must have one input"),
+        ("another dim", r"embeddings \(batch, 16\).*outputs \[\(None, 8\)\]"),
+    ],
+)
+def test_models_that_cannot_be_served(make_run, encoder, tmp_path, kind, message):
+    run_dir = make_run(encoder, size=20)
+    model_of(kind).save(run_dir / "model.keras")
+    with pytest.raises(ValueError, match=message):
+        export_model(run_dir, tmp_path / "base", report=None)
+    assert not (tmp_path / "base").exists()
+
+
+def test_a_model_file_that_is_none(make_run, encoder, tmp_path):
+    run_dir = make_run(encoder, size=20)
+    (run_dir / "model.keras").write_bytes(b"no model")
+    with pytest.raises(ValueError, match="model.keras must be a Keras model"):
+        export_model(run_dir, tmp_path / "base", report=None)
+
+
+def test_a_refused_op_leaves_nothing(make_run, encoder, tmp_path, monkeypatch):
+    @tf.function
+    def python_inside(images):
+        return tf.numpy_function(lambda x: x, [images], tf.float32)
+
+    from tfembed.export import search_model
+
+    def decode(image_bytes, image_shape):
+        images, valid = decode_images(image_bytes, image_shape)
+        return tf.ensure_shape(python_inside(images), images.shape), valid
+
+    decode_images = search_model.decode_images
+    monkeypatch.setattr(search_model, "decode_images", decode)
+    with pytest.raises(ValueError, match="Received: PyFunc at node"):
+        export_model(make_run(encoder, size=20), tmp_path / "base", report=None)
+    assert not (tmp_path / "base").exists()
+
+
+def test_a_failed_check_leaves_nothing(make_run, encoder, tmp_path, monkeypatch):
+    def disagree(*args):
+        raise RuntimeError("does not answer")
+
+    monkeypatch.setattr("tfembed.export.model.check_answers", disagree)
+    with pytest.raises(RuntimeError, match="does not answer"):
+        export_model(make_run(encoder, size=20), tmp_path / "base", report=None)
+    assert not (tmp_path / "base").exists()
+
+
+def test_a_disk_that_fills_up(make_run, encoder, tmp_path):
+    resource = pytest.importorskip("resource")
+    run_dir = make_run(encoder, size=20)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="`model_base` must have room"):
+            export_model(run_dir, tmp_path / "base", report=None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not (tmp_path / "base").exists()

@@ -1,0 +1,194 @@
+"""The graph's neighbours and votes against NumPy, ties included."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+
+from tfembed.export.run_directory import Gallery
+from tfembed.export.search_model import SearchModel
+
+SHAPE = (4, 4, 1)
+DIM = 16
+
+
+def pixels_as_embedding():
+    """Embeds an image as its pixels / 8: small dyadic numbers, so sums are exact."""
+    inputs = keras.Input(SHAPE)
+    x = keras.layers.Rescaling(1 / 8)(inputs)
+    return keras.Model(inputs, keras.layers.Reshape((DIM,))(x))
+
+
+def a_gallery(size, seed=0, labels=None, **settings):
+    """Rows of -1, 0 and 1 eighths: exact scores, and many of them equal."""
+    rng = np.random.default_rng(seed)
+    if labels is None:
+        labels = rng.integers(-1, 4, size)
+    return Gallery(
+        embeddings=rng.integers(-1, 2, (size, DIM)).astype(np.float32) / 8,
+        labels=labels,
+        ids=np.array([f"row {row}" for row in range(size)]),
+        class_names=np.array(["a", "b", "c", "d"]),
+        **{"known_threshold": 0.0, "vote_temperature": 0.1, "vote_k": 9, **settings},
+    )
+
+
+def some_images(count, seed=1):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 3, (count, *SHAPE)).astype(np.float32)
+
+
+def brute_force(images, gallery, k):
+    """Rows, scores, votes in float64; equal scores go to the lowest row."""
+    queries = images.reshape(-1, DIM).astype(np.float64) / 8
+    scores = queries @ gallery.embeddings.T.astype(np.float64)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    votes = []
+    for query, rows in zip(scores, order[:, : gallery.vote_k]):
+        total = np.zeros(len(gallery.class_names))
+        for row in rows:
+            if gallery.labels[row] >= 0:
+                weight = np.exp((query[row]) / gallery.vote_temperature)
+                total[gallery.labels[row]] += weight
+        votes.append(total / total.sum() if total.sum() else total)
+    rows = order[:, :k]
+    return rows, np.take_along_axis(scores, rows, 1), np.array(votes)
+
+
+def text(array):
+    return np.vectorize(lambda value: value.decode(), otypes=[object])(array.numpy())
+
+
+def assert_as_brute_force(found, images, gallery, k):
+    k = min(k, gallery.size)
+    rows, scores, votes = brute_force(images, gallery, k)
+    assert found["ids"].shape == (len(images), k)
+    np.testing.assert_array_equal(text(found["ids"]), gallery.ids[rows])
+    np.testing.assert_array_equal(found["scores"], scores.astype(np.float32))
+    names = np.array(["", *gallery.class_names])
+    np.testing.assert_array_equal(
+        text(found["labels"]), names[gallery.labels[rows] + 1]
+    )
+    np.testing.assert_allclose(found["vote_probability"], votes.max(1), atol=1e-5)
+    sorted_votes = np.sort(votes, axis=1)
+    clear = sorted_votes[:, -1] - sorted_votes[:, -2] > 1e-5
+    winners = gallery.class_names[votes.argmax(1)]
+    np.testing.assert_array_equal(text(found["vote"])[clear], winners[clear])
+    np.testing.assert_array_equal(
+        found["known"], scores[:, 0] >= gallery.known_threshold
+    )
+    assert found["valid"].numpy().all()
+
+
+@pytest.mark.parametrize("batch", [1, 3, 17])
+@pytest.mark.parametrize("size", [9, 300, 5000])
+def test_neighbours_are_those_of_brute_force(size, batch):
+    gallery = a_gallery(size, known_threshold=0.3)
+    model = SearchModel(pixels_as_embedding(), SHAPE, gallery, 10, 1 << 20)
+    images = some_images(batch)
+    assert_as_brute_force(model.search_images(images), images, gallery, 10)
+
+
+def test_gallery_has_ties_within_the_answers():
+    gallery = a_gallery(5000)
+    _, scores, _ = brute_force(some_images(17), gallery, 10)
+    assert (np.diff(scores, axis=1) == 0).any(axis=1).all()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 17])
+def test_a_batch_in_chunks_is_the_batch_at_once(rows):
+    gallery = a_gallery(1000)
+    model = SearchModel(pixels_as_embedding(), SHAPE, gallery, 5, rows * 4 * 1000)
+    images = some_images(17)
+    assert_as_brute_force(model.search_images(images), images, gallery, 5)
+
+
+def test_scores_are_never_larger_than_the_bound():
+    gallery = a_gallery(1000)
+    model = SearchModel(pixels_as_embedding(), SHAPE, gallery, 5, 3 * 4 * 1000)
+    seen = []
+
+    def spy(queries, bank, k):
+        tf.py_function(lambda q: seen.append(len(q)), [queries], [])
+        return top_k(queries, bank, k)
+
+    from tfembed.export import search_model
+
+    top_k = search_model.top_k_neighbors
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search_model, "top_k_neighbors", spy)
+        model.search_images(some_images(17))
+    assert seen == [3, 3, 3, 3, 3, 2]
+
+
+@pytest.mark.parametrize("max_score_bytes", [1, 1 << 30])
+def test_empty_batch_gives_empty_answers(max_score_bytes):
+    gallery = a_gallery(300)
+    model = SearchModel(pixels_as_embedding(), SHAPE, gallery, 10, max_score_bytes)
+    found = model.search_images(some_images(0))
+    assert found["ids"].shape == (0, 10)
+    assert found["vote"].shape == found["known"].shape == found["valid"].shape == (0,)
+    found = model.search_bytes(tf.constant([], tf.string))
+    assert found["scores"].shape == (0, 10)
+    assert model.embed(some_images(0))["embeddings"].shape == (0, DIM)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_small_gallery_gives_all_it_has(size):
+    gallery = a_gallery(size, labels=np.zeros(size, np.int64))
+    model = SearchModel(pixels_as_embedding(), SHAPE, gallery, 10, 1 << 20)
+    images = some_images(3)
+    assert_as_brute_force(model.search_images(images), images, gallery, 10)
+
+
+@pytest.mark.parametrize("vote_k", [1, 50, 1000])
+def test_more_or_fewer_neighbours_vote_than_are_shown(vote_k):
+    gallery = a_gallery(400, vote_k=vote_k)
+    model = SearchModel(pixels_as_embedding(), SHAPE, gallery, 10, 1 << 20)
+    images = some_images(17)
+    assert_as_brute_force(model.search_images(images), images, gallery, 10)
+
+
+@pytest.mark.parametrize("names", [[], ["a", "b"]])
+def test_without_labels_nobody_votes(names):
+    gallery = a_gallery(50, labels=np.full(50, -1))
+    gallery = Gallery(**{**vars(gallery), "class_names": np.array(names, dtype=str)})
+    model = SearchModel(pixels_as_embedding(), SHAPE, gallery, 4, 1 << 20)
+    found = model.search_images(some_images(3))
+    assert text(found["vote"]).tolist() == [""] * 3
+    assert text(found["labels"]).tolist() == [[""] * 4] * 3
+    assert found["vote_probability"].numpy().tolist() == [0.0] * 3
+
+
+def test_another_gallery_fits_the_same_graph():
+    model = SearchModel(pixels_as_embedding(), SHAPE, a_gallery(40), 10, 1 << 20)
+    images = some_images(5)
+    graph = model.search_images.get_concrete_function().graph
+    other = a_gallery(900, seed=5, known_threshold=0.25, vote_k=30)
+    model.gallery_embeddings.assign(other.embeddings)
+    model.gallery_ids.assign(tf.constant(other.ids))
+    model.gallery_labels.assign(other.labels)
+    model.known_threshold.assign(other.known_threshold)
+    model.vote_k.assign(other.vote_k)
+    assert_as_brute_force(model.search_images(images), images, other, 10)
+    assert model.search_images.get_concrete_function().graph is graph
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_image_that_is_not_finite_harms_no_other(value):
+    gallery = a_gallery(300, known_threshold=-10.0)
+    model = SearchModel(pixels_as_embedding(), SHAPE, gallery, 5, 1 << 20)
+    images = some_images(5)
+    clean = model.search_images(images)
+    images[2, 1, 1, 0] = value
+    found = model.search_images(images)
+    assert found["valid"].numpy().tolist() == [True, True, False, True, True]
+    assert found["known"].numpy().tolist() == [True, True, False, True, True]
+    for name in ("ids", "labels", "scores", "vote", "vote_probability"):
+        values = found[name].numpy()
+        assert set(np.ravel(values[2])) <= {b"", 0.0}
+        for other in (0, 1, 3, 4):
+            np.testing.assert_array_equal(values[other], clean[name].numpy()[other])
+    embedded = model.embed(images)
+    assert not embedded["embeddings"].numpy()[2].any()
+    assert embedded["valid"].numpy().tolist() == [True, True, False, True, True]

@@ -1,0 +1,91 @@
+"""The check before publishing notices each thing that can be wrong."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from tensorflow import keras
+
+from tfembed.export import verify
+from tfembed.export.run_directory import read_gallery
+from tfembed.export.verify import check_answers
+
+
+@pytest.fixture(scope="module")
+def answers():
+    """What was answered, so that the process starts once."""
+    return {}
+
+
+@pytest.fixture
+def check(exported, answers, monkeypatch):
+    """Checks the export against what it is said to be made of."""
+    ask = verify.ask_in_fresh_process
+
+    def ask_once(folder, requests):
+        if "first" not in answers:
+            answers["first"] = ask(folder, requests)
+        return answers["first"]
+
+    monkeypatch.setattr(verify, "ask_in_fresh_process", ask_once)
+    gallery = read_gallery(exported.run_dir / "gallery.npz")
+
+    def check(k=7, encoder=exported.encoder, **changes):
+        images = [path.read_bytes() for path in sorted(exported.run_dir.glob("q*/*"))]
+        said = dataclasses.replace(gallery, **changes)
+        return check_answers(
+            exported.path, encoder, exported.image_shape, said, k, images
+        )
+
+    check.gallery = gallery
+    return check
+
+
+def test_a_good_export_passes(check):
+    worst = check()
+    assert worst["embeddings"] <= 1e-5 and worst["scores"] <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda g: {"embeddings": np.roll(g.embeddings, 1, 0)}, "not have the scores"),
+        (lambda g: {"embeddings": -g.embeddings}, "scores differ"),
+        (lambda g: {"embeddings": g.embeddings * 1.001}, "scores differ"),
+        (lambda g: {"ids": np.roll(g.ids, 1)}, "not have the scores"),
+        (lambda g: {"ids": np.char.add(g.ids, "x")}, "not have the scores"),
+        (lambda g: {"labels": np.roll(g.labels, 1)}, "have the labels"),
+        (lambda g: {"class_names": g.class_names[[0, 2, 1]]}, "have the labels"),
+        (lambda g: {"known_threshold": 2.0}, "is known=True"),
+        (lambda g: {"vote_k": 4}, "it votes"),
+        (lambda g: {"vote_temperature": 1.0}, "it votes"),
+    ],
+)
+def test_another_gallery_does_not(check, change, message):
+    with pytest.raises(RuntimeError, match=message):
+        check(**change(check.gallery))
+
+
+def test_another_k_does_not(check):
+    for k in (6, 8):
+        with pytest.raises(RuntimeError, match=f"7 neighbours, not {k}"):
+            check(k=k)
+
+
+def test_another_encoder_does_not(check, make_encoder):
+    keras.utils.set_random_seed(1)
+    with pytest.raises(RuntimeError, match="embeddings differ from the encoder's"):
+        check(encoder=make_encoder())
+
+
+def test_an_encoder_without_unit_norm_does_not(check, exported):
+    def doubled(images, training):
+        return 2 * exported.encoder(images, training=training)
+
+    with pytest.raises(RuntimeError, match="embeddings of length 2, not 1"):
+        check(encoder=doubled)
+
+
+def test_what_does_not_load_is_said(tmp_path):
+    with pytest.raises(RuntimeError, match="does not run in a process.*It says: "):
+        verify.ask_in_fresh_process(tmp_path, [])
