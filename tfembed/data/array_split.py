@@ -23,6 +23,7 @@ class ArraySplit(Split):
     """
 
     def __init__(self, images, labels, names, skipped=()):
+        """Keeps the array; copies nothing."""
         super().__init__(tuple(images.shape[1:]), labels, names, skipped)
         self._images = images
         self._tensor = None

@@ -79,6 +79,7 @@ class Augmentation:
         grayscale=0.2,
         flip=0.5,
     ):
+        """Checks the strengths and makes the layers."""
         self.image_shape = _checked_shape(image_shape)
         crop_area = (1.0, 1.0) if crop_area is None else crop_area
         self.crop_area = _checked_range("crop_area", crop_area, largest=1.0)
@@ -139,6 +140,7 @@ class Augmentation:
         return {name: getattr(self, name) for name in names.split()}
 
     def __repr__(self):
+        """The call that makes an equal one."""
         arguments = (f"{name}={value!r}" for name, value in self.get_config().items())
         return f"Augmentation({', '.join(arguments)})"
 

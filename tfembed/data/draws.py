@@ -17,6 +17,7 @@ class Draws:
     """Counts the draws of one batch and makes each from the batch's seed."""
 
     def __init__(self):
+        """Waits for `start`."""
         self._seed = None
         self._count = 0
 

@@ -1,7 +1,7 @@
 """What `load_images` returns."""
 
 import dataclasses
-from typing import Optional, Tuple
+from typing import Optional
 
 from tfembed.data.split import Split
 
@@ -21,7 +21,7 @@ class ImageData:
     """
 
     name: str
-    image_shape: Tuple[int, int, int]
-    class_names: Optional[Tuple[str, ...]]
+    image_shape: tuple[int, int, int]
+    class_names: Optional[tuple[str, ...]]
     train: Split
     test: Optional[Split]

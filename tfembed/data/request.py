@@ -1,7 +1,7 @@
 """What `load_images` passes on to a source."""
 
 import dataclasses
-from typing import Any, Optional, Tuple
+from typing import Any, Optional
 
 __all__ = ["Request", "Source"]
 
@@ -13,7 +13,7 @@ class Request:
     data_dir: Optional[str] = None
     limit: Optional[int] = None
     test_limit: Optional[int] = None
-    image_size: Optional[Tuple[int, int]] = None
+    image_size: Optional[tuple[int, int]] = None
     channels: Optional[int] = None
     holdout: int = 0
     strict: bool = False
@@ -34,5 +34,5 @@ class Source:
 
     train: Any
     test: Any = None
-    class_names: Optional[Tuple[str, ...]] = None
+    class_names: Optional[tuple[str, ...]] = None
     ordered: bool = False

@@ -31,6 +31,7 @@ class Split(abc.ABC):
     """
 
     def __init__(self, image_shape, labels, names, skipped=()):
+        """Keeps what all splits have."""
         self.image_shape = image_shape
         self.labels = None if labels is None else np.asarray(labels, np.int64)
         self.names = np.asarray(names, np.str_)
@@ -158,6 +159,7 @@ class Split(abc.ABC):
         return shuffle(ids, _fold_in(seed, epoch))
 
     def __repr__(self):
+        """Size and shape."""
         return f"{type(self).__name__}(size={self.size}, shape={self.image_shape})"
 
 

@@ -1,0 +1,20 @@
+"""Encoders by name, none of which downloads anything.
+
+Importing this room imports no TensorFlow; `build_backbone` does.
+"""
+
+import importlib
+
+_HOMES = {"BACKBONES": "names", "build_backbone": "build"}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name):
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,60 @@
+"""Backbones by name."""
+
+from tfembed.backbones.names import BACKBONES
+from tfembed.backbones.seeding import seed_kernels
+
+__all__ = ["build_backbone"]
+
+
+def build_backbone(name, image_shape, synchronized=False, seed=None):
+    """Builds an encoder from images to features.
+
+    The model scales its input itself, to 0..1 and in float32, so that training,
+    export and serving feed it the same thing; and it averages over the image in
+    float32. Between the two it follows the mixed-precision policy.
+
+    Args:
+        name: A name in `tfembed.backbones.BACKBONES`.
+        image_shape: `(height, width, channels)`, channels 1 or 3.
+        synchronized: Whether batch normalisation takes its statistics over all
+            replicas, so that N replicas are one.
+        seed: Integer for initial weights that are the same each time; `None` for
+            new ones.
+
+    Returns:
+        A `keras.Model` from images `[b, height, width, channels]`, 0..255, to features
+        `[b, f]`, the global average of the last feature map.
+
+    Raises:
+        ValueError: If the name is unknown, or `image_shape` is not such a shape.
+        ImportError: If a keras-cv backbone is asked for and keras-cv is missing.
+    """
+    if name not in BACKBONES:
+        raise ValueError(
+            f"`name` must be one of {', '.join(BACKBONES)}. Received: name={name!r}."
+        )
+    shape = tuple(image_shape)
+    if len(shape) != 3 or shape[2] not in (1, 3) or min(shape) < 1:
+        raise ValueError(
+            "`image_shape` must be (height, width, channels) with 1 or 3 channels. "
+            f"Received: image_shape={image_shape!r}."
+        )
+    model = _build(name, shape, synchronized)
+    if seed is not None:
+        seed_kernels(model, seed)
+    return model
+
+
+def _build(name, shape, synchronized):
+    family, _, variant = name.partition(":")
+    if family == "keras_cv":
+        from tfembed.backbones.keras_cv import keras_cv_backbone
+
+        return keras_cv_backbone(variant, shape, synchronized)
+    if family == "small_conv":
+        from tfembed.backbones.small_conv import small_conv
+
+        return small_conv(shape, synchronized)
+    from tfembed.backbones.resnet import resnet
+
+    return resnet(name, shape, synchronized)
