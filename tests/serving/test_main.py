@@ -120,7 +120,7 @@ def test_query_prints_and_draws(server, tmp_path, run_python):
     gallery = tmp_path / "thumbnails.npz"
     np.savez(gallery, images=small_model.images(len(ids), seed=1), ids=ids)
     for address in (server.grpc_address, server.rest_address):
-        picture = tmp_path / "out" / "neighbors.png"
+        picture = tmp_path / "out" / "neighbours.png"
         ended = run_python(
             *("-m", "tfembed.serving.query", "--address", address, "--k", "3"),
             *("--images", str(gallery), "--picture", str(picture), "--long"),

@@ -1,4 +1,4 @@
-"""The picture of queries and neighbors, and where its images come from."""
+"""The picture of queries and neighbours, and where its images come from."""
 
 import numpy as np
 import pytest

@@ -192,8 +192,11 @@ def test_metadata(http):
 
 
 def test_a_body_of_20_megabytes(http):
-    values = (np.arange(2_600_000) % 1000 + 0.5).tolist()
+    data = {"b64": base64.b64encode(b"\x00" * 16_000_000).decode()}
+    answer = http("POST", "/v1/models/model:predict", {"inputs": [data]})
+    assert len(answer.request.body) > 20_000_000
+    assert answer.json()["outputs"]["valid"] == [False]
+    values = (np.arange(200_000) % 1000 + 0.5).tolist()
     body = {"signature_name": "one", "inputs": values}
     answer = http("POST", "/v1/models/model:predict", body)
-    assert len(answer.request.body) > 15_000_000
     assert answer.json()["outputs"] == [2 * value for value in values]

@@ -1,9 +1,9 @@
 """Serving: a client for TF Serving, and a local server that speaks its protocol.
 
-`Client` asks a real TF Serving or the local server for embeddings and neighbors,
+`Client` asks a real TF Serving or the local server for embeddings and neighbours,
 over gRPC or REST. `LocalServer`, or `python -m tfembed.serving MODEL_DIR`, serves
 an exported model on this machine, for development. `python -m
-tfembed.serving.query IMAGE ...` prints and draws neighbors. None of them needs
+tfembed.serving.query IMAGE ...` prints and draws neighbours. None of them needs
 Keras, and nothing is imported before it is used: a client that speaks REST does
 without TensorFlow.
 """

@@ -14,6 +14,9 @@ import sys
 import tempfile
 import threading
 
+from tfembed.serving.ports import check_free
+from tfembed.serving.versions import check_model_dir
+
 
 def main(arguments=None):
     """Runs the command.
@@ -28,6 +31,13 @@ def main(arguments=None):
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
+    try:  # what can be told at once, before TensorFlow is imported
+        check_model_dir(options.model_dir)
+        for port in (options.port, options.rest_port):
+            check_free(options.host, port)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
     try:
         from tfembed.serving.server import LocalServer
     except ImportError as error:

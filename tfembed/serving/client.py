@@ -1,4 +1,4 @@
-"""The client: embeddings and neighbors from a server, over gRPC or REST."""
+"""The client: embeddings and neighbours from a server, over gRPC or REST."""
 
 import re
 
@@ -81,11 +81,11 @@ class Client:
         return Embeddings(outputs["embeddings"], outputs["valid"])
 
     def search(self, images, k=None):
-        """Returns the nearest neighbors of images.
+        """Returns the nearest neighbours of images.
 
         Args:
             images: As for `embed`.
-            k: How many neighbors, at most as many as the model was exported with.
+            k: How many neighbours, at most as many as the model was exported with.
                 None gives them all.
 
         Returns:
@@ -95,7 +95,7 @@ class Client:
             ServingError: If the server does not answer as asked.
             TypeError: If `images` is something else.
             ValueError: If a file cannot be read, an array does not fit, or there
-                are not `k` neighbors.
+                are not `k` neighbours.
         """
         if k is not None and (not isinstance(k, (int, np.integer)) or k < 1):
             raise ValueError(f"`k` must be an integer above 0. Received: k={k!r}.")

@@ -100,17 +100,28 @@ def write_response(outputs, row):
         raise invalid_argument("Cannot convert empty tensor map to JSON")
     names = sorted(outputs)
     if not row:
-        columns = {name: _written(name, outputs[name]) for name in names}
-        if len(names) == 1:
-            text = columns[names[0]]
-        else:
-            text = _object(columns)
+        columns = {
+            name: _nested(_texts(name, outputs[name]), outputs[name].shape)
+            for name in names
+        }
+        text = columns[names[0]] if len(names) == 1 else _object(columns)
         return _encoded('{\n    "outputs": ' + text + "\n}")
+    cells = {name: [] for name in names}
     size = _row_count(names, outputs)
-    rows = []
-    for index in range(size):
-        cells = {name: _written(name, outputs[name][index]) for name in names}
-        rows.append(cells[names[0]] if len(names) == 1 else _object(cells))
+    for name in names:
+        texts, shape = _texts(name, outputs[name]), outputs[name].shape[1:]
+        width = math.prod(shape)
+        cells[name] = [
+            _nested(texts[index * width : (index + 1) * width], shape)
+            for index in range(size)
+        ]
+    if len(names) == 1:
+        rows = cells[names[0]]
+    else:
+        rows = [
+            _object({name: cells[name][index] for name in names})
+            for index in range(size)
+        ]
     return _encoded('{\n    "predictions": [' + ", ".join(rows) + "\n    ]\n}")
 
 
@@ -349,52 +360,53 @@ def _row_count(names, outputs):
     return size
 
 
-def _written(name, value):
-    """Writes an array, or one value of it, as JSON text."""
-    value = np.asarray(value)
-    if value.dtype.kind in "OS":
-        if name.endswith("_bytes"):
-            write = _base64_text
-        else:
-            write = _string_text
-    elif value.dtype.kind == "b":
-        write = ("false", "true").__getitem__
-    elif value.dtype in (np.float32, np.float64):
-        write = _float32_text if value.dtype == np.float32 else _float64_text
-    elif value.dtype.kind in "iu":
-        write = str
-    else:
-        number = tf.as_dtype(value.dtype).as_datatype_enum
-        raise invalid_argument(
-            f"Failed to write JSON value for tensor type: {dtype_name(number)}"
+def _texts(name, array):
+    """Writes the values of an array as JSON, in order."""
+    values = array.ravel().tolist()
+    if array.dtype.kind in "OS":
+        write = _base64_text if name.endswith("_bytes") else _string_text
+        return list(map(write, values))
+    if array.dtype.kind == "b":
+        return ["true" if value else "false" for value in values]
+    if array.dtype.kind in "iu":
+        return list(map(str, values))
+    if array.dtype in (np.float32, np.float64):
+        return _float_texts(array)
+    number = tf.as_dtype(array.dtype).as_datatype_enum
+    raise invalid_argument(
+        f"Failed to write JSON value for tensor type: {dtype_name(number)}"
+    )
+
+
+def _float_texts(array):
+    """Writes six digits of a float if they say it all, else as many as are needed."""
+    flat, digits = array.ravel(), 9 if array.dtype == np.float32 else 17
+    texts = [f"{value:g}" for value in flat.tolist()]
+    exact = np.array(list(map(float, texts)), array.dtype) == flat
+    for index in np.flatnonzero(~exact):
+        texts[index] = f"{flat[index]:.{digits}g}"
+    for index in np.flatnonzero(~np.isfinite(flat)):
+        value = flat[index]
+        texts[index] = (
+            "NaN" if np.isnan(value) else "Infinity" if value > 0 else "-Infinity"
         )
-    return _nested(value.tolist(), write)
+    return [
+        text if "." in text or "e" in text or text[-1] in "Ny" else text + ".0"
+        for text in texts
+    ]
 
 
-def _nested(value, write):
-    if isinstance(value, list):
-        return "[" + ", ".join(_nested(element, write) for element in value) + "]"
-    return write(value)
-
-
-def _float32_text(value):
-    return _float_text(value, np.float32, 9)
-
-
-def _float64_text(value):
-    return _float_text(value, np.float64, 17)
-
-
-def _float_text(value, dtype, digits):
-    """Writes six digits if they say it all, otherwise as many as are needed."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    text = f"{value:g}"
-    if dtype(text) != dtype(value):
-        text = f"{value:.{digits}g}"
-    return text if "." in text or "e" in text else text + ".0"
+def _nested(texts, shape):
+    """Puts brackets around flat texts, as deep as the shape."""
+    for size in reversed(shape):
+        if not size:
+            texts = ["[]"] * math.prod(shape[: shape.index(0)])
+            continue
+        texts = [
+            "[" + ", ".join(texts[start : start + size]) + "]"
+            for start in range(0, len(texts), size)
+        ]
+    return texts[0]
 
 
 def _string_text(value):

@@ -1,4 +1,4 @@
-"""Draws queries beside their nearest neighbors."""
+"""Draws queries beside their nearest neighbours."""
 
 import os
 import re
@@ -27,10 +27,10 @@ def same_label(one, other):
 
 
 def draw_neighbors(path, queries, result, thumbnails=None, truth=None, names=None):
-    """Writes a PNG with one row a query, its neighbors beside it, nearest first.
+    """Writes a PNG with one row a query, its neighbours beside it, nearest first.
 
-    Below each neighbor stand its label and its score. Where the true label of a
-    query is known, a neighbor's frame and mark tell whether its label is right.
+    Below each neighbour stand its label and its score. Where the true label of a
+    query is known, a neighbour's frame and mark tell whether its label is right.
 
     Args:
         path: Where to write.
@@ -69,11 +69,16 @@ def draw_neighbors(path, queries, result, thumbnails=None, truth=None, names=Non
     page = _Page(result.scores.shape[1], size)
     figure = Figure(figsize=(_WIDTH / _DPI, page.height / _DPI), dpi=_DPI)
     FigureCanvasAgg(figure)
-    page.draw_header(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_autoscale_on(False)
+    axes.set_xlim(0, _WIDTH)
+    axes.set_ylim(page.height, 0)
+    page.draw_header(axes)
     for row in range(size):
-        page.draw_query(figure, row, queries[row], result, truth[row], names[row])
+        page.draw_query(axes, row, queries[row], result, truth[row], names[row])
         if result.valid[row]:
-            page.draw_row(figure, row, result, thumbnails, truth[row])
+            page.draw_row(axes, row, result, thumbnails, truth[row])
     _save(figure, path)
 
 
@@ -88,7 +93,7 @@ class _Page:
         self.height = 2 * _MARGIN + _HEADER + rows * self.pitch - 8
 
     def x(self, column):
-        """Left edge of a neighbor's picture."""
+        """Left edge of a neighbour's picture."""
         start = _MARGIN + self.cell + _QUERY_CAPTION + _QUERY_GAP
         return start + column * (self.cell + _GAP)
 
@@ -96,28 +101,28 @@ class _Page:
         """Upper edge of a row's pictures."""
         return _MARGIN + _HEADER + row * self.pitch
 
-    def draw_header(self, figure):
+    def draw_header(self, axes):
         y = _MARGIN + 8
-        self._text(figure, _MARGIN, y, "Query", 10, _QUERY, weight="bold")
-        noun = "Nearest neighbor" if self.columns == 1 else "Nearest neighbors"
-        self._text(figure, self.x(0), y, noun, 10, _QUERY, weight="bold")
+        self._text(axes, _MARGIN, y, "Query", 10, _QUERY, weight="bold")
+        noun = "Nearest neighbour" if self.columns == 1 else "Nearest neighbours"
+        self._text(axes, self.x(0), y, noun, 10, _QUERY, weight="bold")
         right = self.x(self.columns) - _GAP
         if right - self.x(0) > 280:
             note = "label and cosine similarity"
-            self._text(figure, right, y, note, 8, _FAINT, align="right")
+            self._text(axes, right, y, note, 8, _FAINT, align="right")
 
-    def draw_query(self, figure, row, image, result, truth, name):
+    def draw_query(self, axes, row, image, result, truth, name):
         y = self.y(row)
-        self._picture(figure, _MARGIN, y, image, _QUERY, 1.6)
+        self._picture(axes, _MARGIN, y, image, _QUERY, 1.6)
         left = _MARGIN + self.cell + 10
         width = _QUERY_CAPTION - 10
         if truth or name:
             head = "true label" if truth else "file"
-            self._text(figure, left, y + 8, head, 7.5, _FAINT)
+            self._text(axes, left, y + 8, head, 7.5, _FAINT)
         title = truth or name
-        self._text(figure, left, y + 22, title, 9.5, _QUERY, width=width, weight="bold")
+        self._text(axes, left, y + 22, title, 9.5, _QUERY, width=width, weight="bold")
         if not result.valid[row]:
-            self._text(figure, left, y + 42, "could not be read", 9, _WRONG)
+            self._text(axes, left, y + 42, "could not be read", 9, _WRONG)
             return
         vote, color, mark = str(result.vote[row]), _QUERY, ""
         if vote and truth:
@@ -126,12 +131,12 @@ class _Page:
             mark = "\u2713 " if right else "\u2717 "
         if vote:
             share = f"vote, {100 * result.vote_probability[row]:.0f} %"
-            self._text(figure, left, y + 42, share, 7.5, _FAINT)
-            self._text(figure, left, y + 56, mark + vote, 9.5, color, width=width)
+            self._text(axes, left, y + 42, share, 7.5, _FAINT)
+            self._text(axes, left, y + 56, mark + vote, 9.5, color, width=width)
         if not result.known[row]:
-            self._text(figure, left, y + 73, "like no known class", 7.5, _WRONG)
+            self._text(axes, left, y + 73, "like no known class", 7.5, _WRONG)
 
-    def draw_row(self, figure, row, result, thumbnails, truth):
+    def draw_row(self, axes, row, result, thumbnails, truth):
         for column in range(self.columns):
             name = str(result.ids[row, column])
             label = str(result.labels[row, column])
@@ -142,10 +147,10 @@ class _Page:
                 mark = "\u2713 " if right else "\u2717 "
             x, y = self.x(column), self.y(row)
             image = thumbnails(name) if thumbnails else None
-            self._picture(figure, x, y, image, color, 1.6)
+            self._picture(axes, x, y, image, color, 1.6)
             if image is None:
                 self._text(
-                    figure,
+                    axes,
                     x + self.cell / 2,
                     y + self.cell / 2,
                     name.rpartition("/")[2] or name,
@@ -158,7 +163,7 @@ class _Page:
             below = y + self.cell + 11
             if label:
                 self._text(
-                    figure,
+                    axes,
                     middle,
                     below,
                     label,
@@ -170,48 +175,37 @@ class _Page:
                 below += 14
             score = f"{mark}{result.scores[row, column]:.2f}"
             ink = ink if mark else _FAINT
-            self._text(figure, middle, below, score, 7.5, ink, align="center")
+            self._text(axes, middle, below, score, 7.5, ink, align="center")
 
-    def _picture(self, figure, x, y, image, color, line):
+    def _picture(self, axes, x, y, image, color, line):
         """Draws a picture, or an empty field, in a square frame."""
-        axes = figure.add_axes(
-            (
-                x / _WIDTH,
-                1 - (y + self.cell) / self.height,
-                self.cell / _WIDTH,
-                self.cell / self.height,
-            )
-        )
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.set_facecolor(_EMPTY)
-        for spine in axes.spines.values():
-            spine.set_color(color)
-            spine.set_linewidth(line)
+        from matplotlib.patches import Rectangle
+
+        frame = {"edgecolor": color, "linewidth": line, "zorder": 3}
+        field = (x, y), self.cell, self.cell
+        axes.add_patch(Rectangle(*field, facecolor=_EMPTY))
+        axes.add_patch(Rectangle(*field, facecolor="none", **frame))
         if image is None:
             return
-        height, width = image.shape[:2]
-        side = max(height, width)
-        left, top = (side - width) / 2, (side - height) / 2
-        pixels = image[..., 0] if image.shape[-1] == 1 else image
+        scale = self.cell / max(image.shape[:2])
+        height, width = (scale * size for size in image.shape[:2])
+        left, top = x + (self.cell - width) / 2, y + (self.cell - height) / 2
         axes.imshow(
-            pixels,
+            image[..., 0] if image.shape[-1] == 1 else image,
             cmap="gray",
             vmin=0,
             vmax=255,
             extent=(left, left + width, top + height, top),
-            interpolation="nearest" if side < self.cell else "antialiased",
+            aspect="auto",
+            interpolation="nearest" if scale > 1 else "antialiased",
+            zorder=2,
         )
-        axes.set_xlim(0, side)
-        axes.set_ylim(side, 0)
 
-    def _text(
-        self, figure, x, y, text, points, color, width=None, align="left", **style
-    ):
+    def _text(self, axes, x, y, text, points, color, width=None, align="left", **style):
         """Writes one line, made narrower or cut if it is wider than `width`."""
-        written = figure.text(
-            x / _WIDTH,
-            1 - y / self.height,
+        written = axes.text(
+            x,
+            y,
             text,
             fontsize=points,
             color=color,
@@ -222,7 +216,7 @@ class _Page:
         )
         if width is None:
             return
-        renderer = figure.canvas.get_renderer()
+        renderer = axes.figure.canvas.get_renderer()
         extent = written.get_window_extent(renderer).width
         if extent > width:
             smaller = max(points * width / extent, 6.5)

@@ -1,4 +1,4 @@
-"""Asks a server for the nearest neighbors of images, prints and draws them.
+"""Asks a server for the nearest neighbours of images, prints and draws them.
 
 The server is a TF Serving, or `python -m tfembed.serving`, with an exported model.
 """
@@ -74,7 +74,7 @@ def _truth(options):
 
 
 def _table(names, result, truth):
-    """Returns lines: for each query the vote, and its nearest neighbors."""
+    """Returns lines: for each query the vote, and its nearest neighbours."""
     from tfembed.serving.picture import same_label
 
     head = ["query", "vote", "share", "known", "nearest (label score)", "nearest id"]
@@ -116,13 +116,13 @@ def _table(names, result, truth):
 
 
 def _long_table(names, result):
-    """Returns lines: every neighbor of every query."""
+    """Returns lines: every neighbour of every query."""
     rows = [["query", "rank", "score", "label", "id"]]
     for row, name in enumerate(names):
         if result.valid[row]:
             rows += [
-                [name, str(rank), f"{score:.4f}", label or "-", neighbor]
-                for rank, (score, label, neighbor) in enumerate(
+                [name, str(rank), f"{score:.4f}", label or "-", neighbour]
+                for rank, (score, label, neighbour) in enumerate(
                     zip(result.scores[row], result.labels[row], result.ids[row]), 1
                 )
             ]
@@ -146,7 +146,7 @@ def _parser():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("image", nargs="+", help="image file to find neighbors of")
+    parser.add_argument("image", nargs="+", help="image file to find neighbours of")
     parser.add_argument(
         "--address",
         default="localhost:8500",
@@ -159,7 +159,7 @@ def _parser():
         "--version", type=int, metavar="N", help="version to ask [the latest]"
     )
     parser.add_argument(
-        "--k", type=int, metavar="N", help="neighbors wanted [all the model gives]"
+        "--k", type=int, metavar="N", help="neighbours wanted [all the model gives]"
     )
     parser.add_argument(
         "--timeout",
@@ -169,13 +169,13 @@ def _parser():
         help="seconds for each request [%(default)s]",
     )
     parser.add_argument(
-        "--picture", metavar="PATH", help="write a PNG of queries and neighbors there"
+        "--picture", metavar="PATH", help="write a PNG of queries and neighbours there"
     )
     parser.add_argument(
         "--images",
         metavar="PATH",
         help="thumbnails.npz of the run, or the folder of the gallery's images, to "
-        "draw the neighbors from",
+        "draw the neighbours from",
     )
     labels = parser.add_mutually_exclusive_group()
     labels.add_argument(
@@ -187,7 +187,7 @@ def _parser():
         help="take the true label from names such as LABEL-NUMBER.png",
     )
     parser.add_argument(
-        "--long", action="store_true", help="print every neighbor and its id"
+        "--long", action="store_true", help="print every neighbour and its id"
     )
     return parser
 

@@ -24,16 +24,16 @@ class Embeddings:
 
 @dataclasses.dataclass(frozen=True)
 class SearchResult:
-    """The nearest neighbors of some images, the nearest first.
+    """The nearest neighbours of some images, the nearest first.
 
     Attributes:
         ids: str `(batch, k)`.
-        labels: str `(batch, k)`, the class of each neighbor; empty if unknown.
+        labels: str `(batch, k)`, the class of each neighbour; empty if unknown.
         scores: float32 `(batch, k)`, the cosine similarities.
         vote: str `(batch,)`, the class that the model's weighted vote chose. It
-            may count more neighbors than the k that are returned.
+            may count more neighbours than the k that are returned.
         vote_probability: float32 `(batch,)`, its share of the weights.
-        known: bool `(batch,)`; False where even the nearest neighbor is too far
+        known: bool `(batch,)`; False where even the nearest neighbour is too far
             for the image to be of a class in the gallery.
         valid: bool `(batch,)`; False where the image could not be read. Nothing
             else in that row means anything then.
@@ -51,7 +51,7 @@ class SearchResult:
         return len(self.valid)
 
     def nearest(self, k):
-        """Returns the result with the nearest `k` neighbors alone.
+        """Returns the result with the nearest `k` neighbours alone.
 
         Raises:
             ValueError: If there are not so many.
@@ -59,7 +59,7 @@ class SearchResult:
         most = self.scores.shape[1]
         if not 1 <= k <= most:
             raise ValueError(
-                f"`k` must be from 1 to {most}, the number of neighbors that the "
+                f"`k` must be from 1 to {most}, the number of neighbours that the "
                 f"model was exported with. Received: k={k}. Export it with a larger "
                 "--k for more."
             )

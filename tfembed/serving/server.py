@@ -1,7 +1,6 @@
 """A local server for development that speaks TF Serving's gRPC and REST."""
 
 import logging
-import socket
 import threading
 from concurrent import futures
 
@@ -9,6 +8,7 @@ import grpc
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tfembed.serving.grpc_service import add_services
+from tfembed.serving.ports import check_free, taken
 from tfembed.serving.rest import RestApplication
 from tfembed.serving.servable import Servable
 from tfembed.serving.versions import Models, ModelVersions
@@ -81,7 +81,7 @@ class LocalServer:
         port, rest_port = self._ports
         host = f"[{self._host}]" if ":" in self._host else self._host
         for wanted in self._ports:  # before the model is loaded, which takes time
-            _check_free(self._host, wanted)
+            check_free(self._host, wanted)
         self._versions.start()
         try:
             self._grpc = grpc.server(
@@ -138,29 +138,11 @@ class _RequestHandler(WSGIRequestHandler):
         _logger.debug(message, *args)
 
 
-def _check_free(host, port):
-    """Raises an OSError with a sentence if a port cannot be listened at."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise _taken(host, port, error) from error
-
-
 def _bind(server, host, port):
     try:
         bound = server.add_insecure_port(f"{host}:{port}")
     except RuntimeError as error:
-        raise _taken(host, port, error) from error
+        raise taken(host, port, error) from error
     if not bound:
-        raise _taken(host, port, "not bound")
+        raise taken(host, port, "not bound")
     return bound
-
-
-def _taken(host, port, error):
-    return OSError(
-        f"Cannot listen at {host}:{port} ({error}). Stop what listens there, or "
-        "choose other ports with --port and --rest-port (0 takes any free one)."
-    )

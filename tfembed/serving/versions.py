@@ -81,7 +81,7 @@ class ModelVersions:
         self._poller = threading.Thread(
             target=self._poll, name=f"poll-{name}", daemon=True
         )
-        _check_base_path(self._base_path)
+        check_model_dir(self._base_path)
 
     def start(self):
         """Loads the highest version and begins to look for newer ones."""
@@ -229,7 +229,7 @@ def _not_found(name, version):
     return StatusError("NOT_FOUND", f"Servable not found for request: {wanted}")
 
 
-def _check_base_path(path):
+def check_model_dir(path):
     """Refuses a folder without versions, and says what it looks like instead."""
     received = f"Received: {path!r}"
     allowed = "The model folder must hold versions, folders named by numbers."
