@@ -1,0 +1,187 @@
+"""Which image files decode: one pass in parallel, remembered between runs.
+
+The memory is a small JSON file a listing in the cache folder. Its key is a digest of
+the paths, sizes and modification times of the files that were asked about, folder by
+folder, so that a resumed run checks nothing again and one changed folder is checked
+alone.
+"""
+
+import concurrent.futures
+import hashlib
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+
+import tensorflow as tf
+
+from tfembed.data.cache_folder import cache_folder
+from tfembed.ops.images import decode_rgb
+
+__all__ = ["check_files"]
+
+_LOG = logging.getLogger(__name__)
+_SECONDS_BETWEEN_REPORTS = 5.0
+
+
+def check_files(root, names, strict=False):
+    """Decodes every file once.
+
+    Args:
+        root: The folder.
+        names: Paths of the files below it, with `/` between folders.
+        strict: Whether to stop at the first file that does not decode.
+
+    Returns:
+        `(skipped, sizes, gray)`: a dict from the name of each file that does not
+        decode to the reason, the set of `(height, width)` of the others, and whether
+        all of these are gray.
+
+    Raises:
+        ValueError: With `strict`, if a file does not decode.
+    """
+    groups = {}
+    for name in names:
+        groups.setdefault(name.rpartition("/")[0], []).append(name)
+    digests = {group: _digest(root, files) for group, files in groups.items()}
+    cache = _cache_file(root)
+    known = _read_cache(cache)
+    todo = [
+        name
+        for group, files in groups.items()
+        if digests[group] not in known
+        for name in files
+    ]
+    results = _decode_all(root, todo, strict)
+    for group, files in groups.items():
+        if digests[group] not in known:
+            known[digests[group]] = _summary([(name, results[name]) for name in files])
+    if todo:
+        _write_cache(cache, known)
+    found = [known[digests[group]] for group in groups]
+    skipped = {name: reason for one in found for name, reason in one["skipped"].items()}
+    for name, reason in skipped.items():
+        _LOG.warning("Left out %s: it does not decode (%s).", name, reason)
+    if skipped:
+        _LOG.warning("%d of %d images do not decode.", len(skipped), len(names))
+        if strict:
+            name, reason = next(iter(skipped.items()))
+            raise ValueError(_strict_message(root, name, reason))
+    sizes = {tuple(size) for one in found for size in one["sizes"]}
+    return skipped, sizes, all(one["gray"] for one in found)
+
+
+def _strict_message(root, name, reason):
+    return (
+        "Every image must decode where `strict` is set. Received: "
+        f"{os.path.join(root, name)!r}: {reason}. Repair or remove it, or do without "
+        "`strict` to leave such images out."
+    )
+
+
+def _summary(results):
+    good = [result for _, result in results if not isinstance(result, str)]
+    sizes = sorted({result[:2] for result in good})
+    return {
+        "skipped": {
+            name: result for name, result in results if isinstance(result, str)
+        },
+        "sizes": sizes[:2],  # one: all alike; two are enough to know better
+        "gray": all(result[2] for result in good),
+    }
+
+
+def _decode_all(root, names, strict):
+    """Name to `(height, width, gray)`, or to the reason why there is none."""
+    results = {}
+    report = _Progress(len(names))
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        paths = (os.path.join(root, name) for name in names)
+        for name, result in zip(names, pool.map(_decode_one, paths)):
+            if strict and isinstance(result, str):
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise ValueError(_strict_message(root, name, result))
+            results[name] = result
+            report.step()
+    report.end()
+    return results
+
+
+def _decode_one(path):
+    try:
+        with open(path, "rb") as stream:
+            encoded = stream.read()
+        with tf.device("CPU:0"):
+            pixels = decode_rgb(encoded).numpy()
+    except (OSError, tf.errors.OpError) as error:
+        lines = str(getattr(error, "message", error)).strip().splitlines()
+        return lines[0] if lines else type(error).__name__
+    height, width, _ = pixels.shape
+    if height == 0 or width == 0:
+        return "it has no pixels"
+    gray = (pixels[..., 0] == pixels[..., 1]) & (pixels[..., 0] == pixels[..., 2])
+    return height, width, bool(gray.all())
+
+
+class _Progress:
+    """Says on standard error how far it is, if it takes more than a few seconds."""
+
+    def __init__(self, total):
+        self._total, self._done = total, 0
+        self._said, self._start = time.monotonic(), time.monotonic()
+
+    def step(self):
+        self._done += 1
+        if time.monotonic() - self._said > _SECONDS_BETWEEN_REPORTS:
+            self._said = time.monotonic()
+            rate = self._done / (self._said - self._start)
+            print(
+                f"checking images: {self._done} of {self._total}, {rate:.0f} a second",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def end(self):
+        seconds = time.monotonic() - self._start
+        if self._total:
+            _LOG.info("Checked %d images in %.1f seconds.", self._total, seconds)
+
+
+def _digest(root, names):
+    digest = hashlib.sha256()
+    for name in names:
+        try:
+            status = os.stat(os.path.join(root, name))
+            seen = f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n"
+        except OSError:  # a link that leads nowhere; decoding will say so
+            seen = f"{name}\n"
+        digest.update(seen.encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _cache_file(root):
+    key = hashlib.sha256(os.path.realpath(root).encode()).hexdigest()[:16]
+    return os.path.join(cache_folder(), f"checked-{key}.json")
+
+
+def _read_cache(path):
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return dict(json.load(stream))
+    except (OSError, ValueError):
+        return {}
+
+
+def _write_cache(path, known):
+    """Replaces the file in one step; a cache that cannot be written is no error."""
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=os.path.dirname(path), delete=False
+        ) as stream:
+            json.dump(known, stream)
+        os.replace(stream.name, path)
+    except OSError as error:
+        _LOG.info("The result of the check is not kept: %s", error)

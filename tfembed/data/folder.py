@@ -1,0 +1,156 @@
+"""Image files in a folder, streamed from disk.
+
+    PATH/CLASS/.../image.jpg      one folder a class
+    PATH/image.jpg                flat, without labels
+    PATH/train/...  PATH/test/... either of these, split already
+
+Without a test part a seeded tenth is held out, of each class where there are classes.
+Files are found by their ending (.jpg .jpeg .png .gif .bmp, any case); hidden ones are
+passed over. The order is that of the sorted paths, and an image's name is its path
+below PATH, so that names mean the same whichever images are chosen.
+
+Every chosen file is decoded once before training (and not again until it changes):
+what does not decode is named in the log and left out, and the rest is numbered without
+gaps. Images are squeezed to the wanted size by `tfembed.ops.images.decode_image`, the
+function that a served model uses.
+"""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from tfembed.data.array_split import as_uint8
+from tfembed.data.checked_files import check_files
+from tfembed.data.request import Source
+from tfembed.data.split import Split
+from tfembed.ops.images import decode_image
+
+__all__ = ["FolderSplit", "find"]
+
+_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
+
+
+def find(argument, request):
+    """Lists the folder at the path `argument`; opens no image yet."""
+    root = os.path.abspath(os.path.expanduser(argument))
+    if not os.path.isdir(root):
+        raise ValueError(
+            "`folder:PATH` must name a folder of images. "
+            f"Received: {argument!r}, which is not a folder."
+        )
+    parts = [part for part in ("train", "test") if os.path.isdir(f"{root}/{part}")]
+    parts = parts if len(parts) == 2 else [""]
+    listings = [_list(root, part) for part in parts]
+    if not listings[0]:
+        raise ValueError(
+            f"`folder:PATH` must hold images ({' '.join(_ENDINGS)}). "
+            f"Received: {argument!r}, in which there are none."
+        )
+    class_names = _class_names(listings, argument)
+    splits = [_split(root, listing, class_names) for listing in listings]
+    test = splits[1] if len(splits) == 2 else None
+    return Source(splits[0], test, class_names, ordered=True)
+
+
+def _list(root, part):
+    """`(name, class or None)` of each image below `root/part`, sorted by name."""
+    found = []
+    top = os.path.join(root, part) if part else root
+    for folder, inner, files in os.walk(top, followlinks=True):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        below = os.path.relpath(folder, top).replace(os.sep, "/")
+        label = None if below == "." else below.split("/")[0]
+        prefix = os.path.relpath(folder, root).replace(os.sep, "/")
+        prefix = "" if prefix == "." else f"{prefix}/"
+        found += [
+            (prefix + file, label)
+            for file in files
+            if file.lower().endswith(_ENDINGS) and not file.startswith(".")
+        ]
+    return sorted(found)
+
+
+def _class_names(listings, argument):
+    labels = {label for listing in listings for _, label in listing}
+    if labels <= {None}:
+        return None
+    if None in labels:
+        loose = next(name for some in listings for name, label in some if label is None)
+        raise ValueError(
+            "`folder:PATH` must hold either one folder a class or images alone. "
+            f"Received: {argument!r} with folders and beside them {loose!r}. Move it."
+        )
+    return tuple(sorted(labels))
+
+
+def _split(root, listing, class_names):
+    labels = None
+    if class_names is not None:
+        numbers = {name: number for number, name in enumerate(class_names)}
+        labels = [numbers[label] for _, label in listing]
+    return FolderSplit(root, (None, None, None), labels, [name for name, _ in listing])
+
+
+class FolderSplit(Split):
+    """Images of files, decoded when they are asked for.
+
+    Args:
+        root: The folder.
+        image_shape: `(height, width, channels)`; `None`s before the files were looked
+            into.
+        labels: int64 `[n]`, or `None`.
+        names: The files' paths below `root`, `[n]`.
+        skipped: As in `Split`.
+    """
+
+    def __init__(self, root, image_shape, labels, names, skipped=()):
+        """Keeps names; opens nothing."""
+        super().__init__(image_shape, labels, names, skipped)
+        self.root = root
+
+    def _with(self, image_shape, rows, skipped):
+        labels = None if self.labels is None else self.labels[rows]
+        names = self.names[rows]
+        return FolderSplit(self.root, image_shape, labels, names, skipped)
+
+    def take(self, rows):
+        """Returns a split of the images `rows`, renumbered."""
+        return self._with(self.image_shape, rows, self.skipped)
+
+    def checked(self, request):
+        """Returns a split of the images that decode, with the size they share."""
+        names = self.names.tolist()
+        skipped, sizes, gray = check_files(self.root, names, request.strict)
+        good = np.array([name not in skipped for name in names], bool)
+        size = next(iter(sizes)) if len(sizes) == 1 else (None, None)
+        shape = (*size, 1 if gray else 3)
+        return self._with(shape, np.flatnonzero(good), list(skipped.items()))
+
+    def converted(self, image_shape):
+        """Returns a split whose images are decoded to `image_shape`."""
+        return self._with(tuple(image_shape), np.arange(self.size), self.skipped)
+
+    def read(self, ids):
+        """Reads images into memory: uint8 `[n, height, width, channels]`."""
+        ids = np.asarray(ids, np.int64)
+        images = np.empty((len(ids), *self.image_shape), np.uint8)
+        dataset = self._load(tf.data.Dataset.from_tensor_slices(ids), 256, False)
+        done = 0
+        for batch in dataset.as_numpy_iterator():
+            count = len(batch["ids"])
+            images[done : done + count] = as_uint8(batch["images"])
+            done += count
+        return images
+
+    def _load(self, ids, batch_size, drop_remainder):
+        with tf.init_scope(), tf.device("CPU:0"):
+            names = tf.constant(self.names)
+
+        def load(number):
+            path = tf.strings.join([self.root, tf.gather(names, number)], os.sep)
+            image = decode_image(tf.io.read_file(path), self.image_shape)
+            return {"images": image, "ids": number}
+
+        images = ids.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return images.batch(batch_size, drop_remainder=drop_remainder)
