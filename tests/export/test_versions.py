@@ -135,16 +135,19 @@ while True:
     with new_version(sys.argv[1]) as version:
         for name in "abcde":
             (version.path / name).write_text("x" * 1000)
+    print("one", flush=True)
 """
+    seen = 0
     for delay in (0.0, 0.003, 0.01, 0.02, 0.05):
-        writer = script("print('go', flush=True)" + code, tmp_path)
-        writer.stdout.readline()
+        writer = script(code, tmp_path)
+        assert writer.stdout.readline() == "one\n"
         time.sleep(delay)
         os.kill(writer.pid, signal.SIGKILL)
         writer.wait()
         writer.stdout.close()
-    numbers = version_numbers(tmp_path)
-    assert numbers
+        numbers = version_numbers(tmp_path)
+        assert len(numbers) > seen
+        seen = len(numbers)
     for number in numbers:
         files = sorted(path.name for path in (tmp_path / str(number)).iterdir())
         assert files == list("abcde")
