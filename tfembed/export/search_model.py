@@ -47,7 +47,7 @@ class SearchModel(tf.Module):
         k: Neighbours in an answer.
         max_score_bytes: A batch is searched in chunks such that the scores of a
             chunk with the whole gallery, 4 bytes each, take no more. (The search
-            holds up to four tables of that size for a moment.)
+            holds about two tables of that size for a moment.)
     """
 
     def __init__(self, encoder, image_shape, gallery, k, max_score_bytes):
