@@ -24,7 +24,13 @@ ADDONS = [
 ]
 # tf-keras is the Keras 2 that tensorflow-similarity needs from TensorFlow 2.16 on.
 SIMILARITY = ["tensorflow-similarity==0.17.*", "tf-keras>=2.15,<2.22"]
-SERVING = ["tensorflow-serving-api>=2.15.1,<2.22", "grpcio", "pillow"]
+SERVING = [
+    "tensorflow-serving-api>=2.15.1,<2.22",
+    "grpcio",
+    "pillow",
+    "requests",
+    "werkzeug",
+]
 REPORT = ["matplotlib", "pillow", "scikit-learn"]
 DEV = [
     "packaging",

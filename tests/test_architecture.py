@@ -1,0 +1,218 @@
+"""Who may import whom: reads every import in tfembed, and holds DESIGN's rules."""
+
+import ast
+import os
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "tfembed"
+
+BASE = {"compat", "ops"}
+PARTS = {
+    "backbones",
+    "callbacks",
+    "data",
+    "layers",
+    "losses",
+    "metrics",
+    "miners",
+    "training",
+    "weighting",
+}
+# Room (or module of the package's root) -> what of tfembed it may import besides
+# itself. "tfembed" is the root's own names, such as `load_model`. A room need not be
+# there yet; one that is there has to be in this list.
+MAY_IMPORT = {
+    "tfembed": {"version"},
+    "version": set(),
+    "compat": set(),
+    "ops": set(),
+    "backbones": BASE,
+    "data": BASE,
+    "layers": BASE,
+    "metrics": BASE,
+    "miners": BASE,
+    "training": BASE,
+    "losses": BASE | {"miners"},
+    "weighting": BASE | {"losses"},
+    "callbacks": BASE | {"metrics", "layers"},
+    "recipes": BASE | PARTS | {"tfembed", "version"},
+    "evaluate": BASE | PARTS | {"tfembed", "version"},
+    "embed": BASE | PARTS | {"tfembed", "version"},
+    "export": BASE | {"layers", "losses", "tfembed", "version"},
+    "serving": BASE | {"tfembed", "version"},
+    "report": BASE | {"data", "metrics", "tfembed", "version"},
+    "interop": BASE | PARTS - {"callbacks"},
+}
+LIBRARY = pathlib.Path(os.__file__).parent
+STANDARD = {path.stem.partition(".")[0] for path in LIBRARY.iterdir()}
+STANDARD |= {path.name.partition(".")[0] for path in LIBRARY.glob("lib-dynload/*")}
+STANDARD |= set(sys.builtin_module_names)
+# What plain `pip install tfembed` brings (protobuf, `google`, by way of TensorFlow).
+ALWAYS_THERE = STANDARD | {"google", "numpy", "tensorflow", "tfembed"}
+# Modules whose whole subject is an optional package. They may import it at the top;
+# then only each other may import them at the top.
+SERVES = {"grpc", "requests", "tensorflow_serving", "werkzeug"}
+SPEAKS = {
+    "tfembed/serving/grpc_service.py": SERVES,
+    "tfembed/serving/grpc_transport.py": SERVES,
+    "tfembed/serving/rest.py": SERVES,
+    "tfembed/serving/rest_transport.py": SERVES,
+    "tfembed/serving/server.py": SERVES,
+}
+
+
+def imports(source, module):
+    """Yields (dotted name, line, at module level) of each import of a file's source.
+
+    `from a import b` counts as `a.b`: `b` may be a module. Relative imports are
+    resolved from `module`, a dotted name.
+    """
+    tree = ast.parse(source)
+    inside = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            inside.update(id(child) for child in ast.walk(node))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parents = module.split(".")[: -node.level] if node.level else []
+            stem = ".".join([*parents, *([node.module] if node.module else [])])
+            names = [f"{stem}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            yield name, node.lineno, id(node) not in inside
+
+
+def room_of(path):
+    """Returns the room of a file, given relative to the repository's root."""
+    parts = pathlib.PurePosixPath(path).parts
+    if len(parts) > 2:
+        return parts[1]
+    stem = pathlib.PurePosixPath(path).stem
+    return "tfembed" if stem == "__init__" else stem
+
+
+def target_of(name):
+    """Returns the room that a dotted name of tfembed is in."""
+    second = name.split(".")[1]
+    return second if second in MAY_IMPORT else "tfembed"
+
+
+def complaints(path, source):
+    """Returns what a file imports and must not, as sentences."""
+    module = path[: -len(".py")].replace("/", ".")
+    room = room_of(path)
+    if room not in MAY_IMPORT:
+        return [f"{path}: {room} is no room of the design"]
+    found = []
+    for name, line, at_top in imports(source, module):
+        where = f"{path}:{line}"
+        package = name.split(".")[0]
+        if package in ("keras", "tf_keras", "keras_core"):
+            found.append(f"{where}: `from tensorflow import keras`, not {package}")
+        elif package == "tfembed":
+            target = target_of(name + ".")
+            if target != room and target not in MAY_IMPORT[room]:
+                found.append(f"{where}: {room} must not import {target}")
+        elif room == "ops" and package not in STANDARD | {"tensorflow"}:
+            found.append(f"{where}: ops imports TensorFlow only, not {package}")
+        elif name.startswith("tensorflow.keras") and room == "ops":
+            found.append(f"{where}: ops does without Keras")
+        elif at_top and package not in ALWAYS_THERE | SPEAKS.get(path, set()):
+            found.append(f"{where}: {package} is optional: import it inside a function")
+        if at_top and path not in SPEAKS and imported_files(name) & SPEAKS.keys():
+            found.append(f"{where}: {name} needs an optional package: import it late")
+    return found
+
+
+def imported_files(name):
+    """Returns the files that a dotted name could be, or be in."""
+    parts = name.split(".")
+    return {"/".join(parts[:end]) + ".py" for end in (len(parts), len(parts) - 1)}
+
+
+def files():
+    return sorted(
+        path.relative_to(ROOT).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if "__pycache__" not in path.parts
+    )
+
+
+def test_there_is_something_to_read():
+    assert "tfembed/ops/neighbors.py" in files()
+    source = (PACKAGE / "layers" / "memory_bank.py").read_text()
+    assert any(name.startswith("tfembed.ops") for name, _, _ in imports(source, "m"))
+
+
+def test_every_file_imports_what_it_may():
+    found = []
+    for path in files():
+        found += complaints(path, (ROOT / path).read_text(encoding="utf-8"))
+    assert not found, "\n".join(found)
+
+
+VIOLATIONS = [
+    ("tfembed/losses/a.py", "from tfembed.layers import UnitNorm", "layers"),
+    ("tfembed/losses/a.py", "from tfembed import layers", "layers"),
+    ("tfembed/losses/a.py", "import tfembed.layers.unit_norm", "layers"),
+    ("tfembed/losses/a.py", "from ..layers import UnitNorm", "layers"),
+    ("tfembed/losses/a.py", "def f():\n    import tfembed.layers", "layers"),
+    ("tfembed/recipes/a.py", "from tfembed import export", "export"),
+    ("tfembed/export/a.py", "import tfembed.recipes", "recipes"),
+    ("tfembed/export/a.py", "from tfembed.metrics import x", "metrics"),
+    ("tfembed/serving/a.py", "from tfembed.losses import x", "losses"),
+    ("tfembed/compat.py", "from tfembed.ops import x", "ops"),
+    ("tfembed/compat.py", "from tfembed import load_model", "tfembed"),
+    ("tfembed/ops/a.py", "from tensorflow import keras", "Keras"),
+    ("tfembed/ops/a.py", "from tensorflow.keras import x", "Keras"),
+    ("tfembed/ops/a.py", "import numpy as np", "TensorFlow only"),
+    ("tfembed/ops/a.py", "from tfembed import compat", "compat"),
+    ("tfembed/layers/a.py", "import keras", "from tensorflow"),
+    ("tfembed/layers/a.py", "from keras import ops", "from tensorflow"),
+    ("tfembed/layers/a.py", "def f():\n    import tf_keras", "from tensorflow"),
+    ("tfembed/data/a.py", "import keras_cv", "inside a function"),
+    ("tfembed/data/a.py", "try:\n    import PIL\nexcept E: 0", "inside"),
+    ("tfembed/serving/a.py", "import grpc", "inside a function"),
+    ("tfembed/serving/a.py", "from tfembed.serving import grpc_service", "late"),
+    (
+        "tfembed/serving/a.py",
+        "from tfembed.serving.rest import application",
+        "late",
+    ),
+    ("tfembed/utils/a.py", "", "no room"),
+    ("tfembed/helpers.py", "", "no room"),
+]
+ALLOWED = [
+    ("tfembed/losses/a.py", "from tfembed.ops.x import y\nimport tensorflow as tf"),
+    ("tfembed/losses/a.py", "from tfembed.losses.base import FunctionalLoss"),
+    ("tfembed/losses/a.py", "from tfembed.miners import x"),
+    ("tfembed/data/a.py", "def f():\n    import keras_cv"),
+    ("tfembed/export/a.py", "from tfembed import __version__, load_model"),
+    ("tfembed/recipes/a.py", "from tfembed import layers, load_model"),
+    (
+        "tfembed/serving/a.py",
+        "def f():\n    from tfembed.serving import grpc_service",
+    ),
+    ("tfembed/ops/a.py", "import math\nfrom tfembed.ops import x"),
+]
+
+
+def test_catches_planted_violations():
+    for path, source, words in VIOLATIONS:
+        found = complaints(path, source)
+        assert len(found) == 1 and words in found[0], (path, source, found)
+
+
+def test_lets_pass_what_is_allowed():
+    for path, source in ALLOWED:
+        assert complaints(path, source) == []
+
+
+def test_top_level_folders_are_no_packages():
+    for folder in ("recipes", "export", "benchmarks", "tests", "constraints"):
+        assert not (ROOT / folder / "__init__.py").exists()
