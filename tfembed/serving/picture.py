@@ -63,8 +63,14 @@ def draw_neighbors(path, queries, result, thumbnails=None, truth=None, names=Non
             f"One picture holds at most {_MOST_QUERIES} queries. Received: {size}. "
             "Draw them in several pictures."
         )
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            f"The picture needs a package that is missing ({error}). Install it with "
+            "`pip install matplotlib`."
+        ) from error
 
     page = _Page(result.scores.shape[1], size)
     figure = Figure(figsize=(_WIDTH / _DPI, page.height / _DPI), dpi=_DPI)
@@ -243,16 +249,3 @@ def _save(figure, path):
 
 def _letters(label):
     return re.sub(r"[\W_]+", "", str(label)).casefold()
-
-
-def to_picture(image):
-    """Makes a picture of an array: uint8 `(height, width, 1 or 3)`.
-
-    Args:
-        image: `(height, width)`, or with 1, 3 or more channels, values 0 to 255.
-    """
-    image = np.asarray(image)
-    if image.ndim == 2:
-        image = image[..., None]
-    channels = 3 if image.shape[-1] >= 3 else 1
-    return np.clip(np.rint(image[..., :channels]), 0, 255).astype(np.uint8)
