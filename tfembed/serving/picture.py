@@ -4,8 +4,6 @@ import os
 import re
 import tempfile
 
-import numpy as np
-
 _RIGHT, _WRONG, _PLAIN, _QUERY = "#1a7f4b", "#c2342b", "#b8bec6", "#24292f"
 _FAINT, _EMPTY = "#6a737d", "#f0f2f4"
 _WIDTH = 900  # pixels, the width of a README's page
