@@ -118,7 +118,7 @@ def choose(stack=None, running=None):
         "Python %s is too %s%s: install Python %s, and start this again with it."
         % (
             dotted(running),
-            "old" if running < (3, 9) else "new",
+            "old" if running < min(STACKS[wanted[-1]] + STACKS[wanted[0]]) else "new",
             " for the %s stack" % stack if stack else "",
             pythons_of(wanted),
         )
@@ -146,14 +146,7 @@ class Environment:
         """Returns what the environment depends on, to be compared with its stamp."""
         with open(self.lock, "rb") as file:
             lock = hashlib.sha256(file.read()).hexdigest()
-        with open(os.path.join(self.root, "setup.py"), "rb") as file:
-            setup = hashlib.sha256(file.read()).hexdigest()
-        return {
-            "lock": lock,
-            "setup": setup,
-            "folder": self.folder,
-            "generation": GENERATION,
-        }
+        return {"lock": lock, "folder": self.folder, "generation": GENERATION}
 
     def complete(self):
         """Tells whether it is there, whole, and made from today's lock."""
@@ -205,6 +198,7 @@ class Environment:
             make_venv(self.base, self.folder, log)
             packages = count_packages(self.lock)
             self._pip(["--no-deps", "-r", self.lock], packages, log)
+            # tfembed itself is not copied: its place is noted.
             self._pip(["--no-deps", "--no-build-isolation", "-e", self.root], 0, log)
         stamp = dict(self.description(), python=self._version_inside())
         with open(self.stamp + ".part", "w") as file:

@@ -90,10 +90,12 @@ def test_the_rooms_do_not_import_optional_packages():
 HELP = """
 import runpy, sys
 sys.argv = [sys.argv[1], "--help"]
+code = 0
 try:
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 except SystemExit as end:
-    print("ended with", end.code or 0)
+    code = end.code or 0
+print("ended with", code)
 print("imported", *{name.split(".")[0] for name in sys.modules})
 """
 
