@@ -12,6 +12,7 @@ import dataclasses
 import doctest
 import importlib
 import json
+import os
 import pathlib
 import re
 import shlex
@@ -28,7 +29,16 @@ DOCUMENTS = sorted(
     for path in ROOT.glob(pattern)
 )
 PROGRAMS = {"cat", "cd", "cp", "curl", "docker", "git", "ls", "mkdir", "pip", "source"}
-PROGRAMS |= {"apt-get", "tensorboard", "kill", "ruff", "pytest", "export", "sudo"}
+PROGRAMS |= {
+    "apt-get",
+    "echo",
+    "tensorboard",
+    "kill",
+    "ruff",
+    "pytest",
+    "export",
+    "sudo",
+}
 
 
 @dataclasses.dataclass
@@ -214,7 +224,7 @@ def test_commands_parse(document):
 def test_marks_can_be_seen(document):
     for block in blocks((ROOT / document).read_text(encoding="utf-8")):
         if block.needs:
-            words = (block.before + "\n" + block.text).lower()
+            words = " ".join((block.before + "\n" + block.text).lower().split())
             assert f"needs {block.needs.lower()}" in words, f"line {block.line}"
 
 
@@ -245,6 +255,7 @@ def test_python_blocks_run(document, tmp_path):
         capture_output=True,
         text=True,
         cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         timeout=600,
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -282,9 +293,14 @@ def modules_with_examples():
 
 @pytest.mark.parametrize("name", modules_with_examples())
 def test_examples_in_docstrings_run(name):
+    """`np`, `tf` and `keras` are there; whatever else an example uses it makes."""
+    import numpy as np
+    import tensorflow as tf
+
     module = importlib.import_module(name.replace(".__init__", ""))
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    failed, tried = doctest.testmod(module, optionflags=flags)
+    names = {"np": np, "tf": tf, "keras": tf.keras}
+    failed, tried = doctest.testmod(module, extraglobs=names, optionflags=flags)
     assert tried and not failed
 
 
