@@ -27,6 +27,7 @@ SIMILARITY = ["tensorflow-similarity==0.17.*", "tf-keras>=2.15,<2.22"]
 SERVING = [
     "tensorflow-serving-api>=2.15.1,<2.22",
     "grpcio",
+    "matplotlib",
     "pillow",
     "requests",
     "werkzeug",

@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from tensorflow import keras
+
 from tfembed import layers, metrics
 
 SIZE, DIM = 24, 5
@@ -59,6 +61,9 @@ def _points():
 
 
 METRICS = {
+    metrics.embed: lambda: metrics.embed(
+        keras.Sequential([layers.UnitNorm()]), [np.float32(_points()[0])]
+    ),
     metrics.weighted_knn: lambda: metrics.weighted_knn(
         _points()[0], _points()[0], _points()[1], k=5
     ),

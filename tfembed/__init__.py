@@ -19,6 +19,7 @@ _ROOMS = (
     "ops",
     "recipes",
     "serving",
+    "training",
 )
 
 __all__ = ["__version__", "load_model", *_ROOMS]
@@ -41,7 +42,7 @@ def load_model(path, **kwargs):
 
     from tensorflow import keras
 
-    for room in ("layers", "losses", "backbones", "recipes.optimizers"):
+    for room in ("layers", "losses", "training"):
         importlib.import_module(f"tfembed.{room}")  # registers the classes
     if not os.path.exists(path):
         raise ValueError(

@@ -282,12 +282,12 @@ def test_state_survives_saving(maker, way, tmp_path):
             other.seed = layer.seed
         fit(restored, steps=1)
         if way == "checkpoint":
-            path = tf.train.Checkpoint(
-                model=model, optimizer=model.optimizer
-            ).write(str(tmp_path / "checkpoint"))
-            tf.train.Checkpoint(
-                model=restored, optimizer=restored.optimizer
-            ).read(path).assert_consumed()
+            path = tf.train.Checkpoint(model=model, optimizer=model.optimizer).write(
+                str(tmp_path / "checkpoint")
+            )
+            tf.train.Checkpoint(model=restored, optimizer=restored.optimizer).read(
+                path
+            ).assert_consumed()
         else:
             model.save_weights(tmp_path / f"model{way}")
             restored.load_weights(tmp_path / f"model{way}")

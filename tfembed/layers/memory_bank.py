@@ -111,7 +111,7 @@ class MemoryBank(keras.layers.Layer):
         """Moves the rows of `ids` towards `embeddings`, on all replicas.
 
         The embeddings of an id that comes several times are averaged first. An
-        embedding that is not finite leaves its row as it was.
+        embedding that is not finite does not count.
 
         Args:
             embeddings: `(batch, dim)`, float; no gradient is taken.
@@ -122,13 +122,17 @@ class MemoryBank(keras.layers.Layer):
         embeddings = tf.stop_gradient(tf.cast(embeddings, tf.float32))
         embeddings, ids = gather(embeddings, flat_ids(ids))
         ids, valid = check_ids(ids, self.size)
-        same = tf.cast(ids[:, None] == ids[None, :], tf.float32)
-        mean = tf.matmul(same, embeddings) / tf.reduce_sum(same, 1, keepdims=True)
+        finite = tf.reduce_all(tf.math.is_finite(embeddings), axis=1)
+        embeddings = tf.where(finite[:, None], embeddings, 0.0)
+        # Of which rows of the batch each row is the mean: the finite ones of its id.
+        same = tf.cast((ids[:, None] == ids[None, :]) & finite[None, :], tf.float32)
+        count = tf.reduce_sum(same, axis=1, keepdims=True)
+        mean = tf.math.divide_no_nan(tf.matmul(same, embeddings), count)
         old = read_rows(self.variable, tf.where(valid, ids, 0))
         mixed = momentum * old + (1 - momentum) * mean
         length = tf.norm(mixed, axis=1, keepdims=True)
-        sound = tf.math.is_finite(length) & (length > 1e-6)
-        new = tf.where(sound, mixed / length, old)
+        sound = (count > 0) & (length > 1e-6)
+        new = tf.where(sound, tf.math.divide_no_nan(mixed, length), old)
         # Where XLA dropped the assertion, it also drops writes out of range.
         write_rows(self.variable, tf.where(valid, ids, self.size), new)
 

@@ -9,13 +9,13 @@ class UnitNorm(keras.layers.Layer):
     """Divides each embedding by its Euclidean length.
 
     Computed in float32 at least, whatever the mixed-precision policy. A zero vector
-    stays zero and its gradient is finite.
+    stays zero, and its gradient is zero.
 
     >>> UnitNorm()(tf.constant([[3.0, 4.0]])).numpy().round(2).tolist()
     [[0.6, 0.8]]
 
     Args:
-        epsilon: Smallest squared length that is divided by.
+        epsilon: Squared length up to which a vector counts as zero.
 
     Call arguments:
         inputs: `(..., dim)`, float.
@@ -36,8 +36,10 @@ class UnitNorm(keras.layers.Layer):
     def call(self, inputs):
         inputs = tf.convert_to_tensor(inputs)
         wide = inputs if inputs.dtype == tf.float64 else tf.cast(inputs, tf.float32)
-        unit = tf.math.l2_normalize(wide, axis=-1, epsilon=self.epsilon)
-        return tf.cast(unit, inputs.dtype)
+        squared = tf.reduce_sum(wide * wide, axis=-1, keepdims=True)
+        sound = squared > self.epsilon
+        scale = tf.math.rsqrt(tf.where(sound, squared, 1.0))
+        return tf.cast(wide * tf.where(sound, scale, 0.0), inputs.dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape

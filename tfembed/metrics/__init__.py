@@ -1,7 +1,8 @@
 """How good an embedding is: exact, chunked, in bounded memory."""
 
+from tfembed.metrics.embed import embed
 from tfembed.metrics.linear_probe import linear_probe
 from tfembed.metrics.nearest import nearest
 from tfembed.metrics.weighted_knn import weighted_knn
 
-__all__ = ["linear_probe", "nearest", "weighted_knn"]
+__all__ = ["embed", "linear_probe", "nearest", "weighted_knn"]

@@ -1,0 +1,118 @@
+"""N replicas are one replica: same loss, gradients, bank and state."""
+
+import contracts
+import numpy as np
+import pytest
+import tensorflow as tf
+from contracts import DIM, SIZE
+from tensorflow import keras
+
+from tfembed import compat, layers
+from tfembed.ops import replicas
+
+SAMPLES = [pytest.param(maker, id=name) for name, maker in contracts.endpoint_samples()]
+
+
+def small_model(maker):
+    images = keras.Input((DIM,))
+    ids = keras.Input((), dtype="int64")
+    embeddings = keras.layers.Dense(DIM, kernel_initializer="orthogonal")(images)
+    endpoint = maker()
+    if hasattr(endpoint, "seed"):
+        endpoint.seed = 3
+    model = keras.Model([images, ids], endpoint([layers.UnitNorm()(embeddings), ids]))
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), jit_compile=False)
+    return model
+
+
+def batches(rows):
+    """Three epochs' worth of batches of 8; the last one of 24 rows may be short."""
+    rng = np.random.default_rng(5)
+    images = rng.normal(size=(rows, DIM)).astype("float32")
+    ids = rng.permutation(SIZE)[:rows]
+    ids[1] = ids[0]  # twice in one batch, and on two replicas
+    ids[6] = ids[2]
+    data = tf.data.Dataset.from_tensor_slices((images, ids)).batch(8)
+    return data.map(lambda x, i: ((x, i),))
+
+
+@pytest.mark.parametrize("maker", SAMPLES)
+@pytest.mark.parametrize("rows", [24, 23], ids=["even", "uneven"])
+def test_two_replicas_train_as_one(maker, rows, strategy):
+    single = small_model(maker)
+    with strategy.scope():
+        double = small_model(maker)
+        double.set_weights(single.get_weights())
+    one = single.fit(batches(rows), epochs=3, shuffle=False, verbose=0)
+    two = double.fit(batches(rows), epochs=3, shuffle=False, verbose=0)
+    for a, b in zip(single.weights, double.weights):
+        copies = tf.nest.flatten(
+            strategy.experimental_local_results(compat.variable(b))
+        )
+        assert len(copies) == 2
+        for copy in copies:
+            np.testing.assert_allclose(
+                compat.variable(a).numpy(), copy.numpy(), rtol=1e-5, atol=2e-6
+            )
+    if rows == 24:  # Keras averages the reported losses of uneven replicas its way
+        np.testing.assert_allclose(one.history["loss"], two.history["loss"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("maker", SAMPLES)
+def test_a_distributed_model_is_saved_and_loaded_without_a_strategy(
+    maker, strategy, tmp_path
+):
+    with strategy.scope():
+        model = small_model(maker)
+    model.fit(batches(24), verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for a, b in zip(model.get_weights(), loaded.get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_id_out_of_range_on_one_replica_stops_both(strategy):
+    with strategy.scope():
+        model = small_model(lambda: layers.InstanceSoftmax(SIZE))
+    before = model.get_weights()
+    images = np.ones((8, DIM), "float32")
+    ids = np.arange(8)
+    ids[7] = SIZE
+    data = tf.data.Dataset.from_tensors((images, ids)).map(lambda x, i: ((x, i),))
+    # As a plain step: after a failed `fit` the collectives would not go on.
+    bank = model.layers[-1].bank
+
+    @tf.function
+    def write(embeddings, ids):
+        strategy.run(bank.write, args=(embeddings, ids))
+
+    (part,) = strategy.experimental_distribute_dataset(data.unbatch().batch(8))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must lie in"):
+        write(*part[0])
+    for old, new in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "bool", "int64"])
+def test_gather_keeps_order_dtype_and_gradient(dtype, strategy):
+    data = tf.data.Dataset.range(7).batch(7)
+    (part,) = strategy.experimental_distribute_dataset(data)
+
+    @tf.function
+    def gathered(values):
+        def each(values):
+            values = tf.cast(values % 2 if dtype == "bool" else values, dtype)
+            (everyone,) = replicas.gather(values)
+            assert everyone.dtype == values.dtype
+            first, rows = replicas.position(tf.shape(values)[0])
+            return tf.cast(everyone, tf.float32), first, rows
+
+        return strategy.run(each, args=(values,))
+
+    everyone, first, rows = gathered(part)
+    expected = np.arange(7) % 2 if dtype == "bool" else np.arange(7)
+    for local in strategy.experimental_local_results(everyone):
+        np.testing.assert_array_equal(local, expected)
+    first = [int(each) for each in strategy.experimental_local_results(first)]
+    assert first == [0, 4]
+    assert [int(each) for each in strategy.experimental_local_results(rows)] == [7, 7]

@@ -1,0 +1,90 @@
+"""The streamed softmax against the plain one, at every chunk size."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfembed.ops.streamed_softmax import streamed_softmax, trained_softmax
+
+
+def plain(embeddings, rows, ids, temperature):
+    logits = tf.matmul(embeddings, rows, transpose_b=True) / temperature
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
+
+
+def setup(scale=1.0, size=37, batch=6, dim=5):
+    rng = np.random.default_rng(0)
+    rows = tf.constant(rng.normal(size=(size, dim)) * scale, tf.float32)
+    embeddings = tf.constant(rng.normal(size=(batch, dim)), tf.float32)
+    weights = tf.constant(rng.normal(size=batch), tf.float32)
+    return rows, embeddings, tf.constant([0, size - 1, 3, 3, 4, 5], tf.int64), weights
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 36, 37, 38, 8192])
+@pytest.mark.parametrize("temperature", [0.01, 0.1, 5.0])
+@pytest.mark.parametrize("trained", [False, True])
+def test_loss_and_gradients(chunk, temperature, trained, run):
+    rows, embeddings, ids, weights = setup()
+    bank = tf.Variable(rows, trainable=trained)
+
+    def gradients(function):
+        def call(embeddings):
+            with tf.GradientTape() as tape:
+                tape.watch(embeddings)
+                losses = function(embeddings)
+                total = tf.reduce_sum(losses * weights)
+            sources = [embeddings, bank] if trained else [embeddings]
+            return losses, tape.gradient(total, sources)
+
+        return call
+
+    streamed = trained_softmax if trained else streamed_softmax
+    expected = gradients(lambda e: plain(e, tf.identity(bank), ids, temperature))
+    found = run(
+        gradients(lambda e: streamed(e, bank, ids, temperature, chunk)), embeddings
+    )
+    wanted = expected(embeddings)
+    tf.nest.map_structure(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-4),
+        found,
+        wanted,
+    )
+
+
+def test_the_bank_takes_no_gradient():
+    rows, embeddings, ids, _ = setup()
+    bank = tf.Variable(rows)
+    with tf.GradientTape() as tape:
+        loss = streamed_softmax(embeddings, bank, ids, 0.1)
+    assert tape.gradient(loss, bank) is None
+
+
+def test_large_scores_stay_finite():
+    rows, embeddings, ids, _ = setup(scale=1e4)
+    loss = streamed_softmax(embeddings, tf.Variable(rows), ids, 0.01, chunk=8)
+    np.testing.assert_allclose(loss, plain(embeddings, rows, ids, 0.01), rtol=1e-5)
+
+
+def test_no_batch_by_size_tensor_in_the_graph():
+    size, batch = 1000, 4
+    bank = tf.Variable(tf.zeros([size, 3]))
+
+    @tf.function
+    def step(embeddings):
+        with tf.GradientTape() as tape:
+            tape.watch(embeddings)
+            loss = streamed_softmax(
+                embeddings, bank, tf.zeros([batch], tf.int64), 0.1, chunk=64
+            )
+        return tape.gradient(loss, embeddings)
+
+    graph = step.get_concrete_function(tf.TensorSpec([batch, 3])).graph
+    graphs = (
+        [graph, *(each.graph for each in graph._functions.values())]
+        if hasattr(graph, "_functions")
+        else [graph]
+    )
+    for each in graphs:
+        for op in each.get_operations():
+            for output in op.outputs:
+                assert output.shape.rank is None or size not in output.shape.as_list()

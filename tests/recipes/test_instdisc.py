@@ -1,0 +1,285 @@
+"""The recipe as a command: its run directory, resume after SIGKILL, replicas."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tfembed
+from tfembed.recipes import instdisc
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {
+    "dataset": "synthetic",
+    "limit": 300,
+    "test_limit": 60,
+    "epochs": 3,
+    "batch_size": 32,
+    "dim": 16,
+    "num_negatives": 50,
+}
+TIMES = {"images_per_second"}
+
+
+def arguments(run_dir, **flags):
+    words = ["--run-dir", str(run_dir)]
+    for name, value in {**SMALL, **flags}.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", str(value)]
+    return words
+
+
+def command(run_dir, **flags):
+    return [
+        sys.executable,
+        "-m",
+        "tfembed.recipes.instdisc",
+        *arguments(run_dir, **flags),
+    ]
+
+
+def launch(run_dir, **flags):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command(run_dir, **flags),
+        cwd=run_dir.parent,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    return output
+
+
+def log(run_dir):
+    with open(run_dir / "log.csv") as file:
+        return [
+            {key: value for key, value in row.items() if key not in TIMES}
+            for row in csv.DictReader(file)
+        ]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """An uninterrupted run of NCE, as a command, and what it printed."""
+    run_dir = tmp_path_factory.mktemp("runs") / "whole"
+    return run_dir, finish(launch(run_dir, objective="nce"))
+
+
+def test_run_directory(finished):
+    run_dir, output = finished
+    names = {path.name for path in run_dir.iterdir()}
+    assert {
+        "config.json",
+        "environment.json",
+        "log.csv",
+        "tensorboard",
+        "backup",
+        "model.keras",
+        "gallery.npz",
+        "thumbnails.npz",
+        "queries",
+        "result.json",
+    } <= names
+    rows = log(run_dir)
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    for row in rows:
+        assert {"loss", "knn_10", "knn_200", "normalizer", "learning_rate"} <= set(row)
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+    assert "3 epochs done" in output  # progress
+    assert "trained encoder" in output
+
+
+def test_gallery_is_what_the_saved_encoder_says(finished):
+    run_dir, _ = finished
+    gallery = np.load(run_dir / "gallery.npz", allow_pickle=False)
+    assert gallery["embeddings"].shape == (300, 16)
+    np.testing.assert_allclose(
+        np.linalg.norm(gallery["embeddings"], axis=1), 1, atol=1e-5
+    )
+    thumbnails = np.load(run_dir / "thumbnails.npz", allow_pickle=False)
+    np.testing.assert_array_equal(thumbnails["ids"], gallery["ids"])
+    encoder = tfembed.load_model(run_dir / "model.keras")
+    found = encoder.predict(np.float32(thumbnails["images"][:20]), verbose=0)
+    np.testing.assert_allclose(found, gallery["embeddings"][:20], atol=1e-4)
+    assert len(list((run_dir / "queries").glob("*.png"))) == 8
+    assert 0 < gallery["known_threshold"] < 1
+
+
+def test_result_has_the_table(finished):
+    run_dir, _ = finished
+    result = json.loads((run_dir / "result.json").read_text())
+    names = [row["representation"] for row in result["table"]]
+    assert names == [
+        "raw pixels",
+        "raw pixels - mean",
+        "untrained network",
+        "trained encoder",
+    ]
+    for row in result["table"]:
+        assert {"knn_10", "knn_200", "linear_probe"} <= set(row)
+        assert row["knn_10"] > 0.3  # chance is 0.1
+    rows = log(run_dir)
+    trained = result["table"][-1]
+    assert float(rows[-1]["knn_10"]) == pytest.approx(trained["knn_10"])
+
+
+def test_a_finished_run_prints_its_result_at_once(finished, capsys):
+    run_dir, _ = finished
+    before = (run_dir / "result.json").read_bytes()
+    instdisc.main(arguments(run_dir, objective="nce"))
+    assert "trained encoder" in capsys.readouterr().out
+    assert (run_dir / "result.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("moment", ["epoch-00001", "epoch-00002"])
+def test_killed_and_started_again_ends_the_same(finished, tmp_path, moment):
+    whole, _ = finished
+    run_dir = tmp_path / "killed"
+    process = launch(run_dir, objective="nce")
+    deadline = time.monotonic() + 300
+    while not (run_dir / "backup" / moment).exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (run_dir / "result.json").exists()
+    output = finish(launch(run_dir, objective="nce"))
+    assert "going on after epoch" in output
+    assert log(run_dir) == log(whole)
+    first, second = (
+        np.load(each / "gallery.npz")["embeddings"] for each in (whole, run_dir)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert checkpoint(run_dir) == checkpoint(whole)
+
+
+def checkpoint(run_dir):
+    """Every variable of the last backup: weights, bank, optimizer, counters."""
+    import tensorflow as tf
+
+    (folder,) = (run_dir / "backup").iterdir()
+    reader = tf.train.load_checkpoint(str(folder / "state"))
+    found = {}
+    for name in reader.get_variable_to_shape_map():
+        value = reader.get_tensor(name)
+        if hasattr(value, "tobytes") and value.dtype.kind in "fiub":
+            found[name] = value.tobytes()
+    assert any("rows" in name or "bank" in name for name in found)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_killed_at_random_moments_ends_the_same(finished, tmp_path, seed):
+    whole, _ = finished
+    rng = np.random.default_rng(seed)
+    run_dir = tmp_path / "killed"
+    for _ in range(4):
+        process = launch(run_dir, objective="nce")
+        try:
+            process.communicate(timeout=float(rng.uniform(8, 40)))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+    finish(launch(run_dir, objective="nce"))
+    assert log(run_dir) == log(whole)
+    assert checkpoint(run_dir) == checkpoint(whole)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"objective": "full", "replicas": 2, "proximal": 1.0},
+        {"objective": "infonce", "negatives": "per_anchor", "bank_init": "paper"},
+        {"objective": "parametric", "temperature": 1.0, "precision": "mixed_bfloat16"},
+    ],
+    ids=lambda flags: flags["objective"],
+)
+def test_other_objectives_train(flags, tmp_path):
+    run_dir = tmp_path / "run"
+    finish(launch(run_dir, epochs=2, linear_probe=False, **flags))
+    rows = log(run_dir)
+    assert len(rows) == 2
+    assert all(np.isfinite(float(row["loss"])) for row in rows)
+    assert float(rows[-1]["knn_10"]) > 0.3
+    encoder = tfembed.load_model(run_dir / "model.keras")
+    assert encoder.outputs[0].dtype in ("float32", np.float32)
+
+
+def test_a_folder_without_labels(tmp_path):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(40):
+        pixels = rng.integers(0, 256, size=(20, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:03d}.png")
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
+    run_dir = tmp_path / "run"
+    output = finish(
+        launch(
+            run_dir,
+            dataset=f"folder:{folder}",
+            image_size=16,
+            limit="none",
+            test_limit="none",
+            batch_size=8,
+            epochs=1,
+        )
+    )
+    assert "broken.png" in output
+    result = json.loads((run_dir / "result.json").read_text())
+    assert result["table"] == []
+    assert result["training_images"] + result["test_images"] == 40
+    gallery = np.load(run_dir / "gallery.npz")
+    assert set(gallery["labels"]) == {-1}
+    assert "broken.png" not in set(gallery["ids"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"dataset": "imagenet"}, "imagenet"),
+        ({"backbone": "resnet19"}, "resnet19"),
+        ({"optimizer": "adam", "weight_decay": 0.1}, "take optimizer='adamw'"),
+    ],
+)
+def test_a_users_mistake_is_a_sentence(flags, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as error:
+        instdisc.main(arguments(tmp_path / "run", **flags))
+    assert error.value.code == 2
+    text = capsys.readouterr().err
+    assert message in text and "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "size", "replicas", "message"),
+    [
+        (9, 90, 2, "must be a multiple of their number"),
+        (8, 81, 2, "The last batch of an epoch would have 1 images for 2 replicas"),
+    ],
+)
+def test_batches_that_replicas_cannot_share(batch_size, size, replicas, message):
+    from tfembed.recipes.training import check_batch
+
+    with pytest.raises(ValueError, match=message):
+        check_batch(batch_size, size, replicas)
+    check_batch(8, 80, replicas)

@@ -1,0 +1,74 @@
+"""The run directory: fresh, found again, locked, and refused."""
+
+import dataclasses
+import json
+
+import pytest
+
+from tfembed.recipes.instdisc import Config
+from tfembed.recipes.run_directory import RunDirectory
+
+CONFIG = Config(dataset="synthetic", epochs=2)
+
+
+def opened(path, config=CONFIG, **kwargs):
+    return RunDirectory(path, "instdisc", config, **kwargs)
+
+
+def test_a_fresh_directory_has_config_and_environment(tmp_path):
+    directory = opened(tmp_path / "a" / "b")
+    settings = json.loads((tmp_path / "a/b/config.json").read_text())
+    assert settings == {"recipe": "instdisc", **dataclasses.asdict(CONFIG)}
+    environment = directory.read_json("environment.json")
+    assert environment["versions"]["tensorflow"]
+    assert not directory.finished
+
+
+def test_without_a_name_runs_are_numbered_and_unfinished_ones_go_on(tmp_path):
+    first = opened(None, parent=tmp_path)
+    assert first.path.name == "instdisc-synthetic-001"
+    busy = opened(None, parent=tmp_path)  # the first is locked
+    assert busy.path.name == "instdisc-synthetic-002"
+    first.close()
+    busy.close()
+    assert opened(None, parent=tmp_path).path.name == "instdisc-synthetic-002"
+    other = dataclasses.replace(CONFIG, epochs=3)
+    assert opened(None, other, parent=tmp_path).path.name == "instdisc-synthetic-003"
+
+
+def test_a_finished_run_is_left_alone(tmp_path):
+    first = opened(None, parent=tmp_path)
+    first.write_json("result.json", {})
+    first.close()
+    assert opened(None, parent=tmp_path).path.name == "instdisc-synthetic-002"
+
+
+def test_another_config_is_refused_by_name(tmp_path):
+    opened(tmp_path / "run").close()
+    other = dataclasses.replace(CONFIG, epochs=5)
+    with pytest.raises(ValueError, match="epochs=2 there, 5 here"):
+        opened(tmp_path / "run", other)
+
+
+def test_two_processes_cannot_train_in_one_directory(tmp_path):
+    first = opened(tmp_path / "run")
+    with pytest.raises(ValueError, match="Another process is training"):
+        opened(tmp_path / "run")
+    first.close()
+    opened(tmp_path / "run").close()
+
+
+def test_a_file_is_refused(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(ValueError, match="must be a directory"):
+        opened(tmp_path / "run")
+
+
+def test_the_log_is_cut_to_whole_epochs(tmp_path):
+    directory = opened(tmp_path)
+    log = tmp_path / "log.csv"
+    log.write_text("epoch,loss\n0,3\n1,2\n2,1\n3,0.")
+    directory.cut_log(2)
+    assert log.read_text() == "epoch,loss\n0,3\n1,2\n"
+    directory.cut_log(0)
+    assert not log.exists()

@@ -1,0 +1,94 @@
+"""What every public loss, layer and metric must satisfy; none may be forgotten."""
+
+import contracts
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+
+from tfembed import layers, losses, metrics
+
+
+@pytest.mark.parametrize(
+    ("room", "samples"),
+    [
+        (losses, contracts.LOSSES),
+        (layers, contracts.LAYERS),
+        (metrics, contracts.METRICS),
+    ],
+    ids=["losses", "layers", "metrics"],
+)
+def test_every_public_symbol_has_a_sample(room, samples):
+    public = {getattr(room, name) for name in room.__all__}
+    assert public == set(samples), "a public symbol without a contract test"
+
+
+LAYER_SAMPLES = [
+    pytest.param(maker, id=f"{layer.__name__}-{number}")
+    for layer, makers in contracts.LAYERS.items()
+    for number, maker in enumerate(makers)
+]
+
+
+@pytest.mark.parametrize("maker", LAYER_SAMPLES)
+def test_config_round_trip(maker):
+    layer = maker()
+    copy = type(layer).from_config(layer.get_config())
+    assert copy.get_config() == layer.get_config()
+    wire = keras.layers.deserialize(keras.layers.serialize(layer))
+    assert wire.get_config() == layer.get_config()
+
+
+@pytest.mark.parametrize("maker", LAYER_SAMPLES)
+def test_every_argument_of_the_constructor_is_in_the_config(maker):
+    import inspect
+
+    layer = maker()
+    arguments = set(inspect.signature(type(layer).__init__).parameters)
+    assert arguments - {"self", "kwargs"} <= set(layer.get_config())
+
+
+@pytest.mark.parametrize("layer", list(contracts.LAYERS), ids=lambda x: x.__name__)
+def test_docstring_says_what_goes_in_and_out(layer):
+    for part in ("Args:", "Call arguments:", "Returns:"):
+        assert part in layer.__doc__
+
+
+@pytest.mark.parametrize("maker", LAYER_SAMPLES)
+def test_registered_under_the_package(maker):
+    layer = maker()
+    name = f"tfembed>{type(layer).__name__}"
+    assert keras.utils.get_registered_object(name) is type(layer)
+
+
+@pytest.mark.parametrize("maker", LAYER_SAMPLES)
+def test_symbolic_shape_equals_the_real_one(maker):
+    layer = maker()
+    if type(layer) in contracts.ENDPOINTS:
+        inputs = [keras.Input((contracts.DIM,)), keras.Input((), dtype="int64")]
+        values = [*contracts.batch()]
+    elif type(layer) in contracts.BANKS:
+        inputs, values = keras.Input((), dtype="int64"), contracts.batch()[1]
+    else:
+        inputs, values = keras.Input((contracts.DIM,)), contracts.batch()[0]
+    outputs = layer(inputs)
+    real = layer(tf.nest.map_structure(tf.constant, values))
+    assert tuple(outputs.shape) == (None, contracts.DIM)
+    assert tuple(real.shape) == (9, contracts.DIM)
+    assert (
+        keras.backend.standardize_dtype(outputs.dtype) == real.dtype.name
+        if (hasattr(keras.backend, "standardize_dtype"))
+        else outputs.dtype == real.dtype
+    )
+
+
+@pytest.mark.parametrize(
+    "sample",
+    list(contracts.METRICS.values()),
+    ids=[f.__name__ for f in contracts.METRICS],
+)
+def test_metrics_are_finite_and_repeat(sample):
+    first, second = sample(), sample()
+    np.testing.assert_array_equal(first, second)
+    if np.asarray(first).dtype.kind == "f":
+        assert np.isfinite(first).all()

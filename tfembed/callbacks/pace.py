@@ -1,0 +1,56 @@
+"""How fast a run goes, and how long it still takes."""
+
+import sys
+import time
+
+from tensorflow import keras
+
+
+class Pace(keras.callbacks.Callback):
+    """Logs images per second of training, and prints the time that is left.
+
+    Put it first among the callbacks: then `images_per_second` counts training
+    alone, and evaluation not.
+
+    Args:
+        images: Images in an epoch.
+        epochs: Epochs of the run.
+        report: Called with a line of text after each epoch but the last; prints to
+            standard error by default.
+    """
+
+    def __init__(self, images, epochs, report=None):
+        super().__init__()
+        self.images = images
+        self.epochs = epochs
+        self.report = report or (lambda line: print(line, file=sys.stderr))
+        self._first = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Reports what is left, by the time of whole epochs."""
+        now = time.perf_counter()
+        if self._first is None:
+            self._first = (epoch, now)
+        elif epoch > self._first[0]:
+            done = epoch - self._first[0]
+            left = (now - self._first[1]) / done * (self.epochs - epoch)
+            self.report(
+                f"{epoch} of {self.epochs} epochs done, about {duration(left)} left"
+            )
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds the pace to the logs."""
+        if logs is not None:
+            seconds = time.perf_counter() - self._start
+            logs["images_per_second"] = self.images / max(seconds, 1e-9)
+
+
+def duration(seconds):
+    """Says a number of seconds in words: `"45 s"`, `"3 min"`, `"2 h 5 min"`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"

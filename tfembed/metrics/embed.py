@@ -1,0 +1,50 @@
+"""The embeddings of many images, batch by batch."""
+
+import weakref
+
+import numpy as np
+import tensorflow as tf
+
+_TRACED = weakref.WeakKeyDictionary()
+
+
+def embed(encoder, batches):
+    """Runs an encoder in inference mode over batches of images.
+
+    Nothing of the encoder changes: no batch statistics, no memory bank.
+
+    Args:
+        encoder: A Keras model from images to embeddings.
+        batches: Iterable of image batches, or of dictionaries with `"images"`, e.g.
+            a `tf.data.Dataset`.
+
+    Returns:
+        float32 array `(images, dim)`, in the order of the batches. A model with
+        several outputs gives a list of arrays.
+
+    Raises:
+        ValueError: If there is no batch.
+    """
+    infer = _inference(encoder)
+    parts = []
+    for batch in batches:
+        images = batch["images"] if isinstance(batch, dict) else batch
+        outputs = tf.nest.flatten(infer(tf.convert_to_tensor(images)))
+        parts.append([np.asarray(output, np.float32) for output in outputs])
+    if not parts:
+        raise ValueError("`batches` must hold at least one batch. Received: none.")
+    arrays = [np.concatenate(part) for part in zip(*parts)]
+    return arrays[0] if len(arrays) == 1 else arrays
+
+
+def _inference(encoder):
+    """Returns the encoder as a `tf.function`, the same one at every call."""
+    if encoder not in _TRACED:
+        reference = weakref.ref(encoder)
+
+        @tf.function(reduce_retracing=True)
+        def infer(images):
+            return reference()(images, training=False)
+
+        _TRACED[encoder] = infer
+    return _TRACED[encoder]

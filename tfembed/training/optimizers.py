@@ -1,0 +1,155 @@
+"""Optimizers by name, with a learning-rate schedule and weight decay."""
+
+import tensorflow as tf
+from tensorflow import keras
+
+OPTIMIZERS = ("sgd", "adam", "adamw", "lamb", "sgdw")
+SCHEDULES = ("constant", "cosine", "step")
+
+
+@keras.utils.register_keras_serializable(package="tfembed")
+class DecayedSGD(keras.optimizers.SGD):
+    """SGD with momentum and weight decay inside the gradient, as the papers train.
+
+        gradient = gradient + weight_decay * weight
+
+    Keras' own `weight_decay` is decoupled: it shrinks the weights apart from the
+    momentum (which tensorflow-addons calls SGDW). Every trained weight decays, as
+    in the papers' PyTorch code.
+
+    Args:
+        l2: The weight decay.
+        **kwargs: As in `keras.optimizers.SGD`.
+    """
+
+    def __init__(self, l2=0.0, name="decayed_sgd", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.l2 = l2
+
+    def update_step(self, gradient, variable, *args):
+        """Adds the decay to the gradient, which is already that of all replicas."""
+        if self.l2:
+            gradient = gradient + self.l2 * tf.convert_to_tensor(variable)
+        return super().update_step(gradient, variable, *args)
+
+    def get_config(self):
+        return {**super().get_config(), "l2": self.l2}
+
+
+def build_schedule(name, learning_rate, steps, steps_per_epoch, warmup_steps=0):
+    """Returns a learning rate, or a Keras schedule over steps.
+
+    Args:
+        name: `"constant"`; `"cosine"`, to 0 over the run; `"step"`, a tenth after
+            60 % of the run and a hundredth after 80 % (the paper's 120 and 160 of
+            200 epochs).
+        learning_rate: The first, or after the warm-up, rate.
+        steps: Steps of the whole run.
+        steps_per_epoch: Boundaries fall on whole epochs.
+        warmup_steps: Steps over which the rate rises linearly from 0.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    if name not in SCHEDULES:
+        raise ValueError(
+            f"`schedule` must be one of {SCHEDULES}. Received: schedule={name!r}."
+        )
+    if name == "constant" and not warmup_steps:
+        return learning_rate
+    return LearningRate(name, learning_rate, steps, steps_per_epoch, warmup_steps)
+
+
+@keras.utils.register_keras_serializable(package="tfembed")
+class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
+    """The schedules of `build_schedule`, with a linear warm-up before them."""
+
+    def __init__(self, kind, learning_rate, steps, steps_per_epoch, warmup_steps=0):
+        super().__init__()
+        self.kind = kind
+        self.learning_rate = learning_rate
+        self.steps = steps
+        self.steps_per_epoch = steps_per_epoch
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step):
+        step = tf.cast(step, tf.float32)
+        epochs = max(1, self.steps // self.steps_per_epoch)
+        if self.kind == "cosine":
+            done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+            factor = 0.5 * (1 + tf.cos(3.141592653589793 * tf.clip_by_value(done, 0, 1)))
+        elif self.kind == "step":
+            epoch = tf.floor(step / self.steps_per_epoch)
+            drops = tf.cast(epoch >= round(0.6 * epochs), tf.float32)
+            drops += tf.cast(epoch >= round(0.8 * epochs), tf.float32)
+            factor = tf.pow(0.1, drops)
+        else:
+            factor = 1.0
+        if self.warmup_steps:
+            factor = factor * tf.minimum(1.0, (step + 1) / self.warmup_steps)
+        return self.learning_rate * factor
+
+    def get_config(self):
+        return {
+            "kind": self.kind,
+            "learning_rate": self.learning_rate,
+            "steps": self.steps,
+            "steps_per_epoch": self.steps_per_epoch,
+            "warmup_steps": self.warmup_steps,
+        }
+
+
+def build_optimizer(name, schedule, momentum=0.9, weight_decay=0.0):
+    """Builds an optimizer by name.
+
+    Args:
+        name: `"sgd"`, weight decay inside the gradient, as the papers train;
+            `"adam"`, without weight decay; `"adamw"`; `"lamb"` and `"sgdw"`,
+            from tensorflow-addons, on its stack alone.
+        schedule: A learning rate or a Keras schedule.
+        momentum: Of `sgd` and `sgdw`.
+        weight_decay: Strength; for the decoupled `adamw` and `sgdw` it is
+            multiplied by the learning rate.
+
+    Raises:
+        ValueError: If the name is unknown, or `adam` is asked to decay.
+        ImportError: If tensorflow-addons is needed and cannot be imported.
+    """
+    if name not in OPTIMIZERS:
+        raise ValueError(
+            f"`optimizer` must be one of {OPTIMIZERS}. Received: optimizer={name!r}."
+        )
+    if name == "sgd":
+        return DecayedSGD(
+            l2=weight_decay, learning_rate=schedule, momentum=momentum
+        )
+    if name == "adam":
+        if weight_decay:
+            raise ValueError(
+                "`weight_decay` must be 0 with optimizer='adam'; take "
+                f"optimizer='adamw'. Received: weight_decay={weight_decay}."
+            )
+        return keras.optimizers.Adam(schedule)
+    if name == "adamw":
+        return keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
+    addons = _addons(name)
+    if name == "lamb":
+        return addons.LAMB(schedule, weight_decay=weight_decay)
+
+    def decay(step):
+        rate = schedule(step) if callable(schedule) else schedule
+        return weight_decay * rate
+
+    return addons.SGDW(decay if weight_decay else 0.0, schedule, momentum=momentum)
+
+
+def _addons(name):
+    try:
+        import tensorflow_addons
+    except ImportError as error:
+        raise ImportError(
+            f"optimizer={name!r} comes from tensorflow-addons, which cannot be "
+            "imported here. It works with TensorFlow 2.15 (Python 3.9 to 3.11): "
+            "pip install 'tfembed[addons]'. Elsewhere take 'sgd' or 'adamw'."
+        ) from error
+    return tensorflow_addons.optimizers
