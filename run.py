@@ -182,10 +182,12 @@ class Environment:
 
     def _make(self):
         check_platform()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if os.path.exists(self.folder):
+            print("Removing what is no longer good in %s." % self.folder, flush=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
         check_disk(self.folder, self.stack)
         print(
-            "Making the %s stack in %s, once (some minutes, %.1f GB). pip's words: %s"
+            "Making the %s stack in %s, once: some minutes, %.1f GB. pip's words: %s"
             % (
                 self.stack,
                 os.path.relpath(self.folder, self.root),
