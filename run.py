@@ -607,7 +607,7 @@ class Demo:
         self.recipe_flags = (QUICK if options.quick else []) + recipe_flags
         self.picture = os.path.join(self.run_dir, "neighbors.png")
         self.environ = dict(clean_environ(), PYTHONUNBUFFERED="1")
-        self.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        self.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         self.steps = 0
 
     def run(self):
