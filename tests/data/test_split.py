@@ -70,6 +70,22 @@ def test_every_epoch_has_every_image_once_in_an_order_of_its_own():
         np.testing.assert_array_equal(images, split.read(ids))
 
 
+@pytest.mark.parametrize("size", [1, 2, 37])
+def test_any_image_comes_at_any_place_equally_often(size):
+    epochs = 1500
+    ids = np.stack([ids for ids, _ in _list(_split(size).epochs(size, 4, 0, epochs))])
+    counts = np.stack([np.bincount(column, minlength=size) for column in ids.T])
+    chi_square = ((counts - epochs / size) ** 2 / (epochs / size)).sum()
+    freedom = (size - 1) ** 2
+    assert abs(chi_square - freedom) < 5 * np.sqrt(2 * freedom) + 1e-9
+    if size > 2:  # nor does the image before say which comes next
+        pairs = np.zeros((size, size))
+        np.add.at(pairs, (ids[:, :-1].ravel(), ids[:, 1:].ravel()), 1)
+        expected = epochs * (size - 1) / (size * (size - 1))
+        off = ((pairs - expected) ** 2 / expected)[~np.eye(size, dtype=bool)].sum()
+        assert abs(off - size * (size - 1)) < 6 * np.sqrt(2 * size * (size - 1))
+
+
 def test_drop_remainder_drops_the_short_batch():
     dataset = _split().epochs(8, 0, 0, 2, drop_remainder=True)
     assert len(dataset) == 12

@@ -55,14 +55,14 @@ class ArraySplit(Split):
         """Reads images into memory: uint8 `[n, height, width, channels]`."""
         return np.ascontiguousarray(self._images[np.asarray(ids, np.int64)])
 
-    def _load(self, ids, batch_size, drop_remainder):
+    def _load(self, batches):
         gather = self._from_file if self._is_mapped() else self._from_memory()
 
         def images_of(ids):
-            images = tf.ensure_shape(gather(ids), (None, *self.image_shape))
+            images = tf.ensure_shape(gather(ids), (*ids.shape, *self.image_shape))
             return {"images": images, "ids": ids}
 
-        return ids.batch(batch_size, drop_remainder=drop_remainder).map(images_of)
+        return batches.map(images_of)
 
     def _is_mapped(self):
         return isinstance(self._images, np.memmap)

@@ -124,12 +124,13 @@ class Augmentation:
         """
         images = tf.cast(images, tf.float32)
         images = tf.ensure_shape(images, (None, *self.image_shape))
+        shape = images.shape
         with self._lock:
             self._draws.start(tf.convert_to_tensor(seed))
             for layer in self.layers:
                 images = layer(images)
         images = tf.clip_by_value(tf.cast(images, tf.float32), 0.0, 255.0)
-        return tf.ensure_shape(images, (None, *self.image_shape))
+        return tf.ensure_shape(images, shape)
 
     def get_config(self):
         """Returns the arguments that make an equal augmentation, as a `dict`."""
@@ -161,7 +162,10 @@ def _crop_layer(strengths, draws):
     class RandomCropAndResize(keras_cv.layers.VectorizedBaseImageAugmentationLayer):
         """keras-cv's layer of this name, for a whole batch in one op."""
 
-        def get_random_transformation_batch(self, batch_size, **kwargs):
+        def get_random_transformation_batch(self, batch_size, images=None, **kwargs):
+            # The batch's size in Python, where it is known, spares the log a line from
+            # TensorFlow's cost model for each graph.
+            batch_size = batch_size if images is None else images.shape[0] or batch_size
             area = draws.uniform((batch_size,), *strengths.crop_area)
             aspect = draws.uniform((batch_size,), *strengths.crop_aspect)
             height = tf.minimum(tf.sqrt(area / aspect), 1.0)

@@ -134,16 +134,20 @@ class FolderSplit(Split):
     def read(self, ids):
         """Reads images into memory: uint8 `[n, height, width, channels]`."""
         ids = np.asarray(ids, np.int64)
-        images = np.empty((len(ids), *self.image_shape), np.uint8)
-        dataset = self._load(tf.data.Dataset.from_tensor_slices(ids), 256, False)
-        done = 0
-        for batch in dataset.as_numpy_iterator():
-            count = len(batch["ids"])
-            images[done : done + count] = as_uint8(batch["images"])
-            done += count
-        return images
+        if not len(ids):
+            return np.empty((0, *self.image_shape), np.uint8)
+        with tf.device("CPU:0"):
+            dataset = self._images(tf.data.Dataset.from_tensor_slices(ids))
+            images = [as_uint8(one["images"]) for one in dataset.as_numpy_iterator()]
+        return np.stack(images)
 
-    def _load(self, ids, batch_size, drop_remainder):
+    def _load(self, batches):
+        (batch_size,) = batches.element_spec.shape
+        images = self._images(batches.unbatch())
+        return images.batch(batch_size, drop_remainder=True)
+
+    def _images(self, ids):
+        """A dataset of int64 scalars to one of images, decoded in parallel."""
         with tf.init_scope(), tf.device("CPU:0"):
             names = tf.constant(self.names)
 
@@ -152,5 +156,4 @@ class FolderSplit(Split):
             image = decode_image(tf.io.read_file(path), self.image_shape)
             return {"images": image, "ids": number}
 
-        images = ids.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return images.batch(batch_size, drop_remainder=drop_remainder)
+        return ids.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

@@ -1,10 +1,10 @@
 """A numbered set of images, and the pipelines that read it.
 
 Everything random is a function of (seed, epoch, step): the order of an epoch is a
-stateless shuffle, and each batch is augmented with a seed of its own. Nothing depends
-on what was read before, on what was prefetched or on how many threads took part, so
-that a run that starts at epoch 3 gets, bit for bit, what an uninterrupted run gets
-from epoch 3 on.
+stateless shuffle, and each batch is augmented with a seed of its own.
+Nothing depends on what was read before, on what was prefetched or on how many threads
+took part, so that a run that starts at epoch 3 gets, bit for bit, what an uninterrupted
+run gets from epoch 3 on.
 """
 
 import abc
@@ -54,12 +54,12 @@ class Split(abc.ABC):
         """
 
     @abc.abstractmethod
-    def _load(self, ids, batch_size, drop_remainder):
-        """Turns a dataset of int64 scalars into batches of images, in its order.
+    def _load(self, batches):
+        """Turns a dataset of ids, int64 `[b]` of one static size, into images.
 
         Returns:
-            Dataset of `{"images": [b, height, width, channels], "ids": int64 [b]}`,
-            the images of any real dtype, in 0..255.
+            Dataset of `{"images": [b, height, width, channels], "ids": int64 [b]}` in
+            the same order, the images of any real dtype, in 0..255.
         """
 
     def batches(self, batch_size, shuffle_seed=None):
@@ -74,13 +74,8 @@ class Split(abc.ABC):
             0..255, "ids": int64 [b]}`.
         """
         _check_batch_size(batch_size)
-        if shuffle_seed is None:
-            ids = tf.data.Dataset.range(self.size)
-        else:
-            order = self._order(_seed(shuffle_seed, _ORDER), 0)
-            ids = tf.data.Dataset.from_tensor_slices(order)
-        dataset = self._load(ids, batch_size, drop_remainder=False).map(_as_float32)
-        return _finished(dataset, -(-self.size // batch_size))
+        steps = -(-self.size // batch_size)
+        return self._pipeline(batch_size, shuffle_seed, steps, 0, 1, None, lanes=1)
 
     def epochs(
         self,
@@ -131,32 +126,51 @@ class Split(abc.ABC):
                 f"batch_size={batch_size}, drop_remainder={drop_remainder}, with "
                 f"{self.size} images. Use smaller batches or more images."
             )
-        order_seed = _seed(seed, _ORDER)
-        augmentation_seed = _seed(seed, _AUGMENTATION)
-
-        def one_epoch(epoch):
-            ids = tf.data.Dataset.from_tensor_slices(self._order(order_seed, epoch))
-            dataset = self._load(ids, batch_size, drop_remainder).enumerate()
-            return dataset.map(lambda step, batch: (epoch, step, batch))
-
-        def augment(epoch, step, batch):
-            if augmentation is not None:
-                seed = _fold_in(_fold_in(augmentation_seed, epoch), step)
-                batch = dict(batch, images=augmentation(batch["images"], seed))
-            return _as_float32(batch)
-
-        dataset = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(one_epoch)
-        dataset = dataset.map(
-            augment,
-            num_parallel_calls=lanes if lanes > 1 else None,
-            deterministic=True if lanes > 1 else None,
+        return self._pipeline(
+            batch_size, seed, steps, first_epoch, last_epoch, augmentation, lanes
         )
-        return _finished(dataset, steps * (last_epoch - first_epoch))
 
-    def _order(self, seed, epoch):
-        ids = tf.range(self.size, dtype=tf.int64)
-        shuffle = tf.random.experimental.stateless_shuffle
-        return shuffle(ids, _fold_in(seed, epoch))
+    def _pipeline(
+        self, batch_size, seed, steps, first_epoch, last_epoch, augmentation, lanes
+    ):
+        """All batches have the full size until the end, where a short one is cut.
+
+        (Shapes known beforehand make the graphs of loading and augmenting simpler.
+        TensorFlow's `index_shuffle` would need no order in memory, but is far from
+        uniform: an image prefers some places and some followers.)
+        """
+        size = self.size
+
+        def ids_of(epoch):
+            ids = tf.range(size, dtype=tf.int64)
+            if seed is not None:
+                epoch_seed = _fold_in(_seed(seed, _ORDER), epoch)
+                ids = tf.random.experimental.stateless_shuffle(ids, epoch_seed)
+            places = tf.minimum(tf.range(steps * batch_size), size - 1)
+            ids = tf.reshape(tf.gather(ids, places), (steps, batch_size))
+            return tf.data.Dataset.from_tensor_slices(ids)
+
+        def finish(index, batch):
+            images, step = batch["images"], index % steps
+            if augmentation is not None:
+                epoch_seed = _fold_in(_seed(seed, _AUGMENTATION), index // steps)
+                images = augmentation(images, _fold_in(epoch_seed, step))
+            count = tf.minimum(size - step * batch_size, batch_size)
+            images = tf.cast(images, tf.float32)
+            return {"images": images[:count], "ids": batch["ids"][:count]}
+
+        first, last = first_epoch * steps, last_epoch * steps
+        ids = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(ids_of)
+        dataset = (
+            self._load(ids)
+            .enumerate(start=first)
+            .map(
+                finish,
+                num_parallel_calls=lanes if lanes > 1 else None,
+                deterministic=True if lanes > 1 else None,
+            )
+        )
+        return _finished(dataset, last - first)
 
     def __repr__(self):
         """Size and shape."""
@@ -170,10 +184,6 @@ def _seed(seed, purpose):
 def _fold_in(seed, number):
     number = tf.cast(number, tf.int64)
     return tf.random.experimental.stateless_fold_in(seed, number)
-
-
-def _as_float32(batch):
-    return dict(batch, images=tf.cast(batch["images"], tf.float32))
 
 
 def _finished(dataset, steps):
