@@ -65,6 +65,44 @@ def test_large_scores_stay_finite():
     np.testing.assert_allclose(loss, plain(embeddings, rows, ids, 0.01), rtol=1e-5)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("step", [1.0, 45.0, 500.0])
+def test_chunks_that_dwarf_each_other(order, step, run):
+    """Scores that grow, or shrink, by `step` a chunk, far past float32's exp."""
+    rows, embeddings, ids, weights = setup()
+    level = tf.range(len(rows), dtype=tf.float32)[:, None] // 8 * step
+    rows = tf.concat([rows, level[::order]], axis=1)
+    embeddings = tf.concat([embeddings, tf.ones([6, 1])], axis=1)
+    bank = tf.Variable(rows)
+
+    def gradient(function):
+        def call(embeddings):
+            with tf.GradientTape() as tape:
+                tape.watch(embeddings)
+                losses = function(embeddings)
+                total = tf.reduce_sum(losses * weights)
+            return losses, tape.gradient(total, embeddings)
+
+        return call
+
+    found = run(
+        gradient(lambda e: streamed_softmax(e, bank, ids, 1.0, chunk=8)), embeddings
+    )
+    expected = gradient(lambda e: plain(e, rows, ids, 1.0))(embeddings)
+    for a, b in zip(found, expected):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-4)
+
+
+def test_compiled_by_xla():
+    rows, embeddings, ids, _ = setup()
+    bank = tf.Variable(rows)
+    function = tf.function(
+        lambda e: streamed_softmax(e, bank, ids, 0.02, chunk=8), jit_compile=True
+    )
+    expected = plain(embeddings, rows, ids, 0.02)
+    np.testing.assert_allclose(function(embeddings), expected, rtol=1e-5, atol=1e-4)
+
+
 def test_no_batch_by_size_tensor_in_the_graph():
     size, batch = 1000, 4
     bank = tf.Variable(tf.zeros([size, 3]))

@@ -5,8 +5,8 @@ The gradient of the non-parametric softmax is a readout of the bank,
     d loss[i] / d embeddings[i] = (sum{ p[i, j] * bank[j] } - bank[ids[i]]) / T,
 
 because the bank takes no gradient. One pass over chunks of the bank with a
-running maximum, a running sum and a running readout gives loss and gradient
-together; `(batch, size)` never stands in memory.
+running log-sum-exp and a running readout gives loss and gradient together;
+`(batch, size)` never stands in memory.
 """
 
 import tensorflow as tf
@@ -14,8 +14,12 @@ import tensorflow as tf
 from tfembed.ops.rows import read_rows
 
 # Rows of one step. A Python number, so that all shapes are known to XLA; at a batch
-# of 256 the scores of a step are 8 MB.
-CHUNK = 8192
+# of 256 the scores of a step are 4 MB (twice as many were slower: malloc gives larger
+# buffers back to the system, step by step).
+CHUNK = 4096
+# A sum of exponentials from here on is taken anew relative to the maximum: far below
+# the largest float32, because the terms are still multiplied with the rows.
+HUGE = 1e20
 
 
 def streamed_softmax(embeddings, bank, ids, temperature, chunk=CHUNK):
@@ -110,6 +114,15 @@ def trained_softmax(embeddings, weights, labels, temperature, chunk=CHUNK):
 def _stream(queries, size, chunk, read):
     """Returns log-sum-exp `(batch,)` and expected row `(batch, dim)`.
 
+    The rows read so far are remembered as their log-sum-exp and their expected row.
+    That log-sum-exp is also what the next chunk's scores are taken relative to: it is
+    at least their maximum so far, and known before the chunk is, so that no pass over
+    the scores looks for a maximum. A chunk whose terms would overflow all the same is
+    computed again relative to its own maximum; the first one always is.
+
+    Scores stand as `(rows, batch)`: both products are faster so, and the subtraction
+    is then a bias, which the product adds.
+
     Args:
         queries: `(batch, dim)`, embeddings divided by the temperature.
         size: Number of rows, an integer.
@@ -118,21 +131,31 @@ def _stream(queries, size, chunk, read):
             be a tensor.
     """
     chunk = min(chunk, size)
-    batch = tf.shape(queries)[0]
+    queries = tf.transpose(queries)
 
-    def merge(rows, top, total, readout):
-        scores = tf.matmul(queries, rows, transpose_b=True)
-        new_top = tf.maximum(top, tf.reduce_max(scores, axis=1, keepdims=True))
-        weights = tf.exp(scores - new_top)
-        shrink = tf.exp(top - new_top)
-        total = total * shrink + tf.reduce_sum(weights, axis=1, keepdims=True)
-        return new_top, total, readout * shrink + tf.matmul(weights, rows)
+    def merge(rows, log_sum, expected):
+        ones = tf.ones([1, rows.shape[0]], queries.dtype)
 
-    sums = (
-        tf.fill([batch, 1], queries.dtype.min),
-        tf.zeros([batch, 1], queries.dtype),
-        tf.zeros_like(queries),
-    )
+        def terms(shift):
+            weights = tf.exp(tf.nn.bias_add(tf.matmul(rows, queries), -shift))
+            return weights, tf.matmul(ones, weights)[0], shift
+
+        def terms_by_maximum():
+            top = tf.reduce_max(tf.matmul(rows, queries), axis=0)
+            return terms(tf.maximum(log_sum, top))
+
+        weights, total, shift = terms(log_sum)
+        weights, total, shift = tf.cond(
+            tf.reduce_all(total < HUGE),
+            lambda: (weights, total, shift),
+            terms_by_maximum,
+        )
+        before = tf.exp(log_sum - shift)
+        total += before
+        expected = expected * before + tf.matmul(rows, weights, transpose_a=True)
+        return shift + tf.math.log(total), expected / total
+
+    sums = tf.fill(tf.shape(queries)[1:], queries.dtype.min), tf.zeros_like(queries)
     whole = size // chunk * chunk
     _, *sums = tf.while_loop(
         lambda start, *_: start < whole,
@@ -142,5 +165,5 @@ def _stream(queries, size, chunk, read):
     )
     if whole < size:
         sums = merge(read(tf.constant(whole), size - whole), *sums)
-    top, total, readout = sums
-    return (top + tf.math.log(total))[:, 0], readout / total
+    log_sum, expected = sums
+    return log_sum, tf.transpose(expected)
