@@ -36,7 +36,6 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(autouse=True)
 def _fresh_keras():
-    keras.backend.clear_session()
     keras.mixed_precision.set_global_policy("float32")
     keras.utils.set_random_seed(0)
     yield

@@ -6,6 +6,8 @@ tf` and `from tensorflow import keras` and uses what both share; the differences
 live here, by name.
 """
 
+import threading
+
 import tensorflow as tf
 from tensorflow import keras
 
@@ -124,3 +126,33 @@ def is_training(training):
     if tf.is_tensor(training):
         training = tf.get_static_value(training)
     return bool(training)
+
+
+def number(weight):
+    """Returns a scalar weight, mirrored or not, as a Python number."""
+    return tf.convert_to_tensor(variable(weight)).numpy().item()
+
+
+class ReplicaLosses:
+    """A mixin for layers whose `call` talks to other replicas before `add_loss`.
+
+    Keras 3 keeps the added losses of all replicas in one list of the layer. Replicas
+    take turns at each exchange, so that one of them would find the loss of another
+    in the list and report it as its own. Here each finds only what it added.
+    """
+
+    def add_loss(self, loss):
+        """Adds a loss, remembering whose it is."""
+        super().add_loss(loss)
+        if KERAS_3:
+            loss._tfembed_thread = threading.get_ident()
+
+    def _get_own_losses(self):
+        losses = super()._get_own_losses()
+        context = tf.distribute.get_replica_context()
+        if context is None or context.num_replicas_in_sync == 1:
+            return losses
+        mine = threading.get_ident()  # a replica of MirroredStrategy is a thread
+        return [
+            loss for loss in losses if getattr(loss, "_tfembed_thread", mine) == mine
+        ]

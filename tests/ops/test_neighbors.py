@@ -60,8 +60,8 @@ def test_vote_against_a_loop(rng, run):
         votes = [
             np.exp(np.float64(scores[i])[labels[i] == c] / 0.5).sum() for c in range(4)
         ]
-        assert winner[i] == np.argmax(votes)
-        assert share[i] == pytest.approx(np.max(votes) / np.sum(votes), rel=1e-5)
+        assert int(winner[i]) == np.argmax(votes)
+        assert float(share[i]) == pytest.approx(np.max(votes) / np.sum(votes), rel=1e-5)
 
 
 def test_nobody_votes():

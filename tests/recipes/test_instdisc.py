@@ -223,6 +223,46 @@ def test_other_objectives_train(flags, tmp_path):
     assert encoder.outputs[0].dtype in ("float32", np.float32)
 
 
+@pytest.mark.slow
+def test_two_workers_train_as_one_run(tmp_path):
+    import socket
+
+    with socket.socket() as first, socket.socket() as second:
+        for each in (first, second):
+            each.bind(("127.0.0.1", 0))
+        ports = [each.getsockname()[1] for each in (first, second)]
+    workers = [f"127.0.0.1:{port}" for port in ports]
+    run_dir = tmp_path / "run"
+    processes = []
+    for index in range(2):
+        task = {"cluster": {"worker": workers}, "task": {"type": "worker"}}
+        task["task"]["index"] = index
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "TF_CONFIG": json.dumps(task),
+        }
+        processes.append(
+            subprocess.Popen(
+                command(run_dir, strategy="multi_worker", epochs=2, linear_probe=False),
+                cwd=tmp_path,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+    for process in processes:
+        finish(process)
+    assert len(log(run_dir)) == 2
+    assert (run_dir / "result.json").exists()
+    encoder = tfembed.load_model(run_dir / "model.keras")
+    gallery = np.load(run_dir / "gallery.npz")["embeddings"]
+    images = np.load(run_dir / "thumbnails.npz")["images"]
+    found = encoder.predict(np.float32(images), verbose=0)
+    np.testing.assert_allclose(found, gallery, atol=1e-4)
+
+
 def test_a_folder_without_labels(tmp_path):
     from PIL import Image
 

@@ -20,9 +20,11 @@ class Backup(keras.callbacks.Callback):
     A backup is written beside, synced and renamed; the one before it is kept until
     then. `keras.callbacks.BackupAndRestore` overwrites its only one in place.
 
-    >>> backup = Backup("runs/mine/backup")
-    >>> first_epoch = backup.restore(model)
-    >>> model.fit(data, initial_epoch=first_epoch, epochs=12, callbacks=[backup])
+    ```python
+    backup = Backup("runs/mine/backup")
+    first_epoch = backup.restore(model)
+    model.fit(data, initial_epoch=first_epoch, epochs=12, callbacks=[backup])
+    ```
 
     Put it last among the callbacks, so that the epoch's log is written before.
 

@@ -10,7 +10,7 @@ from tfembed.ops.replicas import mean_over_batch
 from tfembed.ops.rows import read_rows
 
 
-class InstanceEndpoint(keras.layers.Layer):
+class InstanceEndpoint(compat.ReplicaLosses, keras.layers.Layer):
     """A layer that takes `[embeddings, ids]`, adds its loss, passes embeddings on.
 
     Subclasses say what a row's loss is, in `instance_losses`.

@@ -22,6 +22,7 @@ class InstanceSoftmax(BankEndpoint):
 
     The rows are streamed, so that `(batch, size)` never stands in memory.
 
+    >>> from tfembed.layers import UnitNorm
     >>> images = keras.Input((8,))
     >>> ids = keras.Input((), dtype="int64")
     >>> embeddings = UnitNorm()(keras.layers.Dense(4)(images))

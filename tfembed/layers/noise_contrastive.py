@@ -129,9 +129,9 @@ class NoiseContrastive(BankEndpoint):
         fixed = self._fixed_log_normalizer()
         if fixed is not None:
             return math.exp(fixed)
-        if not int(compat.variable(self.step)):
+        if not compat.number(self.step):
             return 0.0
-        return math.exp(float(compat.variable(self.log_normalizer)))
+        return math.exp(compat.number(self.log_normalizer))
 
     @property
     def noise_posterior(self):
@@ -139,7 +139,7 @@ class NoiseContrastive(BankEndpoint):
 
         Above one half, Z is far too small and the loss tells the encoder little.
         """
-        return float(compat.variable(self.mean_noise_posterior))
+        return compat.number(self.mean_noise_posterior)
 
     def instance_losses(self, embeddings, ids, training):
         bank = self.bank.variable

@@ -55,8 +55,11 @@ def position(rows):
     if not in_replica():
         return tf.constant(0), rows
     context = tf.distribute.get_replica_context()
-    counts = context.all_gather(rows[None], axis=0)
     replica = context.replica_id_in_sync_group
+    # A sum of vectors with one entry each, and no `all_gather` of the number: that
+    # gives back a value which is the same constant on all replicas as it is.
+    own = rows * tf.one_hot(replica, context.num_replicas_in_sync, dtype=tf.int32)
+    counts = context.all_reduce(tf.distribute.ReduceOp.SUM, own)
     return tf.reduce_sum(counts[:replica]), tf.reduce_sum(counts)
 
 

@@ -1,7 +1,6 @@
 """Which devices a run trains on."""
 
 import contextlib
-import json
 import os
 
 import tensorflow as tf
@@ -74,12 +73,3 @@ def split_cpu(replicas):
         tf.config.set_logical_device_configuration(
             cpu, [tf.config.LogicalDeviceConfiguration()] * replicas
         )
-
-
-def is_chief():
-    """Tells whether this process writes the run directory."""
-    task = json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {})
-    return task.get("index", 0) == 0 and task.get("type", "worker") in (
-        "chief",
-        "worker",
-    )

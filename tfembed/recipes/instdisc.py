@@ -268,4 +268,7 @@ def _num_replicas():
 
 
 if __name__ == "__main__":
+    # Under its own name, so that a config file's `Config` is this one.
+    from tfembed.recipes.instdisc import main
+
     main()

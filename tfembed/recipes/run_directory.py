@@ -32,13 +32,15 @@ class RunDirectory:
         recipe: Name of the recipe.
         config: Its config.
         parent: Where runs without a name of their own are made.
+        chief: False on all workers of a multi-worker run but the first, which alone
+            locks the directory and writes to it.
 
     Raises:
         ValueError: If the directory belongs to another config, or to a process that
             is training in it now.
     """
 
-    def __init__(self, path, recipe, config, parent="runs"):
+    def __init__(self, path, recipe, config, parent="runs", chief=True):
         self.settings = {"recipe": recipe, **dataclasses.asdict(config)}
         self.path = Path(path) if path else self._find(Path(parent))
         if self.path.exists() and not self.path.is_dir():
@@ -47,6 +49,9 @@ class RunDirectory:
                 "which is a file."
             )
         self._check_config()
+        self._lock = None
+        if not chief:
+            return
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = open(self.path / ".lock", "w")
         if not _locked(self._lock):
@@ -66,7 +71,8 @@ class RunDirectory:
 
     def close(self):
         """Lets other processes in."""
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
     @property
     def finished(self):
@@ -188,3 +194,12 @@ def environment():
         "versions": versions,
         "command": " ".join(sys.argv),
     }
+
+
+def is_chief():
+    """Tells whether this process writes the run directory."""
+    task = json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {})
+    return task.get("index", 0) == 0 and task.get("type", "worker") in (
+        "chief",
+        "worker",
+    )

@@ -8,9 +8,11 @@ import csv
 import json
 import os
 import sys
+import tempfile
 import time
+from pathlib import Path
 
-from tfembed.recipes.run_directory import RunDirectory
+from tfembed.recipes.run_directory import RunDirectory, is_chief
 
 
 def main(config, run_dir, recipe, build, prepare):
@@ -30,9 +32,15 @@ def main(config, run_dir, recipe, build, prepare):
         2 and a sentence.
     """
     try:
-        directory = RunDirectory(run_dir, recipe, config)
+        chief = is_chief()
+        if config.strategy == "multi_worker" and run_dir is None:
+            raise ValueError(
+                "--strategy multi_worker needs --run-dir, the same folder of a shared "
+                "file system on every worker. Received: none."
+            )
+        directory = RunDirectory(run_dir, recipe, config, chief=chief)
         try:
-            return _run(config, directory, build, prepare)
+            return _run(config, directory, build, prepare, chief)
         finally:
             directory.close()
     except (ValueError, TypeError, ImportError) as error:
@@ -50,7 +58,7 @@ def _is_ours(error):
     return trace.tb_frame.f_globals.get("__name__", "").startswith("tfembed.")
 
 
-def _run(config, directory, build, prepare):
+def _run(config, directory, build, prepare, chief):
     if directory.finished:
         result = directory.read_json("result.json")
         _say(f"{directory} is finished; its result:")
@@ -70,7 +78,6 @@ def _run(config, directory, build, prepare):
     started = time.perf_counter()
     devices.split_cpu(config.replicas)
     strategy = devices.build_strategy(config.strategy, config.replicas)
-    chief = devices.is_chief()
     keras.utils.set_random_seed(config.seed)
 
     data = load_images(
@@ -145,10 +152,13 @@ def _run(config, directory, build, prepare):
     result["seconds_are_of"] = f"epochs {first_epoch + 1} to {config.epochs}"
     if first_epoch >= config.epochs:
         result["seconds_are_of"] = "the evaluation alone"
-    if not chief:
-        return result
-    encoder.save(str(directory / ".model.partial.keras"))
-    (directory / ".model.partial.keras").replace(directory / "model.keras")
+    with tempfile.TemporaryDirectory() as folder:
+        # All workers save, as distributed variables need it; the chief's is kept.
+        encoder.save(os.path.join(folder, "model.keras"))
+        if not chief:
+            return result
+        content = Path(folder, "model.keras").read_bytes()
+    directory.write_bytes("model.keras", content)
     judge.write_gallery(directory)
     directory.write_json("result.json", result)  # last: now the run is finished
     print(table_text(result), flush=True)
@@ -228,13 +238,15 @@ def _endpoint_state(endpoint):
     """Logs NCE's normaliser and noise posterior, and the learning rate."""
     from tensorflow import keras
 
+    from tfembed import compat
+
     class EndpointState(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             optimizer = self.model.optimizer
             rate = optimizer.learning_rate
             if callable(rate):
                 rate = rate(optimizer.iterations)
-            logs["learning_rate"] = float(rate)
+            logs["learning_rate"] = compat.number(rate)
             if getattr(endpoint, "objective", None) == "nce":
                 logs["normalizer"] = endpoint.normalizer
                 logs["noise_posterior"] = endpoint.noise_posterior

@@ -136,11 +136,12 @@ def build_optimizer(name, schedule, momentum=0.9, weight_decay=0.0):
     if name == "lamb":
         return addons.LAMB(schedule, weight_decay=weight_decay)
 
-    def decay(step):
-        rate = schedule(step) if callable(schedule) else schedule
-        return weight_decay * rate
-
-    return addons.SGDW(decay if weight_decay else 0.0, schedule, momentum=momentum)
+    if isinstance(schedule, LearningRate):
+        scaled = schedule.learning_rate * weight_decay
+        decay = LearningRate(**{**schedule.get_config(), "learning_rate": scaled})
+    else:
+        decay = weight_decay * schedule
+    return addons.SGDW(decay, schedule, momentum=momentum)
 
 
 def _addons(name):
