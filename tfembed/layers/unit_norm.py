@@ -11,8 +11,8 @@ class UnitNorm(keras.layers.Layer):
     Computed in float32 at least, whatever the mixed-precision policy. A zero vector
     stays zero, and its gradient is zero.
 
-    >>> UnitNorm()(tf.constant([[3.0, 4.0]])).numpy().round(2).tolist()
-    [[0.6, 0.8]]
+    >>> print(UnitNorm()(tf.constant([[3.0, 4.0]])).numpy())
+    [[0.6 0.8]]
 
     Args:
         epsilon: Squared length up to which a vector counts as zero.

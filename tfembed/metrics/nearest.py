@@ -32,6 +32,23 @@ def nearest(queries, gallery, k, normalize=True, score_bytes=SCORE_BYTES):
     Raises:
         ValueError: If the shapes do not fit together, or `k` is out of range.
     """
+    queries, gallery = np.asarray(queries), np.asarray(gallery)
+    check_k(k, len(gallery))
+    scores = np.empty((len(queries), k), np.float32)
+    rows = np.empty((len(queries), k), np.int64)
+    chunk = max(1, score_bytes // (4 * len(gallery)))
+    for part, *found in nearest_in_chunks(queries, gallery, k, normalize, chunk):
+        scores[part], rows[part] = found
+    return scores, rows
+
+
+def nearest_in_chunks(queries, gallery, k, normalize, chunk):
+    """Yields `(slice of the queries, scores, rows)`, `chunk` queries at a time.
+
+    Args:
+        queries, gallery, k, normalize: As in `nearest`.
+        chunk: Queries at a time.
+    """
     queries = check_embeddings("queries", queries)
     gallery = check_embeddings("gallery", gallery)
     if queries.shape[1] != gallery.shape[1]:
@@ -39,18 +56,13 @@ def nearest(queries, gallery, k, normalize=True, score_bytes=SCORE_BYTES):
             "`queries` and `gallery` must have rows of the same length. Received: "
             f"queries of shape {queries.shape}, gallery of shape {gallery.shape}."
         )
-    check_k(k, len(gallery))
     if normalize:
         queries, gallery = unit_rows(queries), unit_rows(gallery)
-    chunk = max(1, score_bytes // (4 * len(gallery)))
-    rows_of = tf.constant(gallery)
-    scores = np.empty((len(queries), k), np.float32)
-    rows = np.empty((len(queries), k), np.int64)
+    gallery = tf.constant(gallery)
     for start in range(0, len(queries), chunk):
         part = slice(start, start + chunk)
-        found = _top_k(tf.constant(queries[part]), rows_of, tf.constant(int(k)))
-        scores[part], rows[part] = found[0].numpy(), found[1].numpy()
-    return scores, rows
+        scores, rows = _top_k(tf.constant(queries[part]), gallery, tf.constant(int(k)))
+        yield part, scores.numpy(), rows.numpy()
 
 
 @tf.function(reduce_retracing=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfembed.metrics.nearest import SCORE_BYTES, check_k, nearest
+from tfembed.metrics.nearest import SCORE_BYTES, check_k, nearest_in_chunks
 from tfembed.ops.vote import weighted_vote
 
 
@@ -63,11 +63,9 @@ def weighted_knn(
     # A step holds scores (size), neighbours (k) and votes (classes) of a query.
     held = 4 * (len(labels) + 4 * max(ks) + len(classes))
     chunk = max(1, score_bytes // held)
-    for start in range(0, len(queries), chunk):
-        part = slice(start, start + chunk)
-        scores, rows = nearest(
-            queries[part], gallery, max(ks), normalize, score_bytes
-        )
+    for part, scores, rows in nearest_in_chunks(
+        queries, gallery, max(ks), normalize, chunk
+    ):
         for each in ks:
             won, _ = weighted_vote(
                 tf.constant(scores[:, :each]),

@@ -42,6 +42,7 @@ def build_parser(config_class, recipe, description):
     """Returns the `argparse` parser of a recipe."""
     parser = argparse.ArgumentParser(
         prog=f"python -m tfembed.recipes.{recipe}",
+        usage="%(prog)s [--run-dir DIR] [--config FILE] [--SETTING VALUE ...]",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
