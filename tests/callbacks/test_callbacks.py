@@ -76,6 +76,15 @@ def test_a_partial_backup_is_not_seen(tmp_path):
     assert backup.newest() == (1, tmp_path / "epoch-00001")
 
 
+def test_an_epoch_whose_loss_is_not_finite_is_not_saved(tmp_path):
+    model, _, _ = networks()
+    backup = Backup(tmp_path)
+    backup.set_model(model)
+    backup.on_epoch_end(0, {"loss": 1.0})
+    backup.on_epoch_end(1, {"loss": float("nan")})
+    assert backup.newest()[0] == 1
+
+
 def test_a_backup_of_another_model_is_refused(tmp_path):
     model, _, _ = networks()
     _, batches = data()

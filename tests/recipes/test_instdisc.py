@@ -300,6 +300,7 @@ def test_a_folder_without_labels(tmp_path):
         ({"dataset": "imagenet"}, "imagenet"),
         ({"backbone": "resnet19"}, "resnet19"),
         ({"optimizer": "adam", "weight_decay": 0.1}, "take optimizer='adamw'"),
+        ({"learning_rate": 1e30, "epochs": 1}, "The loss became nan in epoch 1"),
     ],
 )
 def test_a_users_mistake_is_a_sentence(flags, message, tmp_path, capsys):

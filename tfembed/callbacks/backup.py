@@ -1,5 +1,6 @@
 """A backup after each epoch that survives being killed at any moment."""
 
+import math
 import os
 import re
 import shutil
@@ -26,7 +27,8 @@ class Backup(keras.callbacks.Callback):
     model.fit(data, initial_epoch=first_epoch, epochs=12, callbacks=[backup])
     ```
 
-    Put it last among the callbacks, so that the epoch's log is written before.
+    Put it last among the callbacks, so that the epoch's log is written before. An
+    epoch whose loss is not finite is not saved: the one before it stays.
 
     Args:
         folder: Folder of the backups, `folder/epoch-00003` after three epochs.
@@ -77,7 +79,9 @@ class Backup(keras.callbacks.Callback):
         return epochs
 
     def on_epoch_end(self, epoch, logs=None):
-        """Saves the state after this epoch."""
+        """Saves the state after this epoch, unless its loss is not finite."""
+        if not math.isfinite((logs or {}).get("loss", 0.0)):
+            return
         if not self.chief:
             with tempfile.TemporaryDirectory() as folder:
                 _checkpoint(self.model).write(os.path.join(folder, "state"))

@@ -6,6 +6,7 @@ before the first epoch); everything else is here, once.
 
 import csv
 import json
+import math
 import os
 import sys
 import tempfile
@@ -139,14 +140,21 @@ def _run(config, directory, build, prepare, chief):
             augmentation,
             lanes=2,
         )
-        model.fit(
+        history = model.fit(
             batches.prefetch(tf.data.AUTOTUNE),
             epochs=config.epochs,
             initial_epoch=first_epoch,
             steps_per_epoch=steps,
             callbacks=_callbacks(config, directory, data, model, judge, backup, chief),
             verbose=(1 if sys.stdout.isatty() else 2) if chief else 0,
-        )
+        ).history
+        if not math.isfinite(history["loss"][-1]):
+            raise ValueError(
+                f"The loss became {history['loss'][-1]} in epoch "
+                f"{first_epoch + len(history['loss'])}; the epoch before it is backed "
+                "up. Take a smaller --learning-rate, a larger --temperature, or "
+                "--precision float32, in another --run-dir."
+            )
     result = judge.result(baselines)
     result["seconds"] = round(time.perf_counter() - started, 1)
     result["seconds_are_of"] = f"epochs {first_epoch + 1} to {config.epochs}"
