@@ -2,7 +2,6 @@
 
 import numpy as np
 import tensorflow as tf
-
 from tensorflow import keras
 
 from tfembed import layers, metrics

@@ -173,4 +173,8 @@ def test_pace_counts_training_and_says_what_is_left():
 
 
 def test_durations():
-    assert [duration(each) for each in (4.2, 200, 7500)] == ["4 s", "3 min", "2 h 5 min"]
+    assert [duration(each) for each in (4.2, 200, 7500)] == [
+        "4 s",
+        "3 min",
+        "2 h 5 min",
+    ]

@@ -71,7 +71,5 @@ class InstanceSoftmax(BankEndpoint):
         )
 
     def instance_losses(self, embeddings, ids, training):
-        losses = streamed_softmax(
-            embeddings, self.bank.variable, ids, self.temperature
-        )
+        losses = streamed_softmax(embeddings, self.bank.variable, ids, self.temperature)
         return losses + self.proximal_losses(embeddings, ids)

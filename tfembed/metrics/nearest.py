@@ -46,7 +46,10 @@ def nearest_in_chunks(queries, gallery, k, normalize, chunk):
     """Yields `(slice of the queries, scores, rows)`, `chunk` queries at a time.
 
     Args:
-        queries, gallery, k, normalize: As in `nearest`.
+        queries: As in `nearest`.
+        gallery: As in `nearest`.
+        k: As in `nearest`.
+        normalize: As in `nearest`.
         chunk: Queries at a time.
     """
     queries = check_embeddings("queries", queries)

@@ -66,9 +66,7 @@ def build_parser(config_class, recipe, description):
         if field.default is not None:
             text += f" (default: {field.default})"
         if types[field.name] is bool:
-            parser.add_argument(
-                flag, action=argparse.BooleanOptionalAction, help=text
-            )
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
         else:
             choices = field.metadata["choices"]
             parser.add_argument(

@@ -168,9 +168,7 @@ class Judge:
         """Returns gallery, queries and the probe's accuracy, of the network now."""
         from tfembed.metrics import embed
 
-        train_features, gallery = embed(
-            self.features, self.data.train.batches(BATCH)
-        )
+        train_features, gallery = embed(self.features, self.data.train.batches(BATCH))
         test_features, queries = embed(self.features, self.data.test.batches(BATCH))
         return gallery, queries, self._probe(train_features, test_features)
 

@@ -77,7 +77,9 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         epochs = max(1, self.steps // self.steps_per_epoch)
         if self.kind == "cosine":
             done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-            factor = 0.5 * (1 + tf.cos(3.141592653589793 * tf.clip_by_value(done, 0, 1)))
+            factor = 0.5 * (
+                1 + tf.cos(3.141592653589793 * tf.clip_by_value(done, 0, 1))
+            )
         elif self.kind == "step":
             epoch = tf.floor(step / self.steps_per_epoch)
             drops = tf.cast(epoch >= round(0.6 * epochs), tf.float32)
@@ -120,9 +122,7 @@ def build_optimizer(name, schedule, momentum=0.9, weight_decay=0.0):
             f"`optimizer` must be one of {OPTIMIZERS}. Received: optimizer={name!r}."
         )
     if name == "sgd":
-        return DecayedSGD(
-            l2=weight_decay, learning_rate=schedule, momentum=momentum
-        )
+        return DecayedSGD(l2=weight_decay, learning_rate=schedule, momentum=momentum)
     if name == "adam":
         if weight_decay:
             raise ValueError(
