@@ -1,5 +1,7 @@
 """Nearest-neighbour accuracy of an encoder, after each epoch."""
 
+import math
+
 import numpy as np
 from tensorflow import keras
 
@@ -66,7 +68,8 @@ class NeighborAccuracy(keras.callbacks.Callback):
         """Adds the accuracies to the logs."""
         if logs is None:
             return
-        if (epoch + 1) % self.every == 0:
+        broken = not math.isfinite(logs.get("loss", 0.0))
+        if (epoch + 1) % self.every == 0 and not broken:
             logs.update(self.evaluate())
         else:  # the columns of a CSV log are those of its first row
             logs.update({f"knn_{k}": float("nan") for k in self.ks})
