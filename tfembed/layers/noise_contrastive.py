@@ -10,6 +10,11 @@ from tfembed.layers.endpoint import BankEndpoint
 from tfembed.ops.nce import info_nce, log_normalizer_estimate, noise_contrastive
 from tfembed.ops.replicas import gather, position
 from tfembed.ops.rows import overwrite, read_rows
+from tfembed.ops.sampled_scores import (
+    attach_gradient,
+    sampled_readout,
+    sampled_scores,
+)
 
 NEGATIVES = ("shared", "per_anchor")
 NORMALIZERS = ("moving_average", "first_batch", "analytic")
@@ -146,28 +151,38 @@ class NoiseContrastive(BankEndpoint):
         own = read_rows(bank, ids)
         positive = tf.reduce_sum(embeddings * own, axis=1) / self.temperature
         drawn = self._draw(tf.shape(embeddings)[0])
-        rows = read_rows(bank, drawn)
         if self.negatives == "shared":
+            rows = read_rows(bank, drawn)
             negatives = tf.matmul(embeddings, rows, transpose_b=True)
+            negatives /= self.temperature
+            losses = self._contrast(positive, negatives, training)
         else:
-            negatives = tf.linalg.matvec(rows, embeddings)
-        negatives /= self.temperature
-        if self.objective == "infonce":
-            losses = info_nce(positive, negatives)
-        else:
-            losses, posterior = noise_contrastive(
-                positive,
-                negatives,
-                self._log_normalizer(positive, negatives, training),
-                self.size,
-            )
-            if training:
-                (posterior,) = gather(posterior)
-                overwrite(
-                    compat.variable(self.mean_noise_posterior),
-                    tf.reduce_mean(posterior),
-                )
+            negatives = sampled_scores(embeddings, bank, drawn) / self.temperature
+            with tf.GradientTape() as tape:
+                tape.watch(negatives)
+                losses = self._contrast(positive, negatives, training)
+            weights = tape.gradient(losses, negatives) / self.temperature
+            readout = sampled_readout(weights, bank, drawn)
+            losses = attach_gradient(losses, embeddings, readout)
         return losses + self.proximal_losses(embeddings, ids)
+
+    def _contrast(self, positive, negatives, training):
+        """Returns `(batch,)` from scores, and remembers what they say of Z."""
+        if self.objective == "infonce":
+            return info_nce(positive, negatives)
+        losses, posterior = noise_contrastive(
+            positive,
+            negatives,
+            self._log_normalizer(positive, negatives, training),
+            self.size,
+        )
+        if training:
+            (posterior,) = gather(posterior)
+            overwrite(
+                compat.variable(self.mean_noise_posterior),
+                tf.reduce_mean(posterior),
+            )
+        return losses
 
     def after_loss(self, embeddings, ids):
         super().after_loss(embeddings, ids)
