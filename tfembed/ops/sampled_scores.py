@@ -112,6 +112,7 @@ def _map(function, arguments, chunk, length):
         lambda parts: function(read_rows(bank, parts[0]), parts[1]),
         (grouped(drawn), grouped(vectors)),
         fn_output_signature=tf.TensorSpec([anchors, length], vectors.dtype),
-        parallel_iterations=2,  # reads of one step beside the products of another
+        # In a graph, reads of one step beside the products of another.
+        parallel_iterations=None if tf.executing_eagerly() else 2,
     )
     return tf.reshape(results, [-1, length])[:batch]
