@@ -129,8 +129,8 @@ def is_training(training):
 
 
 def number(weight):
-    """Returns a scalar weight, mirrored or not, as a Python number."""
-    return tf.convert_to_tensor(variable(weight)).numpy().item()
+    """Returns a scalar weight or tensor, mirrored or not, as a Python number."""
+    return tf.convert_to_tensor(weight).numpy().item()
 
 
 class ReplicaLosses:
