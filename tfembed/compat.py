@@ -102,11 +102,6 @@ def build_optimizer(optimizer, weights):
         optimizer._create_all_weights(weights)
 
 
-def mixed_precision_dtype():
-    """Returns the compute dtype of the global policy, e.g. `"float16"`."""
-    return keras.mixed_precision.global_policy().compute_dtype
-
-
 def set_precision(policy):
     """Sets the global mixed-precision policy by name."""
     keras.mixed_precision.set_global_policy(policy)

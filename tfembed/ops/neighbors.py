@@ -39,7 +39,6 @@ def top_k_neighbors(queries, gallery, k, block=BLOCK):
     k = tf.convert_to_tensor(k, tf.int32)
     blocks = (size + block - 1) // block
     scores = tf.matmul(gallery, queries, transpose_b=True)
-    # A row whose score is NaN (a broken query) must not crash the sort below.
     return tf.cond(
         k + 1 < blocks,
         lambda: _block_top_k(scores, size, k, block, blocks),

@@ -4,8 +4,6 @@ A recipe brings its config, `build` (its networks) and `prepare` (what is done o
 before the first epoch); everything else is here, once.
 """
 
-import csv
-import json
 import math
 import os
 import sys
@@ -279,15 +277,6 @@ def table_text(result):
         )
         lines.append(f"{row['representation']:<{width}}" + "".join(cells))
     return "\n".join(lines)
-
-
-def read_log(path):
-    """Reads a `log.csv` as a list of dictionaries of numbers."""
-    with open(path, newline="") as file:
-        return [
-            {key: json.loads(value.lower()) if value else None for key, value in row}
-            for row in (each.items() for each in csv.DictReader(file))
-        ]
 
 
 def _say(line):
