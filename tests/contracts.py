@@ -1,5 +1,8 @@
 """One sample of each public loss, layer and metric, for the contract tests."""
 
+import importlib
+import pathlib
+
 import numpy as np
 import tensorflow as tf
 from tensorflow import keras
@@ -8,7 +11,14 @@ from tfembed import layers, metrics
 
 SIZE, DIM = 24, 5
 
-LOSSES = {}
+# Every module of tests/losses/samples has SAMPLES: {class: [Sample, ...]}.
+LOSSES = {
+    loss: samples
+    for file in sorted((pathlib.Path(__file__).parent / "losses/samples").glob("*.py"))
+    for loss, samples in importlib.import_module(
+        f"losses.samples.{file.stem}"
+    ).SAMPLES.items()
+}
 
 # Layers that map a tensor, and layers that take [embeddings, ids].
 PLAIN_LAYERS = {layers.UnitNorm: [lambda: layers.UnitNorm()]}

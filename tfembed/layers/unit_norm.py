@@ -3,6 +3,9 @@
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.ops.floats import widen
+from tfembed.ops.unit_rows import EPSILON, unit_rows
+
 
 @keras.utils.register_keras_serializable(package="tfembed")
 class UnitNorm(keras.layers.Layer):
@@ -24,7 +27,7 @@ class UnitNorm(keras.layers.Layer):
         A tensor like `inputs`, in the layer's compute dtype.
     """
 
-    def __init__(self, epsilon=1e-12, **kwargs):
+    def __init__(self, epsilon=EPSILON, **kwargs):
         super().__init__(**kwargs)
         if epsilon <= 0:
             raise ValueError(
@@ -35,11 +38,7 @@ class UnitNorm(keras.layers.Layer):
 
     def call(self, inputs):
         inputs = tf.convert_to_tensor(inputs)
-        wide = inputs if inputs.dtype == tf.float64 else tf.cast(inputs, tf.float32)
-        squared = tf.reduce_sum(wide * wide, axis=-1, keepdims=True)
-        sound = squared > self.epsilon
-        scale = tf.math.rsqrt(tf.where(sound, squared, 1.0))
-        return tf.cast(wide * tf.where(sound, scale, 0.0), inputs.dtype)
+        return tf.cast(unit_rows(widen(inputs), self.epsilon), inputs.dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -84,3 +84,40 @@ def mean_over_batch(values):
     _, rows = position(tf.shape(values)[0])
     share = tf.cast(rows, values.dtype) / replicas
     return tf.math.divide_no_nan(tf.reduce_sum(values), share)
+
+
+def total(value):
+    """Sums a value over all replicas, without a gradient.
+
+    Args:
+        value: Tensor of equal shape on all replicas.
+
+    Returns:
+        The sum, the same on all replicas.
+    """
+    value = tf.stop_gradient(value)
+    if not in_replica():
+        return value
+    context = tf.distribute.get_replica_context()
+    return tf.stop_gradient(context.all_reduce(tf.distribute.ReduceOp.SUM, value))
+
+
+def global_batch_mean(losses):
+    """Scales a replica's losses so that Keras' own mean is that of the global batch.
+
+    Keras averages over a replica's rows and divides by the number of replicas: too
+    much weight for the rows of a replica that holds fewer of them.
+
+    Args:
+        losses: `(rows,)`, float.
+
+    Returns:
+        `losses * rows * replicas / rows of all replicas`.
+    """
+    if not in_replica():
+        return losses
+    replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+    rows = tf.shape(losses)[0]
+    _, everyone = position(rows)
+    share = tf.cast(rows * replicas, losses.dtype) / tf.cast(everyone, losses.dtype)
+    return losses * share

@@ -1,0 +1,347 @@
+"""What every public loss must satisfy; see `tests/loss_sample.py`."""
+
+import inspect
+
+import contracts
+import numpy as np
+import pytest
+import tensorflow as tf
+from oracles import numeric_gradient
+from tensorflow import keras
+
+DIM = 6
+SAMPLES = [
+    pytest.param(sample, id="-".join(filter(None, [loss.__name__, sample.name])))
+    for loss, samples in contracts.LOSSES.items()
+    for sample in samples
+]
+every = pytest.mark.parametrize("sample", SAMPLES)
+
+
+def only(condition):
+    kept = [param for param in SAMPLES if condition(param.values[0])]
+    return pytest.mark.parametrize("sample", kept)
+
+
+def labels_for(sample, rows, rng, classes=4):
+    if sample.similarities:
+        return rng.integers(0, sample.similarities, rows)
+    if sample.two_views:
+        assert rows % 2 == 0
+        return rng.permutation(np.repeat(np.arange(rows // 2), 2))
+    return rng.integers(0, classes, rows)
+
+
+def batch_for(sample, rows, seed, length=1.0, classes=4, dim=DIM):
+    """Labels, embeddings (or similarities) float64, and references."""
+    rng = np.random.default_rng(seed)
+    labels = labels_for(sample, rows, rng, classes)
+    if sample.similarities:
+        return labels, rng.uniform(-0.9, 0.9, (rows, sample.similarities)), None, None
+    x = rng.normal(size=(rows, dim)) * length / np.sqrt(dim)
+    refs = rng.normal(size=(rows + 3, dim)) * length / np.sqrt(dim)
+    return labels, x, labels_for(sample, rows + 4, rng, classes)[: rows + 3], refs
+
+
+def value_and_gradient(loss, labels, x, weights=None, jit=None):
+    """Per-row losses, and the gradient of their weighted sum."""
+
+    def both(labels, x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            rows = loss.per_row(labels, x)
+            total = tf.reduce_sum(rows * (1.0 if weights is None else weights))
+        gradient = tape.gradient(
+            total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        return rows, gradient
+
+    if jit is not None:
+        both = tf.function(both, jit_compile=jit)
+    rows, gradient = both(tf.constant(labels), tf.constant(x))
+    return rows.numpy(), gradient.numpy()
+
+
+@every
+@pytest.mark.parametrize("seed", range(3))
+def test_equals_the_formula(sample, seed):
+    rows = (8, 12, 20)[seed]
+    labels, x, ref_labels, refs = batch_for(sample, rows, seed, (1.0, 1.0, 2.5)[seed])
+    loss = sample.make()
+    expected = (
+        sample.oracle(labels, x)
+        if sample.similarities
+        else sample.oracle(labels, x, None, None)
+    )
+    assert expected.shape == (rows,)
+    np.testing.assert_allclose(loss.per_row(labels, x), expected, rtol=1e-8, atol=1e-10)
+    single = loss.per_row(labels, np.float32(x))
+    assert single.dtype == tf.float32 and single.shape == (rows,)
+    np.testing.assert_allclose(single, expected, rtol=2e-4, atol=2e-5)
+    if sample.references:
+        np.testing.assert_allclose(
+            loss.per_row(labels, x, ref_labels, refs),
+            sample.oracle(labels, x, ref_labels, refs),
+            rtol=1e-8,
+            atol=1e-10,
+        )
+
+
+@only(lambda sample: sample.smooth)
+def test_gradient_is_the_formula_s(sample):
+    labels, x, _, _ = batch_for(sample, 8, 5, 1.2)
+    weights = np.random.default_rng(1).uniform(0.5, 1.5, 8)
+    _, gradient = value_and_gradient(sample.make(), labels, x, weights)
+    more = () if sample.similarities else (None, None)
+    expected = numeric_gradient(
+        lambda x: np.sum(weights * sample.oracle(labels, x, *more)), x
+    )
+    np.testing.assert_allclose(gradient, expected, rtol=2e-5, atol=1e-6)
+
+
+DEGENERATE = {
+    "no positives": lambda rng: (np.arange(6), rng.normal(size=(6, DIM))),
+    "no negatives": lambda rng: (np.zeros(6, int), rng.normal(size=(6, DIM))),
+    "one row": lambda rng: (np.zeros(1, int), rng.normal(size=(1, DIM))),
+    "empty batch": lambda rng: (np.zeros(0, int), np.zeros((0, DIM))),
+    "identical rows": lambda rng: (
+        np.array([0, 0, 1, 1, 2, 2]),
+        np.repeat(rng.normal(size=(1, DIM)), 6, axis=0),
+    ),
+    "opposite rows": lambda rng: (
+        np.array([0, 0, 1, 1, 2, 2]),
+        np.array([1, -1, 1, -1, 1, -1])[:, None] * np.ones((6, DIM)) / DIM**0.5,
+    ),
+    "length 0": lambda rng: (np.array([0, 0, 1, 1]), np.zeros((4, DIM))),
+    "length 1e4": lambda rng: (
+        np.array([0, 0, 1, 1, 2, 2]),
+        1e4 * np.eye(6)[:, :DIM] + rng.normal(size=(6, DIM)),
+    ),
+}
+
+
+@only(lambda sample: not sample.similarities)
+@pytest.mark.parametrize("case", DEGENERATE)
+def test_degenerate_batches(sample, case):
+    labels, x = DEGENERATE[case](np.random.default_rng(3))
+    if sample.two_views:
+        if case in ("no positives", "no negatives", "one row"):
+            pytest.skip("every label comes twice")
+    expected = sample.oracle(labels, x, None, None)
+    for dtype in (tf.float64, tf.float32, tf.bfloat16, tf.float16):
+        rounded = tf.cast(x, dtype)
+        rows, gradient = value_and_gradient(sample.make(), labels, rounded)
+        assert np.isfinite(rows).all(), dtype
+        assert np.isfinite(np.float64(gradient)).all(), dtype
+        if not np.any(expected):
+            assert not np.any(rows), dtype
+            assert not np.any(gradient), dtype
+        elif sample.ties and dtype == tf.float64:
+            np.testing.assert_allclose(rows, expected, rtol=1e-6, atol=1e-6)
+        elif sample.ties and dtype == tf.float32 and case != "length 1e4":
+            np.testing.assert_allclose(rows, expected, rtol=2e-3, atol=2e-3)
+
+
+@only(lambda sample: sample.similarities)
+@pytest.mark.parametrize("value", [-1.0, 0.0, 1.0])
+def test_similarities_at_the_ends(sample, value):
+    labels = np.arange(6) % sample.similarities
+    x = np.full((6, sample.similarities), value)
+    expected = sample.oracle(labels, x)
+    for dtype in (tf.float64, tf.float32, tf.bfloat16, tf.float16):
+        rows, gradient = value_and_gradient(sample.make(), labels, tf.cast(x, dtype))
+        assert np.isfinite(rows).all() and np.isfinite(np.float64(gradient)).all()
+        if dtype == tf.float64:
+            np.testing.assert_allclose(rows, expected, rtol=1e-6, atol=1e-6)
+    empty, gradient = value_and_gradient(sample.make(), labels[:0], np.float32(x[:0]))
+    assert empty.shape == (0,) and gradient.shape == (0, sample.similarities)
+
+
+@every
+@pytest.mark.parametrize("first", [5, 7], ids=["even", "uneven"])
+def test_two_replicas_equal_one(sample, first, strategy):
+    labels, x, _, _ = batch_for(sample, 10, 11)
+    x = np.float32(x)
+    loss = sample.make()
+    parts = [slice(0, first), slice(first, 10)]
+
+    def place(array):
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(array[parts[context.replica_id_in_sync_group]])
+        )
+
+    @tf.function
+    def step(labels, x):
+        return strategy.run(
+            lambda labels, x: _rows_and_gradient(loss, labels, x), (labels, x)
+        )
+
+    rows, gradient = step(place(labels), place(x))
+    rows = np.concatenate(strategy.experimental_local_results(rows))
+    gradient = np.concatenate(strategy.experimental_local_results(gradient))
+    one_rows, one_gradient = value_and_gradient(loss, labels, x)
+    np.testing.assert_allclose(rows, one_rows, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(gradient, one_gradient, rtol=1e-3, atol=2e-5)
+
+
+def _rows_and_gradient(loss, labels, x):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        rows = loss.per_row(labels, x)
+        total = tf.reduce_sum(rows)
+    return rows, tape.gradient(total, x)
+
+
+@every
+def test_eager_equals_graph_equals_xla(sample):
+    labels, x, _, _ = batch_for(sample, 12, 21)
+    x = np.float32(x)
+    loss = sample.make()
+    eager = value_and_gradient(loss, labels, x)
+    compilers = [False, True] if sample.xla else [False]
+    for jit in compilers:
+        for one, other in zip(value_and_gradient(loss, labels, x, jit=jit), eager):
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=2e-5)
+
+
+@only(lambda sample: sample.chunks)
+@pytest.mark.parametrize("chunk", [5, 64])
+def test_row_chunks_change_nothing(sample, chunk):
+    labels, x, ref_labels, refs = batch_for(sample, 12, 31)
+    whole, chunked = sample.make(), sample.make(row_chunk=chunk)
+    for jit in (None, False):
+        expected = value_and_gradient(whole, labels, x)
+        for one, other in zip(
+            value_and_gradient(chunked, labels, x, jit=jit), expected
+        ):
+            np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
+    if sample.references:
+        np.testing.assert_allclose(
+            chunked.per_row(labels, x, ref_labels, refs),
+            whole.per_row(labels, x, ref_labels, refs),
+            rtol=1e-9,
+        )
+
+
+@every
+def test_labels_of_every_shape_and_dtype(sample):
+    labels, x, _, _ = batch_for(sample, 12, 41)
+    loss = sample.make()
+    expected = loss.per_row(labels, x).numpy()
+    kinds = [labels[:, None], labels.astype("int32"), labels.astype("float32")]
+    if not sample.similarities:
+        kinds.append(np.array([f"class {label}" for label in labels]))
+    for kind in kinds:
+        np.testing.assert_allclose(loss.per_row(kind, x), expected, rtol=1e-12)
+
+
+@every
+def test_order_of_the_rows_does_not_matter(sample):
+    labels, x, _, _ = batch_for(sample, 12, 51)
+    order = np.random.default_rng(0).permutation(12)
+    loss = sample.make()
+    expected = value_and_gradient(loss, labels, x)
+    for one, other in zip(value_and_gradient(loss, labels[order], x[order]), expected):
+        np.testing.assert_allclose(one, other[order], rtol=1e-9, atol=1e-11)
+
+
+@every
+def test_reductions_and_sample_weights(sample):
+    labels, x, _, _ = batch_for(sample, 10, 61)
+    x = np.float32(x)
+    weights = np.float32(np.random.default_rng(0).uniform(size=10))
+    rows = sample.make().per_row(labels, x).numpy()
+
+    def reduced(how, weight=None):
+        return sample.make(reduction=how)(labels, x, sample_weight=weight).numpy()
+
+    close = {"rtol": 1e-4, "atol": 1e-5}
+    np.testing.assert_allclose(reduced("none"), rows, **close)
+    np.testing.assert_allclose(reduced("sum"), rows.sum(), **close)
+    np.testing.assert_allclose(reduced("sum_over_batch_size"), rows.mean(), **close)
+    np.testing.assert_allclose(reduced("none", weights), rows * weights, **close)
+    np.testing.assert_allclose(reduced("sum", weights), (rows * weights).sum(), **close)
+    np.testing.assert_allclose(
+        reduced("sum_over_batch_size", weights), (rows * weights).mean(), **close
+    )
+    with pytest.raises(ValueError, match="sum_over_batch_size"):
+        sample.make(reduction="median")
+
+
+@every
+def test_config_round_trip(sample):
+    loss = sample.make()
+    config = loss.get_config()
+    arguments = set(inspect.signature(type(loss).__init__).parameters) - {"self"}
+    assert arguments <= set(config), "an argument is missing in the config"
+    copy = type(loss).from_config(config)
+    assert copy.get_config() == config
+    wire = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert type(wire) is type(loss) and wire.get_config() == config
+    name = f"tfembed>{type(loss).__name__}"
+    assert keras.utils.get_registered_object(name) is type(loss)
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [samples[0] for samples in contracts.LOSSES.values()],
+    ids=[loss.__name__ for loss in contracts.LOSSES],
+)
+def test_compiled_model_round_trip(sample, tmp_path):
+    labels, x, _, _ = batch_for(sample, 10, 71)
+    x = np.float32(x)
+    labels = np.int32(labels)
+    model = keras.Sequential(
+        [keras.Input((x.shape[1],)), keras.layers.Dense(x.shape[1])]
+    )
+    model.compile(keras.optimizers.SGD(0.01), loss=sample.make())
+    model.fit(x, labels, batch_size=10, epochs=1, verbose=0)
+    assert np.isfinite(model.get_weights()[0]).all()
+    model.save(tmp_path / "model.keras")
+    copy = keras.models.load_model(tmp_path / "model.keras")
+    assert copy.loss.get_config() == model.loss.get_config()
+    np.testing.assert_allclose(
+        copy.evaluate(x, labels, batch_size=10, verbose=0),
+        model.evaluate(x, labels, batch_size=10, verbose=0),
+        rtol=1e-6,
+    )
+
+
+@every
+def test_bad_input_gets_a_sentence(sample):
+    labels, x, ref_labels, refs = batch_for(sample, 10, 81)
+    loss = sample.make()
+    with pytest.raises(ValueError, match="Received"):
+        loss.per_row(labels, x[:, :, None])
+    with pytest.raises(ValueError, match="Received"):
+        loss.per_row(labels[:7], x)
+    for arguments, word in sample.refused:
+        with pytest.raises(ValueError, match=word) as error:
+            sample.make(**arguments).per_row(labels, x)
+        assert "Received" in str(error.value)
+    if sample.similarities:
+        return
+    if sample.references:
+        with pytest.raises(ValueError, match="ref_labels"):
+            loss.per_row(labels, x, None, refs)
+        with pytest.raises(ValueError, match="ref_embeddings"):
+            loss.per_row(labels, x, ref_labels, refs[:, :-1])
+    else:
+        with pytest.raises(ValueError, match="references"):
+            loss.per_row(labels, x, ref_labels, refs)
+
+
+@pytest.mark.parametrize("loss", list(contracts.LOSSES), ids=lambda x: x.__name__)
+def test_docstrings(loss):
+    from tfembed import losses
+
+    assert getattr(losses, loss.function.__name__) is loss.function
+    for part in ("Args:", "Returns:", "Reference:", "valid term"):
+        assert part in loss.function.__doc__, part
+    assert ">>>" in loss.__doc__
+    own = set(inspect.signature(loss.function).parameters)
+    given = set(inspect.signature(loss.__init__).parameters) - {"self"}
+    frame = {"labels", "embeddings", "similarities", "ref_labels", "ref_embeddings"}
+    assert own - frame == given - {"reduction", "name"}
+    for argument in own:
+        assert argument in loss.function.__doc__

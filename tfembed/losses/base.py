@@ -1,0 +1,74 @@
+"""What the Keras classes of the losses have in common."""
+
+import tensorflow as tf
+from tensorflow import keras
+
+from tfembed import compat
+from tfembed.ops.replicas import global_batch_mean
+
+REDUCTIONS = ("sum_over_batch_size", "sum", "none")
+
+
+class FunctionalLoss(keras.losses.Loss):
+    """A Keras loss around a pure function of labels and embeddings.
+
+    Subclasses name their `function`, and hand its hyperparameters to `__init__`.
+
+    Args:
+        reduction: `"sum_over_batch_size"`, `"sum"` or `"none"`.
+        name: Name of the loss.
+        **hyperparameters: Keyword arguments of the function; each becomes an
+            attribute, and stands in the config.
+    """
+
+    function = None
+
+    def __init__(self, *, reduction, name, **hyperparameters):
+        if reduction not in REDUCTIONS:
+            raise ValueError(
+                f"`reduction` must be one of {', '.join(map(repr, REDUCTIONS))}, which "
+                f"both Kerases know. Received: reduction={reduction!r}."
+            )
+        super().__init__(reduction=reduction, name=name)
+        self._hyperparameters = tuple(hyperparameters)
+        for key, value in hyperparameters.items():
+            if isinstance(value, dict) and "class_name" in value:  # from a config
+                value = keras.utils.deserialize_keras_object(value)
+            setattr(self, key, value)
+
+    @property
+    def hyperparameters(self):
+        """The keyword arguments of the function, by name, as they are now."""
+        return {key: getattr(self, key) for key in self._hyperparameters}
+
+    def per_row(self, labels, embeddings, ref_labels=None, ref_embeddings=None):
+        """Returns `(batch,)`, the function's value with this loss's settings.
+
+        Args:
+            labels: As in the function.
+            embeddings: Likewise.
+            ref_labels: Likewise, for a loss that takes references.
+            ref_embeddings: Likewise.
+        """
+        references = {}
+        if ref_labels is not None or ref_embeddings is not None:
+            references = {"ref_labels": ref_labels, "ref_embeddings": ref_embeddings}
+        return type(self).function(
+            labels, embeddings, **references, **self.hyperparameters
+        )
+
+    def call(self, y_true, y_pred):
+        losses = self.per_row(y_true, y_pred)
+        if self.reduction == "sum_over_batch_size":
+            return global_batch_mean(losses)
+        return losses
+
+    def get_config(self):
+        config = super().get_config()
+        for key, value in self.hyperparameters.items():
+            if isinstance(value, tf.Variable):
+                value = compat.number(value)
+            elif hasattr(value, "get_config"):
+                value = keras.utils.serialize_keras_object(value)
+            config[key] = value
+        return config

@@ -1,0 +1,129 @@
+"""The contrastive loss (Hadsell et al., 2006), in its three common forms."""
+
+import tensorflow as tf
+from tensorflow import keras
+
+from tfembed.losses.base import FunctionalLoss
+from tfembed.ops.arguments import check_choice, check_number
+from tfembed.ops.masked import masked_count, masked_sum
+from tfembed.ops.pairs import over_terms
+
+FORMS = ("hadsell", "survey", "cosine")
+
+
+def contrastive(
+    labels,
+    embeddings,
+    ref_labels=None,
+    ref_embeddings=None,
+    *,
+    margin=1.0,
+    form="hadsell",
+    normalize=False,
+    miner=None,
+    row_chunk=None,
+):
+    """Pulls positive pairs together and pushes negative pairs apart up to a margin.
+
+        form       positive pair   negative pair
+        hadsell    D^2             max(margin - D, 0)^2
+        survey     D^2             max(margin - D^2, 0)
+        cosine     -S              max(S - margin, 0)
+
+    D is the Euclidean distance and S the cosine similarity. The valid terms are all
+    ordered pairs of the batch, each row with every other; the mean is over them.
+    Hadsell et al. and `tfa.losses.contrastive_loss` have the first form (the paper
+    with a factor of 1/2); the second is the deep-metric-learning survey's, the third
+    that of general pair weighting (margin is its lambda).
+
+    Args:
+        labels: `(batch,)` or `(batch, 1)`; equal labels are positives.
+        embeddings: `(batch, dim)`, float.
+        ref_labels: `(refs,)`; with `ref_embeddings`, what the anchors are compared
+            with instead of the batch.
+        ref_embeddings: `(refs, dim)`.
+        margin: From where on a negative pair costs nothing.
+        form: `"hadsell"`, `"survey"` or `"cosine"`.
+        normalize: Whether embeddings are divided by their length first; the cosine
+            form always does.
+        miner: A miner of `tfembed.miners`: which pairs count; `None`: all.
+        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+
+    Returns:
+        `(batch,)`: the sum of row i's pairs times batch / number of all pairs,
+        float32 or float64.
+
+    Reference: Hadsell et al., 2006, equation 4; Wang et al., 2019, equation 5
+    (https://arxiv.org/abs/1904.06627).
+    """
+    _check(margin, form)
+
+    def rows(pairs):
+        zero = tf.zeros([], pairs.similarity.dtype)
+        if form == "cosine":
+            pull = -pairs.similarity
+            push = tf.maximum(pairs.similarity - margin, zero)
+        elif form == "survey":
+            pull = pairs.squared_distance
+            push = tf.maximum(margin - pull, zero)
+        else:
+            pull = pairs.squared_distance
+            push = tf.square(tf.maximum(margin - pairs.distance, zero))
+        terms = tf.where(pairs.positive, pull, push)
+        pair = pairs.positive | pairs.negative
+        return masked_sum(terms, pair), masked_count(pair, terms.dtype)
+
+    return over_terms(
+        rows,
+        labels,
+        embeddings,
+        ref_labels,
+        ref_embeddings,
+        normalize=normalize or form == "cosine",
+        miner=miner,
+        row_chunk=row_chunk,
+    )
+
+
+def _check(margin, form):
+    check_number(margin=margin)
+    check_choice(FORMS, form=form)
+
+
+@keras.utils.register_keras_serializable(package="tfembed")
+class Contrastive(FunctionalLoss):
+    """`contrastive` as a Keras loss.
+
+    >>> loss = Contrastive(margin=1.0)
+    >>> labels = [0, 0, 1]
+    >>> embeddings = [[0.0, 0.0], [0.5, 0.0], [0.0, 0.5]]
+    >>> print(round(float(loss(labels, embeddings)), 4))
+    0.1953
+
+    Args:
+        margin, form, normalize, miner, row_chunk: As in `contrastive`.
+        reduction, name: As in `keras.losses.Loss`.
+    """
+
+    function = staticmethod(contrastive)
+
+    def __init__(
+        self,
+        margin=1.0,
+        form="hadsell",
+        normalize=False,
+        miner=None,
+        row_chunk=None,
+        reduction="sum_over_batch_size",
+        name="contrastive",
+    ):
+        _check(margin, form)
+        super().__init__(
+            reduction=reduction,
+            name=name,
+            margin=margin,
+            form=form,
+            normalize=normalize,
+            miner=miner,
+            row_chunk=row_chunk,
+        )

@@ -1,0 +1,5 @@
+"""Miners: which pairs count. Masks of pairs, no state."""
+
+from tfembed.miners.multi_similarity import MultiSimilarityMiner
+
+__all__ = ["MultiSimilarityMiner"]

@@ -1,0 +1,319 @@
+"""Every row of a batch against every reference: the frame of all pair losses.
+
+The references are the batch itself, the batches of the other replicas, or what a
+queue remembers: a loss is written once, as a function of `Pairs`.
+"""
+
+import functools
+
+import tensorflow as tf
+
+from tfembed.ops import distances, replicas
+from tfembed.ops.floats import widen
+from tfembed.ops.labels import flat_labels, same_label
+from tfembed.ops.recompute import sum_of_steps
+from tfembed.ops.unit_rows import unit_rows
+
+
+class Similarities:
+    """Cosine similarities in place of embeddings, for what depends on them alone.
+
+    A pair loss takes it as its `embeddings`: how the loss weighs a pair is then its
+    gradient with respect to `values`.
+
+    Args:
+        values: `(batch, batch)`, float; row i is anchor i against every row. With
+            references, `(batch, refs)`.
+    """
+
+    def __init__(self, values):
+        self.values = widen(values)
+
+
+class Pairs:
+    """Anchors (rows) against references (columns).
+
+    Attributes:
+        anchors: `(rows, dim)`, float32 or float64; unit rows where the loss asked for
+            them. `None` where only similarities were given.
+        refs: `(refs, dim)`, or `None`, likewise.
+        positive: `(rows, refs)`, bool: equal labels, but not the row itself.
+        negative: `(rows, refs)`, bool: other labels.
+        itself: `(rows, refs)`, bool: the reference is the anchor itself.
+        row_inputs: List of `(rows, ...)` tensors, what the loss passed along.
+        ref_inputs: List of `(refs, ...)` tensors, likewise.
+    """
+
+    def __init__(
+        self,
+        anchors,
+        refs,
+        positive,
+        negative,
+        itself,
+        row_inputs=(),
+        ref_inputs=(),
+        similarity=None,
+    ):
+        self.anchors = anchors
+        self.refs = refs
+        self.positive = positive
+        self.negative = negative
+        self.itself = itself
+        self.row_inputs = list(row_inputs)
+        self.ref_inputs = list(ref_inputs)
+        self._similarity = similarity
+
+    def keep(self, positive, negative):
+        """Leaves out every pair that is in neither of two masks."""
+        self.positive &= positive
+        self.negative &= negative
+
+    @functools.cached_property
+    def similarity(self):
+        """Inner products `(rows, refs)`: cosines where the rows have unit length."""
+        if self._similarity is not None:
+            return self._similarity
+        return tf.matmul(self.anchors, self.refs, transpose_b=True)
+
+    @functools.cached_property
+    def squared_distance(self):
+        """Squared Euclidean distances, `(rows, refs)`."""
+        if self._similarity is not None:
+            return distances.from_similarities(self._similarity)
+        return distances.squared_distances(self.anchors, self.refs)
+
+    @functools.cached_property
+    def distance(self):
+        """Euclidean distances, `(rows, refs)`."""
+        return distances.safe_sqrt(self.squared_distance)
+
+
+def over_pairs(
+    rows,
+    labels,
+    embeddings,
+    ref_labels=None,
+    ref_embeddings=None,
+    *,
+    normalize,
+    row_inputs=(),
+    ref_inputs=(),
+    miner=None,
+    row_chunk=None,
+):
+    """Computes a loss row by row, each row against all references.
+
+    Without references the rows of all replicas are the references, and each row
+    leaves itself out.
+
+    Args:
+        rows: `rows(pairs)` returns the loss of each anchor, `(rows,)`. It is called
+            with blocks of rows, and must not talk to other replicas.
+        labels: `(batch,)` or `(batch, 1)`, any dtype; equal labels are positives.
+        embeddings: `(batch, dim)`, float; or `Similarities`.
+        ref_labels: `(refs,)`, with `ref_embeddings`.
+        ref_embeddings: `(refs, dim)`: compare with these instead.
+        normalize: Whether the embeddings are divided by their length first.
+        row_inputs: Differentiable tensors `(batch, ...)` that `rows` finds, row by
+            row, in `pairs.row_inputs`.
+        ref_inputs: Differentiable tensors `(batch, ...)` that `rows` finds for all
+            references in `pairs.ref_inputs`; only where the batch is its own
+            reference.
+        miner: `miner(pairs)` returns which positives and which negatives count, two
+            masks like `pairs.positive`; `None`: all of them.
+        row_chunk: Rows of a block: memory is O(row_chunk x refs) instead of O(batch x
+            refs), and the backward pass computes each block again. `None`: one block.
+
+    Returns:
+        `(batch,)`, float32 or float64.
+
+    Raises:
+        ValueError: If shapes or arguments do not fit together.
+    """
+    (values,), _ = _outputs(
+        lambda pairs: [rows(pairs)],
+        1,
+        labels,
+        embeddings,
+        ref_labels,
+        ref_embeddings,
+        normalize=normalize,
+        row_inputs=row_inputs,
+        ref_inputs=ref_inputs,
+        miner=miner,
+        row_chunk=row_chunk,
+    )
+    return values
+
+
+def over_terms(rows, *batch, **settings):
+    """Computes a loss that is a mean over terms: pairs, triplets, or some rows.
+
+    Args:
+        rows: `rows(pairs)` returns `(sums, counts)`, both `(rows,)`: the sum of each
+            anchor's terms and their number.
+        *batch: `labels, embeddings, ref_labels, ref_embeddings` as in `over_pairs`.
+        **settings: The keyword arguments of `over_pairs`.
+
+    Returns:
+        `(batch,)`: `sums * batch / sum(counts)`, batch and counts those of all
+        replicas together, so that the mean over the global batch is the mean over all
+        terms; 0 where there are none.
+    """
+    (sums, counts), total = _outputs(rows, 2, *batch, **settings)
+    counted = replicas.total(tf.reduce_sum(tf.stop_gradient(counts)))
+    return sums * tf.math.divide_no_nan(tf.cast(total, sums.dtype), counted)
+
+
+def _outputs(
+    rows,
+    outputs,
+    labels,
+    embeddings,
+    ref_labels=None,
+    ref_embeddings=None,
+    *,
+    normalize,
+    row_inputs=(),
+    ref_inputs=(),
+    miner=None,
+    row_chunk=None,
+):
+    """Returns the `outputs` vectors of `rows`, and the size of the global batch."""
+    labels = flat_labels(labels)
+    given = isinstance(embeddings, Similarities)
+    anchors = embeddings.values if given else widen(embeddings)
+    check_pairs(labels, anchors, ref_labels, ref_embeddings, given, row_chunk)
+    closed = ref_labels is None
+    batch = tf.shape(anchors)[0]
+    first, total = replicas.position(batch)
+    if normalize and not given:
+        anchors = unit_rows(anchors)
+    if given:
+        refs, ref_labels = None, labels if closed else flat_labels(ref_labels)
+    elif closed:
+        refs, ref_labels, *ref_inputs = replicas.gather(anchors, labels, *ref_inputs)
+    else:
+        ref_labels = flat_labels(ref_labels)
+        refs = tf.cast(widen(ref_embeddings), anchors.dtype)
+        refs = unit_rows(refs) if normalize else refs
+
+    def of_block(numbers, labels, anchors, refs, row_inputs, ref_inputs):
+        same = same_label(labels, ref_labels)
+        there = (numbers >= 0)[:, None]  # not what fills up the last block
+        itself = tf.zeros_like(same)
+        if closed:
+            columns = tf.range(tf.shape(ref_labels)[0])
+            itself = ((first + numbers)[:, None] == columns[None, :]) & there
+        others = there & ~itself
+        pairs = Pairs(
+            None if given else anchors,
+            refs,
+            same & others,
+            ~same & others,
+            itself,
+            row_inputs,
+            ref_inputs,
+            similarity=anchors if given else None,
+        )
+        if miner is not None:
+            pairs.keep(*miner(pairs))
+        return [tf.cast(value, anchors.dtype) for value in rows(pairs)]
+
+    block = tf.range(batch), labels, anchors, refs, row_inputs, ref_inputs
+    if row_chunk is None:
+        return of_block(*block), total
+    return _in_blocks(of_block, outputs, int(row_chunk), *block), total
+
+
+def _in_blocks(
+    of_block, outputs, size, numbers, labels, anchors, refs, row_inputs, ref_inputs
+):
+    """Computes the outputs block by block; see `over_pairs`."""
+    batch = tf.shape(numbers)[0]
+    blocks = (batch + size - 1) // size
+
+    def fill(values, constant=0):
+        rest = [[0, 0]] * (values.shape.rank - 1)
+        ends = [[0, blocks * size - batch], *rest]
+        return tf.pad(values, ends, constant_values=constant)
+
+    numbers, labels = fill(numbers, -1), fill(labels)
+    by_row = [fill(value) for value in (anchors, *row_inputs)]
+    by_ref = [*([] if refs is None else [refs]), *ref_inputs]
+    nothing = tf.zeros([blocks * size], anchors.dtype)
+
+    def step(i, *inputs):
+        def part(values):
+            rest = values.shape.rank - 1
+            return tf.slice(values, [i * size, *[0] * rest], [size, *[-1] * rest])
+
+        anchors, *row_inputs = [part(value) for value in inputs[: len(by_row)]]
+        ref_inputs = list(inputs[len(by_row) :])
+        own_refs = None if refs is None else ref_inputs.pop(0)
+        where = (i * size + tf.range(size))[:, None]
+        return [
+            tf.tensor_scatter_nd_update(nothing, where, value)
+            for value in of_block(
+                part(numbers), part(labels), anchors, own_refs, row_inputs, ref_inputs
+            )
+        ]
+
+    sums = sum_of_steps(step, blocks, [nothing] * outputs, [*by_row, *by_ref])
+    return [value[:batch] for value in sums]
+
+
+def check_pairs(
+    labels, embeddings, ref_labels=None, ref_embeddings=None, given=False, chunk=None
+):
+    """Refuses arguments of a pair loss that do not fit together."""
+    shape = embeddings.shape
+    if shape.rank != 2:
+        raise ValueError(
+            "`embeddings` must have the shape `(batch, dim)`. "
+            f"Received: shape {tuple(shape)}."
+        )
+    _check_lengths("labels", labels.shape, "embeddings", shape)
+    if (ref_labels is None) != (ref_embeddings is None) and not given:
+        raise ValueError(
+            "`ref_labels` and `ref_embeddings` come together, or not at all. Received: "
+            f"{'ref_embeddings' if ref_labels is None else 'ref_labels'} alone."
+        )
+    if ref_embeddings is not None:
+        refs = tf.convert_to_tensor(ref_embeddings).shape
+        if refs.rank != 2 or not refs[1:].is_compatible_with(shape[1:]):
+            raise ValueError(
+                "`ref_embeddings` must have the shape `(refs, dim)`, dim as in "
+                f"`embeddings`. Received: shapes {tuple(refs)} and {tuple(shape)}."
+            )
+        _check_lengths(
+            "ref_labels", flat_labels(ref_labels).shape, "ref_embeddings", refs
+        )
+    if chunk is not None and (int(chunk) != chunk or chunk < 1):
+        raise ValueError(
+            "`row_chunk` must be a positive integer, or None for the whole batch at "
+            f"once. Received: row_chunk={chunk}."
+        )
+
+
+def _check_lengths(name, shape, other, other_shape):
+    if not shape[:1].is_compatible_with(other_shape[:1]):
+        raise ValueError(
+            f"`{name}` and `{other}` must have equally many rows. "
+            f"Received: {shape[0]} and {other_shape[0]}."
+        )
+
+
+def closed_batch(loss, ref_labels, ref_embeddings):
+    """Refuses references for a loss of a closed set.
+
+    Raises:
+        ValueError: If references are given.
+    """
+    if ref_labels is not None or ref_embeddings is not None:
+        raise ValueError(
+            f"`{loss}` compares the rows of a batch with each other, and takes no "
+            "references. Received: `ref_labels` or `ref_embeddings`. Leave them out, "
+            "or choose a loss of pairs or triplets."
+        )
