@@ -30,6 +30,26 @@ class Similarities:
         self.values = widen(values)
 
 
+class References:
+    """References that are not all there, or that the anchors are among.
+
+    A pair loss takes it as its `ref_embeddings`: a slot that is empty then makes no
+    pair, and neither does an anchor with itself.
+
+    Args:
+        embeddings: `(refs, dim)`, float.
+        present: `(refs,)`, bool: False for what is to count as not there. `None`: all
+            are.
+        own: `(batch,)`, int32: which reference is the anchor itself; -1 for none.
+            `None`: none is.
+    """
+
+    def __init__(self, embeddings, present=None, own=None):
+        self.embeddings = embeddings
+        self.present = present
+        self.own = own
+
+
 class Pairs:
     """Anchors (rows) against references (columns).
 
@@ -113,7 +133,7 @@ def over_pairs(
         labels: `(batch,)` or `(batch, 1)`, any dtype; equal labels are positives.
         embeddings: `(batch, dim)`, float; or `Similarities`.
         ref_labels: `(refs,)`, with `ref_embeddings`.
-        ref_embeddings: `(refs, dim)`: compare with these instead.
+        ref_embeddings: `(refs, dim)`: compare with these instead; or `References`.
         normalize: Whether the embeddings are divided by their length first.
         row_inputs: Differentiable tensors `(batch, ...)` that `rows` finds, row by
             row, in `pairs.row_inputs`.
@@ -183,6 +203,10 @@ def _outputs(
     """Returns the `outputs` vectors of `rows`, and the size of the global batch."""
     labels = flat_labels(labels)
     given = isinstance(embeddings, Similarities)
+    own = present = None
+    if isinstance(ref_embeddings, References):
+        own, present = ref_embeddings.own, ref_embeddings.present
+        ref_embeddings = ref_embeddings.embeddings
     anchors = embeddings.values if given else widen(embeddings)
     check_pairs(labels, anchors, ref_labels, ref_embeddings, given, row_chunk)
     closed = ref_labels is None
@@ -206,7 +230,13 @@ def _outputs(
         if closed:
             columns = tf.range(tf.shape(ref_labels)[0])
             itself = ((first + numbers)[:, None] == columns[None, :]) & there
+        elif own is not None:
+            columns = tf.range(tf.shape(ref_labels)[0])
+            column = tf.gather(own, tf.maximum(numbers, 0))
+            itself = (column[:, None] == columns[None, :]) & there
         others = there & ~itself
+        if present is not None:
+            others &= present[None, :]
         pairs = Pairs(
             None if given else anchors,
             refs,
