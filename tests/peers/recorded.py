@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 FOLDER = Path(__file__).resolve().with_name("pytorch_metric_learning")
 
@@ -76,15 +75,6 @@ def _read(name):
 
 def _settings(arrays):
     return json.loads(str(arrays["settings"]))
-
-
-def value_and_gradients(function, *arrays):
-    """Returns a function's scalar value in float64, and its gradient by each array."""
-    arrays = [tf.constant(array, tf.float64) for array in arrays]
-    with tf.GradientTape() as tape:
-        tape.watch(arrays)
-        value = function(*arrays)
-    return value.numpy(), *[g.numpy() for g in tape.gradient(value, arrays)]
 
 
 def pairs(labels):

@@ -7,7 +7,8 @@ files.
 
 import numpy as np
 import tensorflow as tf
-from peers.recorded import load, pairs, value_and_gradients
+from peers.compare import value_and_gradients
+from peers.recorded import load, pairs
 
 from tfembed import losses
 
