@@ -2,13 +2,14 @@
 
     python benchmarks/glyphs.py --output glyphs.npz --picture glyphs.png
 
-The fonts are Debian's packages, fetched and unpacked without root (`apt-get download`,
-`dpkg -x`). Each printable ASCII letter, digit and a few signs is drawn in each face that
-has it, in grey, 28 x 28, on one baseline and in one size, so that `c` and `C` differ. A
-face that draws a letter exactly like its other case gives it to the upper case alone.
+The fonts are Debian's packages, fetched and unpacked without root (`apt-get
+download`, `dpkg -x`). Each printable ASCII letter, digit and a few signs is drawn in
+each face that has it, in grey, 28 x 28, on one baseline and in one size, so that `c`
+and `C` differ. A face that draws a letter exactly like its other case gives it to the
+upper case alone.
 
-The file holds `images` uint8 `(n, 28, 28, 1)`, `labels` int64 `(n,)`, `class_names`, and
-`fonts`, the face of each image.
+The file holds `images` uint8 `(n, 28, 28, 1)`, `labels` int64 `(n,)`, `class_names`,
+and `fonts`, the face of each image.
 """
 
 import argparse
