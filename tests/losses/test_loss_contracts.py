@@ -16,6 +16,12 @@ SAMPLES = [
     for sample in samples
 ]
 every = pytest.mark.parametrize("sample", SAMPLES)
+# One setting of each loss, for what hardly depends on the setting.
+FIRST = [
+    param
+    for param in SAMPLES
+    if any(param.values[0] is samples[0] for samples in contracts.LOSSES.values())
+]
 
 
 def only(condition):
@@ -157,8 +163,11 @@ def test_similarities_at_the_ends(sample, value):
     assert empty.shape == (0,) and gradient.shape == (0, sample.similarities)
 
 
-@every
-@pytest.mark.parametrize("first", [5, 7], ids=["even", "uneven"])
+@pytest.mark.parametrize(
+    ("sample", "first"),
+    [pytest.param(*param.values, 7, id=f"{param.id}-uneven") for param in SAMPLES]
+    + [pytest.param(*param.values, 5, id=f"{param.id}-even") for param in FIRST],
+)
 def test_two_replicas_equal_one(sample, first, strategy):
     labels, x, _, _ = batch_for(sample, 10, 11)
     x = np.float32(x)
@@ -204,8 +213,15 @@ def test_eager_equals_graph_equals_xla(sample):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=2e-5)
 
 
-@only(lambda sample: sample.chunks)
-@pytest.mark.parametrize("chunk", [5, 64])
+@pytest.mark.parametrize(
+    ("sample", "chunk"),
+    [
+        pytest.param(*param.values, chunk, id=f"{param.id}-{chunk}")
+        for chunk, params in ((5, SAMPLES), (64, FIRST))
+        for param in params
+        if param.values[0].chunks
+    ],
+)
 def test_row_chunks_change_nothing(sample, chunk):
     labels, x, ref_labels, refs = batch_for(sample, 12, 31)
     whole, chunked = sample.make(), sample.make(row_chunk=chunk)
@@ -282,11 +298,7 @@ def test_config_round_trip(sample):
     assert keras.utils.get_registered_object(name) is type(loss)
 
 
-@pytest.mark.parametrize(
-    "sample",
-    [samples[0] for samples in contracts.LOSSES.values()],
-    ids=[loss.__name__ for loss in contracts.LOSSES],
-)
+@pytest.mark.parametrize("sample", FIRST)
 def test_compiled_model_round_trip(sample, tmp_path):
     labels, x, _, _ = batch_for(sample, 10, 71)
     x = np.float32(x)
