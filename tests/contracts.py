@@ -77,6 +77,7 @@ METRICS = {
         _points()[0], _points()[0], _points()[1], k=5
     ),
     metrics.nearest: lambda: metrics.nearest(_points()[0], _points()[0], 5)[0],
+    metrics.retrieval: lambda: list(metrics.retrieval(*_points()).means().values()),
     metrics.linear_probe: lambda: metrics.linear_probe(*_points(), *_points()),
 }
 

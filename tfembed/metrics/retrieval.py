@@ -1,0 +1,232 @@
+"""How well the neighbours of an embedding share its class."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from tfembed.metrics.nearest import (
+    SCORE_BYTES,
+    check_embeddings,
+    nearest_in_chunks,
+    unit_rows,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Retrieval:
+    """What `retrieval` found, query by query.
+
+    A query whose class has no other row in the gallery cannot find anything: it is in
+    no average, and counted in `lone`.
+
+    Attributes:
+        queries: Positions of the queries that count, int64 `(counted,)`.
+        recall: `{k: (counted,)}`, 1.0 where a row of the class is among the nearest
+            k, else 0.0.
+        precision: `{k: (counted,)}`, the share of the class among the nearest k.
+        r_precision: `(counted,)`, the same at k = R, the number of rows of the class
+            in the gallery.
+        map_at_r: `(counted,)`, the mean over the ranks i = 1..R of the precision at
+            i where rank i is right, and 0 where it is not.
+        reciprocal_rank: `(counted,)`, 1 / rank of the first row of the class.
+        lone: Number of queries that do not count.
+    """
+
+    queries: np.ndarray
+    recall: dict
+    precision: dict
+    r_precision: np.ndarray
+    map_at_r: np.ndarray
+    reciprocal_rank: np.ndarray
+    lone: int
+
+    def per_query(self):
+        """Returns `{name: (counted,)}`, with the names of the literature."""
+        return {
+            **{f"R@{k}": values for k, values in self.recall.items()},
+            **{f"P@{k}": values for k, values in self.precision.items() if k > 1},
+            "R-precision": self.r_precision,
+            "MAP@R": self.map_at_r,
+            "MRR": self.reciprocal_rank,
+        }
+
+    def means(self):
+        """Returns `{name: mean over the queries}`; NaN where no query counts."""
+        return {
+            name: float(np.mean(values)) if len(values) else float("nan")
+            for name, values in self.per_query().items()
+        }
+
+
+def retrieval(
+    embeddings,
+    labels,
+    gallery=None,
+    gallery_labels=None,
+    ids=None,
+    gallery_ids=None,
+    ks=(1, 2, 4, 8),
+    normalize=True,
+    score_bytes=SCORE_BYTES,
+):
+    """Measures Recall@k, Precision@k, R-precision, MAP@R and MRR, exactly.
+
+    Without a gallery each row searches among all others. With one, a gallery row of
+    the query's own id is left out: nothing finds itself. Equal similarities are
+    ranked by their row, the lowest first. The nearest `max(ks, R)` rows of a query
+    are looked at, R being its class's size, in chunks of queries.
+
+    Args:
+        embeddings: `(queries, dim)`, float.
+        labels: `(queries,)`, of any type that NumPy can sort.
+        gallery: `(size, dim)`, float; defaults to `embeddings`.
+        gallery_labels: `(size,)`, with `gallery`.
+        ids: `(queries,)`, with `gallery_ids`: which queries stand in the gallery.
+        gallery_ids: `(size,)`, each once.
+        ks: Ranks of recall and precision, at most the gallery's size less one.
+        normalize: Whether similarity is the cosine, or the inner product.
+        score_bytes: Bound on the scores that stand in memory at a time.
+
+    Returns:
+        A `Retrieval`.
+
+    Raises:
+        ValueError: If shapes do not fit together, an id stands in the gallery twice,
+            or a k is out of range.
+
+    Reference: Musgrave et al., 2020, section 4.2 (https://arxiv.org/abs/2003.08505).
+    """
+    own = gallery is None
+    queries = check_embeddings("embeddings", embeddings)
+    gallery = queries if own else check_embeddings("gallery", gallery)
+    codes, gallery_codes = _codes(labels, gallery_labels, queries, gallery, own)
+    itself = np.arange(len(queries)) if own else _rows_of(ids, gallery_ids, gallery)
+    if itself is None:
+        itself = np.full(len(queries), -1)
+    if len(itself) != len(queries):
+        raise ValueError(
+            "`ids` must name every query. Received: "
+            f"{len(itself)} ids and {len(queries)} queries."
+        )
+    finds_itself = itself >= 0
+    sizes = np.bincount(gallery_codes, minlength=codes.max(initial=-1) + 1)
+    relevant = sizes[codes]
+    relevant -= finds_itself & (gallery_codes[itself] == codes)
+    ks = sorted({int(k) for k in ks})
+    most = len(gallery) - int(finds_itself.any())
+    if ks and not 1 <= ks[0] <= ks[-1] <= most:
+        raise ValueError(
+            f"`ks` must be from 1 to {most}, the number of rows a query can find. "
+            f"Received: ks={ks}."
+        )
+    counted = np.flatnonzero(relevant > 0)
+    total = len(counted)
+    found = {
+        "recall": {k: np.zeros(total) for k in ks},
+        "precision": {k: np.zeros(total) for k in ks},
+        "r_precision": np.zeros(total),
+        "map_at_r": np.zeros(total),
+        "reciprocal_rank": np.zeros(total),
+    }
+    if normalize:
+        queries, gallery = unit_rows(queries), unit_rows(gallery)
+    if total:
+        depth = min(max([*ks, int(relevant.max())]), most)
+        look = depth + int(finds_itself.any())
+        held = 4 * (len(gallery) + 8 * look)
+        chunk = max(1, score_bytes // held)
+        for part, _, rows in nearest_in_chunks(
+            queries[counted], gallery, look, False, chunk
+        ):
+            rows = _without(rows, itself[counted[part]], depth)
+            right = gallery_codes[rows] == codes[counted[part], None]
+            _measure(right, relevant[counted[part]], part, ks, found)
+        unfound = np.flatnonzero(found["reciprocal_rank"] == 0)
+        for start in range(0, len(unfound), chunk):
+            part = unfound[start : start + chunk]
+            rows = counted[part]
+            found["reciprocal_rank"][part] = 1 / _first_rank(
+                queries[rows], codes[rows], itself[rows], gallery, gallery_codes
+            )
+    return Retrieval(queries=counted, lone=len(queries) - total, **found)
+
+
+def _codes(labels, gallery_labels, queries, gallery, own):
+    """Numbers the classes of both sides alike."""
+    if own != (gallery_labels is None):
+        raise ValueError(
+            "`gallery` and `gallery_labels` come together, or not at all. Received: "
+            f"{'gallery_labels' if own else 'gallery'} alone."
+        )
+    sides = [("labels", labels, queries)]
+    if not own:
+        sides.append(("gallery_labels", gallery_labels, gallery))
+    flat = []
+    for name, values, rows in sides:
+        flat.append(np.asarray(values).reshape(-1))
+        if len(flat[-1]) != len(rows):
+            raise ValueError(
+                f"`{name}` must have one label a row. Received: {len(flat[-1])} "
+                f"labels and {len(rows)} rows."
+            )
+    _, codes = np.unique(np.concatenate(flat), return_inverse=True)
+    codes = codes.reshape(-1)
+    return codes[: len(queries)], codes[: len(gallery)] if own else codes[
+        len(queries) :
+    ]
+
+
+def _rows_of(ids, gallery_ids, gallery):
+    """Returns each query's own gallery row, -1 where it has none; None without ids."""
+    if (ids is None) != (gallery_ids is None):
+        raise ValueError(
+            "`ids` and `gallery_ids` come together, or not at all. Received: "
+            f"{'gallery_ids' if ids is None else 'ids'} alone."
+        )
+    if ids is None:
+        return None
+    ids, gallery_ids = np.asarray(ids).reshape(-1), np.asarray(gallery_ids).reshape(-1)
+    known, rows, times = np.unique(gallery_ids, return_index=True, return_counts=True)
+    if len(gallery_ids) != len(gallery) or times.max(initial=1) > 1:
+        raise ValueError(
+            "`gallery_ids` must name every gallery row, each id once. Received: "
+            f"{len(known)} different ids for {len(gallery)} rows."
+        )
+    if not len(known):
+        return np.full(len(ids), -1)
+    where = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+    return np.where(known[where] == ids, rows[where], -1)
+
+
+def _without(rows, itself, depth):
+    """Leaves a query's own row out of its neighbours, and cuts to `depth`."""
+    order = np.argsort(rows == itself[:, None], axis=1, kind="stable")
+    return np.take_along_axis(rows, order, axis=1)[:, :depth]
+
+
+def _measure(right, relevant, part, ks, found):
+    """Writes what the neighbours of a chunk of queries are worth."""
+    hits = np.cumsum(right, axis=1)
+    ranks = np.arange(1, right.shape[1] + 1)
+    for k in ks:
+        found["recall"][k][part] = hits[:, k - 1] > 0
+        found["precision"][k][part] = hits[:, k - 1] / k
+    last = np.minimum(relevant, right.shape[1]) - 1
+    found["r_precision"][part] = hits[np.arange(len(hits)), last] / relevant
+    inside = right & (ranks <= relevant[:, None])
+    found["map_at_r"][part] = np.sum(inside * hits / ranks, axis=1) / relevant
+    first = np.argmax(right, axis=1)
+    found["reciprocal_rank"][part] = right.any(axis=1) / (first + 1)
+
+
+def _first_rank(queries, codes, itself, gallery, gallery_codes):
+    """Ranks each query's first row of its class, among all rows but its own."""
+    scores = tf.matmul(gallery, queries, transpose_b=True).numpy().T
+    rows = np.arange(len(gallery))
+    away = rows[None, :] == itself[:, None]
+    mine = (gallery_codes[None, :] == codes[:, None]) & ~away
+    best = np.argmax(np.where(mine, scores, -np.inf), axis=1)[:, None]
+    top = np.take_along_axis(scores, best, axis=1)
+    before = (scores > top) | ((scores == top) & (rows[None, :] < best))
+    return 1 + np.sum(before & ~away, axis=1)
