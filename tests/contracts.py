@@ -78,6 +78,7 @@ METRICS = {
     ),
     metrics.nearest: lambda: metrics.nearest(_points()[0], _points()[0], 5)[0],
     metrics.retrieval: lambda: list(metrics.retrieval(*_points()).means().values()),
+    metrics.clustering: lambda: list(metrics.clustering(*_points()).values()),
     metrics.linear_probe: lambda: metrics.linear_probe(*_points(), *_points()),
 }
 

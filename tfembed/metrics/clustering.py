@@ -1,0 +1,65 @@
+"""How well k-means on an embedding recovers its classes."""
+
+import numpy as np
+
+from tfembed.metrics.nearest import check_embeddings, unit_rows
+
+AVERAGES = ("geometric", "arithmetic", "min", "max")
+
+
+def clustering(
+    embeddings, labels, average="arithmetic", restarts=10, seed=0, normalize=True
+):
+    """Clusters by k-means into as many clusters as classes; compares the partitions.
+
+    NMI is the mutual information of clusters and classes divided by an average of
+    their entropies; AMI is NMI less what chance alone gives. Needs scikit-learn.
+
+    Papers differ in the average: Song et al.'s evaluation is arithmetic, like
+    scikit-learn since 0.22; the formula in Song et al., 2017, and scikit-learn before
+    it, are geometric.
+
+    Args:
+        embeddings: `(rows, dim)`, float.
+        labels: `(rows,)`, of any type that NumPy can sort.
+        average: `"arithmetic"`, `"geometric"`, `"min"` or `"max"`.
+        restarts: How often k-means starts anew; the best start by inertia counts.
+        seed: Of its first centres.
+        normalize: Whether rows are divided by their lengths first.
+
+    Returns:
+        `{"NMI": float, "AMI": float}`.
+
+    Raises:
+        ValueError: If shapes do not fit together, or an argument is out of range.
+    """
+    if average not in AVERAGES:
+        raise ValueError(
+            f"`average` must be one of {', '.join(map(repr, AVERAGES))}. "
+            f"Received: average={average!r}."
+        )
+    if int(restarts) != restarts or restarts < 1:
+        raise ValueError(
+            f"`restarts` must be a positive integer. Received: restarts={restarts}."
+        )
+    rows = check_embeddings("embeddings", embeddings)
+    labels = np.asarray(labels).reshape(-1)
+    if len(labels) != len(rows) or not len(rows):
+        raise ValueError(
+            "`labels` must have one label for each of at least one row. Received: "
+            f"{len(labels)} labels and {len(rows)} rows."
+        )
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import (
+        adjusted_mutual_info_score,
+        normalized_mutual_info_score,
+    )
+
+    classes, codes = np.unique(labels, return_inverse=True)
+    kmeans = KMeans(len(classes), n_init=int(restarts), random_state=seed)
+    clusters = kmeans.fit_predict(unit_rows(rows) if normalize else rows)
+    compared = codes.reshape(-1), clusters
+    return {
+        "NMI": float(normalized_mutual_info_score(*compared, average_method=average)),
+        "AMI": float(adjusted_mutual_info_score(*compared, average_method=average)),
+    }
