@@ -31,6 +31,7 @@ def clustering(
         `{"NMI": float, "AMI": float}`.
 
     Raises:
+        ImportError: If scikit-learn is not installed.
         ValueError: If shapes do not fit together, or an argument is out of range.
     """
     if average not in AVERAGES:
@@ -49,11 +50,16 @@ def clustering(
             "`labels` must have one label for each of at least one row. Received: "
             f"{len(labels)} labels and {len(rows)} rows."
         )
-    from sklearn.cluster import KMeans
-    from sklearn.metrics import (
-        adjusted_mutual_info_score,
-        normalized_mutual_info_score,
-    )
+    try:
+        from sklearn.cluster import KMeans
+        from sklearn.metrics import (
+            adjusted_mutual_info_score,
+            normalized_mutual_info_score,
+        )
+    except ImportError as error:
+        raise ImportError(
+            "NMI needs scikit-learn: pip install 'tfembed[report]'."
+        ) from error
 
     classes, codes = np.unique(labels, return_inverse=True)
     kmeans = KMeans(len(classes), n_init=int(restarts), random_state=seed)
