@@ -36,12 +36,14 @@ def sum_of_steps(step, steps, initial, inputs):
 
         def gradient(*upstream):
             def backward(i, *gradients):
+                # Apart, where two inputs are one tensor: each has its own gradient.
+                own_inputs = [tf.identity(value) for value in inputs]
                 with tf.GradientTape() as tape:
-                    tape.watch(inputs)
-                    parts = step(i, *inputs)
+                    tape.watch(own_inputs)
+                    parts = step(i, *own_inputs)
                 own = tape.gradient(
                     parts,
-                    inputs,
+                    own_inputs,
                     output_gradients=list(upstream),
                     unconnected_gradients=tf.UnconnectedGradients.ZERO,
                 )
