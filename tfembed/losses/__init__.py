@@ -5,6 +5,7 @@ from tfembed.losses.contrastive import Contrastive, contrastive
 from tfembed.losses.multi_similarity import MultiSimilarity, multi_similarity
 from tfembed.losses.nt_xent import NTXent, nt_xent
 from tfembed.losses.sup_con import SupCon, sup_con
+from tfembed.losses.triplet import Triplet, triplet
 
 __all__ = [
     "BinomialDeviance",
@@ -12,9 +13,11 @@ __all__ = [
     "MultiSimilarity",
     "NTXent",
     "SupCon",
+    "Triplet",
     "binomial_deviance",
     "contrastive",
     "multi_similarity",
     "nt_xent",
     "sup_con",
+    "triplet",
 ]

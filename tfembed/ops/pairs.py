@@ -9,6 +9,7 @@ import functools
 import tensorflow as tf
 
 from tfembed.ops import distances, replicas
+from tfembed.ops.draws import row_keys
 from tfembed.ops.floats import widen
 from tfembed.ops.labels import flat_labels, same_label
 from tfembed.ops.recompute import sum_of_steps
@@ -24,10 +25,12 @@ class Similarities:
     Args:
         values: `(batch, batch)`, float; row i is anchor i against every row. With
             references, `(batch, refs)`.
+        of: `(batch, dim)`: the embeddings that they are of, for what draws by them.
     """
 
-    def __init__(self, values):
+    def __init__(self, values, of=None):
         self.values = widen(values)
+        self.of = None if of is None else widen(of)
 
 
 class References:
@@ -62,6 +65,10 @@ class Pairs:
         itself: `(rows, refs)`, bool: the reference is the anchor itself.
         row_inputs: List of `(rows, ...)` tensors, what the loss passed along.
         ref_inputs: List of `(refs, ...)` tensors, likewise.
+        row_keys: `(rows,)`, float64: hashes of the embeddings as they were given, see
+            `ops.draws`; `None` where neither the loss nor its miner draws.
+        ref_keys: `(refs,)`, likewise.
+        dim: Number of the embeddings' dimensions; `None` where it is not known.
     """
 
     def __init__(
@@ -82,6 +89,8 @@ class Pairs:
         self.itself = itself
         self.row_inputs = list(row_inputs)
         self.ref_inputs = list(ref_inputs)
+        self.row_keys = self.ref_keys = None
+        self.dim = None if anchors is None else anchors.shape[1]
         self._similarity = similarity
 
     def keep(self, positive, negative):
@@ -120,6 +129,7 @@ def over_pairs(
     row_inputs=(),
     ref_inputs=(),
     miner=None,
+    draws=False,
     row_chunk=None,
 ):
     """Computes a loss row by row, each row against all references.
@@ -142,6 +152,8 @@ def over_pairs(
             reference.
         miner: `miner(pairs)` returns which positives and which negatives count, two
             masks like `pairs.positive`; `None`: all of them.
+        draws: Whether `rows` needs `pairs.row_keys` and `pairs.ref_keys`; a miner says
+            so by its attribute `draws`.
         row_chunk: Rows of a block: memory is O(row_chunk x refs) instead of O(batch x
             refs), and the backward pass computes each block again. `None`: one block.
 
@@ -162,6 +174,7 @@ def over_pairs(
         row_inputs=row_inputs,
         ref_inputs=ref_inputs,
         miner=miner,
+        draws=draws,
         row_chunk=row_chunk,
     )
     return values
@@ -198,6 +211,7 @@ def _outputs(
     row_inputs=(),
     ref_inputs=(),
     miner=None,
+    draws=False,
     row_chunk=None,
 ):
     """Returns the `outputs` vectors of `rows`, and the size of the global batch."""
@@ -212,6 +226,11 @@ def _outputs(
     closed = ref_labels is None
     batch = tf.shape(anchors)[0]
     first, total = replicas.position(batch)
+    draws = draws or getattr(miner, "draws", False)
+    if draws:  # by the bits as given: compilers round what is computed each their way
+        keys, ref_keys = _keys(embeddings, anchors, ref_embeddings, closed)
+        row_inputs = [*row_inputs, keys]
+        ref_inputs = [*ref_inputs, ref_keys]
     if normalize and not given:
         anchors = unit_rows(anchors)
     if given:
@@ -247,6 +266,11 @@ def _outputs(
             ref_inputs,
             similarity=anchors if given else None,
         )
+        if given and embeddings.of is not None:
+            pairs.dim = embeddings.of.shape[1]
+        if draws:
+            pairs.row_keys = tf.stop_gradient(pairs.row_inputs.pop())
+            pairs.ref_keys = tf.stop_gradient(pairs.ref_inputs.pop())
         if miner is not None:
             pairs.keep(*miner(pairs))
         return [tf.cast(value, anchors.dtype) for value in rows(pairs)]
@@ -255,6 +279,20 @@ def _outputs(
     if row_chunk is None:
         return of_block(*block), total
     return _in_blocks(of_block, outputs, int(row_chunk), *block), total
+
+
+def _keys(embeddings, values, ref_embeddings, closed):
+    """Returns the hashes of the rows, and of the references."""
+    ordered = True
+    if isinstance(embeddings, Similarities):
+        ordered = embeddings.of is not None
+        values = embeddings.of if ordered else values
+    keys = row_keys(values, ordered)
+    if closed:
+        return keys, keys
+    if ref_embeddings is not None:
+        return keys, row_keys(widen(ref_embeddings))
+    return keys, row_keys(tf.transpose(embeddings.values), ordered=False)
 
 
 def _in_blocks(
