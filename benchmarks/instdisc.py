@@ -78,6 +78,9 @@ def parse(argv=None):
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--ablation", action="store_true")
+    parser.add_argument(
+        "--rows", nargs="+", help="of the ablation: some of them, by their names"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     parser.add_argument(
         "--pin", action="store_true", help="one core, and one thread, for each job"
@@ -93,6 +96,9 @@ def parse(argv=None):
     )
     parser.add_argument("--epochs", type=int, default=12)
     options = parser.parse_args(argv)
+    unknown = set(options.rows or ()) - set(ABLATION)
+    if unknown:
+        parser.error(f"--rows must be among {list(ABLATION)}. Received: {unknown}.")
     if options.jobs < 1:
         parser.error(f"--jobs must be at least 1. Received: {options.jobs}.")
     return options
@@ -101,6 +107,8 @@ def parse(argv=None):
 def plan(options):
     """Returns `{(variant, seed): (run directory, command)}`."""
     variants = ABLATION if options.ablation else {"the demo": {}}
+    if options.ablation and options.rows:
+        variants = {row: ABLATION[row] for row in options.rows}
     runs = {}
     for variant, settings in variants.items():
         for seed in options.seeds:
