@@ -107,7 +107,7 @@ def recorded():
         distance=case("TripletMarginLoss", lp(1), MEAN, margin=0.3),
         squared=case("TripletMarginLoss", lp(2), MEAN, margin=0.3),
         cosine=case("TripletMarginLoss", "CosineSimilarity", MEAN, margin=0.3),
-        smooth=case("TripletMarginLoss", lp(1), MEAN, margin=0.3, smooth_loss=True),
+        smooth=case("TripletMarginLoss", lp(1), MEAN, margin=0.0, smooth_loss=True),
         hard=case("TripletMarginLoss", lp(1), MEAN, "BatchHardMiner", margin=0.3),
         hard_squared=case(
             "TripletMarginLoss", lp(2), MEAN, "BatchHardMiner", margin=0.3

@@ -5,14 +5,17 @@ what differs between the two libraries. `make_pytorch_metric_learning.py` writes
 files.
 """
 
+import dataclasses
+
 import numpy as np
+import pytest
 import tensorflow as tf
 from peers.compare import value_and_gradients
 from peers.recorded import load, pairs
 
-from tfembed import losses
+from tfembed import layers, losses
 
-EXACT = {"rtol": 1e-9, "atol": 1e-11}
+EXACT = {"rtol": 1e-7, "atol": 1e-8}
 
 
 def check(case, ours, scale=1.0, shift=0.0, close=EXACT):
@@ -32,9 +35,9 @@ def check(case, ours, scale=1.0, shift=0.0, close=EXACT):
     np.testing.assert_allclose(gradient, case.gradient, **close)
 
 
-def per_row(case, loss):
-    """Our loss of each row."""
-    return loss.per_row(case.labels, case.embeddings).numpy()
+def anchors_with_positives(labels):
+    """Returns how many rows have another one of their class."""
+    return sum(np.sum(labels == label) > 1 for label in labels)
 
 
 def test_contrastive():
@@ -69,6 +72,46 @@ def test_contrastive_default_is_unsquared_and_over_active_pairs():
     np.testing.assert_allclose(ours, squares / (pull.size + push.size), rtol=1e-6)
 
 
+def test_triplet():
+    """Its default mean is over triplets of loss above 0; ours, its `MeanReducer`."""
+    for name, settings in {
+        "distance": {"margin": 0.3, "distance": "euclidean"},
+        "squared": {"margin": 0.3},
+        "cosine": {"margin": 0.3, "distance": "cosine"},
+        "smooth": {"distance": "euclidean", "soft": True},
+    }.items():
+        loss = losses.Triplet(mining="all", **settings)
+        check(load("triplet_margin", name), loss.per_row)
+
+
+def test_triplet_default_is_over_active_triplets():
+    """Ours, divided by the share of triplets that cost something."""
+    case = load("triplet_margin", "default")
+    x = case.embeddings / np.linalg.norm(case.embeddings, axis=1, keepdims=True)
+    distance = np.linalg.norm(x[:, None] - x[None, :], axis=2)
+    same = case.labels[:, None] == case.labels[None, :]
+    cost = distance[:, :, None] - distance[:, None, :] + 0.05
+    triplet = (same & ~np.eye(len(x), dtype=bool))[:, :, None] & ~same[:, None, :]
+    active = np.mean(cost[triplet] > 0)
+    loss = losses.Triplet(0.05, "euclidean", mining="all", normalize=True)
+    check(case, loss.per_row, scale=1 / active)
+
+
+def test_triplet_with_batch_hard_miner():
+    for name, distance in {
+        "hard": "euclidean",
+        "hard_squared": "squared_euclidean",
+    }.items():
+        loss = losses.Triplet(0.3, distance, mining="hard")
+        check(load("triplet_margin", name), loss.per_row)
+
+
+def test_triplet_with_semihard_miner():
+    """Its "semihard" triplets are our window, with the miner's margin."""
+    loss = losses.Triplet(0.3, mining="window")
+    check(load("triplet_margin", "window"), loss.per_row)
+
+
 def test_multi_similarity():
     """Mining is inside here; there `epsilon` is its miner's, and `base` is 0.5."""
     for name, settings in {
@@ -79,3 +122,221 @@ def test_multi_similarity():
         check(
             load("multi_similarity", name), losses.MultiSimilarity(**settings).per_row
         )
+
+
+def test_circle():
+    """Anchors without a pair of each kind count in its mean, as 0; here not.
+
+    Its default mean is over the losses that are not 0: at random, ours.
+    """
+    default = load("circle", "default")
+    check(default, losses.Circle().per_row)
+    valid = anchors_with_positives(default.labels) / len(default.labels)
+    for name, settings in {
+        "mean": {},
+        "other": {"margin": 0.25, "gamma": 10.0},
+    }.items():
+        check(load("circle", name), losses.Circle(**settings).per_row, scale=valid)
+
+
+def test_sup_con():
+    """As with the circle loss: which anchors count in the mean."""
+    default = load("sup_con", "default")
+    check(default, losses.SupCon().per_row)
+    valid = anchors_with_positives(default.labels) / len(default.labels)
+    for name, temperature in {"mean": 0.1, "other": 0.5}.items():
+        loss = losses.SupCon(temperature=temperature)
+        check(load("sup_con", name), loss.per_row, scale=valid)
+
+
+@pytest.mark.parametrize("file", ["nt_xent", "nt_xent_two_views"])
+def test_nt_xent(file):
+    """The default temperature differs; it adds a small number within the logarithm."""
+    for name, temperature in {"default": 0.07, "other": 0.5}.items():
+        loss = losses.NTXent(temperature=temperature)
+        check(load(file, name), loss.per_row, close={"rtol": 1e-4, "atol": 1e-6})
+
+
+def test_nca():
+    """Its `softmax_scale` is one over our temperature; it normalises by default."""
+    check(load("nca", "default"), losses.NCA(normalize=True).per_row)
+    check(load("nca", "distance"), losses.NCA(temperature=1 / 0.7).per_row)
+
+
+def test_angular():
+    """It does not normalise the negatives: unit rows, and the gradient along them."""
+    for name, alpha in {"default": 40.0, "other": 30.0}.items():
+        case = load("angular", name)
+        x, theirs = case.embeddings, case.gradient
+        along = theirs - np.sum(theirs * x, axis=1, keepdims=True) * x
+        case = dataclasses.replace(case, gradient=along)
+        check(case, losses.Angular(alpha=alpha).per_row)
+
+
+def test_tuplet_margin():
+    """Its margin is in degrees."""
+    for name, degrees, scale in [("default", 5.73, 64.0), ("other", 10.0, 8.0)]:
+        loss = losses.TupletMargin(margin=np.radians(degrees), scale=scale)
+        check(load("tuplet_margin", name), loss.per_row)
+
+
+def test_intra_pair_variance():
+    for name, epsilons in {"default": (0.01, 0.01), "other": (0.1, 0.2)}.items():
+        loss = losses.IntraPairVariance(*epsilons)
+        check(load("intra_pair_variance", name), loss.per_row)
+
+
+def test_ranked_list():
+    """It adds 1e-5 a row to the sum of weights; weights have a gradient there."""
+    close = {"rtol": 1e-3, "atol": 1e-4}
+    for name, settings in {
+        "default": {"margin": 0.4, "negative_temperature": 0.0, "normalize": True},
+        "distance": {"margin": 0.5, "negative_temperature": 0.0, "alpha": 1.4},
+        "weighted": {
+            "margin": 0.4,
+            "negative_temperature": 3.0,
+            "positive_temperature": 1.0,
+            "balance": 0.3,
+            "normalize": True,
+            "stop_gradient_weights": False,
+        },
+    }.items():
+        settings.setdefault("alpha", 1 + settings["margin"] / 2)
+        settings.setdefault("positive_temperature", 0.0)
+        settings.setdefault("normalize", False)
+        loss = losses.RankedList(**settings)
+        check(load("ranked_list", name), loss.per_row, close=close)
+
+
+def test_fast_ap():
+    for name, bins in {"default": 10, "other": 5}.items():
+        check(load("fast_ap", name), losses.FastAP(bins=bins).per_row)
+
+
+def test_histogram():
+    for name, bins in {"default": 100, "other": 20}.items():
+        check(load("histogram", name), losses.Histogram(bins=bins).per_row)
+
+
+def check_proxies(case, loss, scale=1.0, shift=0.0, **proxies):
+    """Compares a loss on `Proxies(**proxies)` that hold the case's weights.
+
+    Their weights are float32 in ours, whatever the embeddings are.
+    """
+    per_class = proxies.get("per_class", 1)
+    layer = layers.Proxies(len(case.weights) // per_class, **proxies)
+    layer.build(case.embeddings.shape)
+    layer.set_weights([case.weights])
+    x = tf.constant(case.embeddings)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = scale * tf.reduce_mean(loss.per_row(case.labels, layer(x)))
+    gradients = tape.gradient(value, [x, *layer.trainable_variables])
+    close = {"rtol": 1e-4, "atol": 1e-5}
+    np.testing.assert_allclose(value + shift, case.loss, **close)
+    np.testing.assert_allclose(gradients[0], case.gradient, **close)
+    np.testing.assert_allclose(gradients[1], case.weights_gradient, **close)
+
+
+def test_proxy_nca():
+    """The own class is in its denominator; unit rows, and their squared distances."""
+    for name, scale in {"default": 1.0, "other": 3.0}.items():
+        case = load("proxy_nca", name)
+        loss = losses.ProxyNCA(scale=scale, positive_in_denominator=True)
+        check_proxies(case, loss, similarity="negative_squared_distance")
+        loss = losses.ProxyNCA(scale=2 * scale, positive_in_denominator=True)
+        check_proxies(case, loss)  # cosines, with twice the scale
+
+
+def test_proxy_anchor():
+    check_proxies(load("proxy_anchor", "default"), losses.ProxyAnchor())
+    loss = losses.ProxyAnchor(margin=0.2, alpha=4.0)
+    check_proxies(load("proxy_anchor", "other"), loss)
+
+
+def test_soft_triple():
+    """Without the regulariser of the centres, which is another class there."""
+    loss = losses.SoftTriple(per_class=3)
+    check_proxies(load("soft_triple", "default"), loss, per_class=3)
+    loss = losses.SoftTriple(per_class=3, scale=5.0, gamma=0.4, margin=0.1)
+    check_proxies(load("soft_triple", "other"), loss, per_class=3)
+
+
+def test_cosface():
+    check_proxies(load("cos_face", "default"), losses.CosFace(scale=64.0, margin=0.35))
+    check_proxies(load("cos_face", "other"), losses.CosFace(scale=5.0, margin=0.2))
+
+
+def test_arcface():
+    """Its margin is in degrees; both go on beyond pi with a shifted cosine."""
+    for name, scale, degrees in [
+        ("default", 64.0, 28.6),
+        ("other", 5.0, 15.0),
+        ("wide", 5.0, 80.0),
+    ]:
+        loss = losses.ArcFace(scale=scale, margin=float(np.radians(degrees)))
+        check_proxies(load("arc_face", name), loss)
+
+
+def test_sub_center_arcface():
+    loss = losses.ArcFace(margin=float(np.radians(28.6)), per_class=3)
+    check_proxies(load("sub_center_arc_face", "default"), loss, per_class=3)
+
+
+def test_sphereface():
+    """Logits are as long as the embeddings, as in the paper."""
+    for name, scale, margin in [("default", 1.0, 4), ("other", 3.0, 2)]:
+        check_proxies(
+            load("sphere_face", name),
+            losses.LargeMarginSoftmax(scale=scale, margin=margin),
+            similarity="product_and_length",
+            normalize="proxies",
+        )
+
+
+def test_large_margin_softmax():
+    for name, scale, margin in [("default", 1.0, 4), ("other", 2.0, 3)]:
+        check_proxies(
+            load("large_margin_softmax", name),
+            losses.LargeMarginSoftmax(scale=scale, margin=margin),
+            similarity="product_and_length",
+        )
+
+
+def test_norm_softmax():
+    for name, temperature in {"default": 0.05, "other": 0.5}.items():
+        loss = losses.NormSoftmax(temperature=temperature)
+        check_proxies(load("normalized_softmax", name), loss)
+
+
+@pytest.mark.parametrize(
+    "name, loss",
+    [
+        ("contrastive", lambda: losses.Contrastive(margin=2.0, form="survey")),
+        (
+            "multi_similarity",
+            lambda: losses.MultiSimilarity(base=0.5, epsilon=None),
+        ),
+    ],
+)
+def test_cross_batch(name, loss):
+    """Several steps: the batch first, each row without itself, then what it remembers.
+
+    Its `SumReducer` sums all pairs; ours is their mean.
+    """
+    theirs = load("cross_batch_memory", name)
+    size = theirs.settings["memory"]["memory_size"]
+    layer = layers.CrossBatch(loss(), size)
+    seen = []
+    for step, (labels, x) in enumerate(zip(theirs.labels, theirs.embeddings)):
+        x = tf.constant(x, tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            layer([x, tf.constant(labels)], training=True)
+            (value,) = layer.losses
+        gradient = tape.gradient(value, x)
+        seen = [*seen, *labels][-size:]
+        pairs = len(labels) * (len(seen) - 1) if name == "contrastive" else 1
+        close = {"rtol": 1e-4, "atol": 1e-5}
+        np.testing.assert_allclose(pairs * value, theirs.loss[step], **close)
+        np.testing.assert_allclose(pairs * gradient, theirs.gradient[step], **close)

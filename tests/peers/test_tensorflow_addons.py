@@ -30,3 +30,33 @@ def test_contrastive():
 
     ours = losses.Contrastive(margin=1.5)
     check_equal(lambda x: ours(labels, x), theirs, x, **CLOSE)
+
+
+@pytest.mark.parametrize(
+    "theirs, distance", [("L2", "euclidean"), ("squared-L2", "squared_euclidean")]
+)
+def test_triplet_semihard(theirs, distance):
+    """Their margin is 1 by default, and their distance not squared."""
+    labels, x = batch(1, sizes=(5, 4, 3, 2, 1))
+    ours = losses.Triplet(1.0, distance, mining="semi_hard")
+    loss = tfa.losses.TripletSemiHardLoss(margin=1.0, distance_metric=theirs)
+    check_equal(lambda x: ours(labels, x), lambda x: loss(labels, x), x, **CLOSE)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_triplet_hard(soft):
+    """Each row has a positive here; one without counts in their mean, not in ours."""
+    labels, x = batch(2)
+    ours = losses.Triplet(1.0, "euclidean", mining="hard", soft=soft)
+    loss = tfa.losses.TripletHardLoss(margin=1.0, soft=soft)
+    check_equal(lambda x: ours(labels, x), lambda x: loss(labels, x), x, **CLOSE)
+
+
+def test_nothing_valid_is_zero_here():
+    """No positives, or no negatives: NaN or a loss there, exactly 0 here."""
+    _, x = batch(3)
+    for labels in (np.arange(len(x)), np.zeros(len(x))):
+        for mining in ("semi_hard", "hard"):
+            assert losses.Triplet(mining=mining)(labels, x) == 0
+    assert np.isnan(tfa.losses.triplet_semihard_loss(np.arange(len(x)), x))
+    assert tfa.losses.triplet_hard_loss(np.zeros(len(x)), x) > 0
