@@ -25,7 +25,13 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix()
-    for pattern in ("*.md", "recipes/*.md", "export/*.md", "benchmarks/*.md")
+    for pattern in (
+        "*.md",
+        "recipes/*.md",
+        "export/*.md",
+        "benchmarks/*.md",
+        "docs/*.md",
+    )
     for path in ROOT.glob(pattern)
 )
 PROGRAMS = {"cat", "cd", "cp", "curl", "docker", "git", "ls", "mkdir", "pip", "source"}

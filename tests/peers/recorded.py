@@ -42,11 +42,13 @@ def files():
 
 
 def classes():
-    """Returns the names of the classes that something was recorded of."""
+    """Returns the names of the losses and miners that something was recorded of."""
     found = set()
     for name in files():
         for settings in _settings(_read(name))["cases"].values():
             found |= {settings["class"], settings.get("memory", settings)["class"]}
+            miner = settings.get("miner")
+            found |= {miner if isinstance(miner, str) else miner[0]} if miner else set()
     return found
 
 
