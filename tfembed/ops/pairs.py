@@ -165,7 +165,7 @@ def over_pairs(
     """
     (values,), _ = _outputs(
         lambda pairs: [rows(pairs)],
-        1,
+        [()],
         labels,
         embeddings,
         ref_labels,
@@ -194,14 +194,33 @@ def over_terms(rows, *batch, **settings):
         replicas together, so that the mean over the global batch is the mean over all
         terms; 0 where there are none.
     """
-    (sums, counts), total = _outputs(rows, 2, *batch, **settings)
+    (sums, counts), total = _outputs(rows, [(), ()], *batch, **settings)
     counted = replicas.total(tf.reduce_sum(tf.stop_gradient(counts)))
     return sums * tf.math.divide_no_nan(tf.cast(total, sums.dtype), counted)
 
 
+def sum_over_rows(rows, shape, *batch, **settings):
+    """Sums up what a loss needs of each row before it can be computed.
+
+    Args:
+        rows: `rows(pairs)` returns a tensor `(rows, *shape)`.
+        shape: Its shape without the rows.
+        *batch: `labels, embeddings, ref_labels, ref_embeddings` as in `over_pairs`.
+        **settings: The keyword arguments of `over_pairs`.
+
+    Returns:
+        `shape`: the sum over the rows of all replicas, with its gradient.
+    """
+    (values,), _ = _outputs(
+        lambda pairs: [rows(pairs)], [tuple(shape)], *batch, **settings
+    )
+    (by_replica,) = replicas.gather(tf.reduce_sum(values, axis=0)[None])
+    return tf.reduce_sum(by_replica, axis=0)
+
+
 def _outputs(
     rows,
-    outputs,
+    shapes,
     labels,
     embeddings,
     ref_labels=None,
@@ -214,7 +233,10 @@ def _outputs(
     draws=False,
     row_chunk=None,
 ):
-    """Returns the `outputs` vectors of `rows`, and the size of the global batch."""
+    """Returns the outputs of `rows`, and the size of the global batch.
+
+    An output is `(rows, ...)`; `shapes` are their shapes without the rows.
+    """
     labels = flat_labels(labels)
     given = isinstance(embeddings, Similarities)
     own = present = None
@@ -278,7 +300,7 @@ def _outputs(
     block = tf.range(batch), labels, anchors, refs, row_inputs, ref_inputs
     if row_chunk is None:
         return of_block(*block), total
-    return _in_blocks(of_block, outputs, int(row_chunk), *block), total
+    return _in_blocks(of_block, shapes, int(row_chunk), *block), total
 
 
 def _keys(embeddings, values, ref_embeddings, closed):
@@ -296,7 +318,7 @@ def _keys(embeddings, values, ref_embeddings, closed):
 
 
 def _in_blocks(
-    of_block, outputs, size, numbers, labels, anchors, refs, row_inputs, ref_inputs
+    of_block, shapes, size, numbers, labels, anchors, refs, row_inputs, ref_inputs
 ):
     """Computes the outputs block by block; see `over_pairs`."""
     batch = tf.shape(numbers)[0]
@@ -310,7 +332,7 @@ def _in_blocks(
     numbers, labels = fill(numbers, -1), fill(labels)
     by_row = [fill(value) for value in (anchors, *row_inputs)]
     by_ref = [*([] if refs is None else [refs]), *ref_inputs]
-    nothing = tf.zeros([blocks * size], anchors.dtype)
+    nothing = [tf.zeros([blocks * size, *shape], anchors.dtype) for shape in shapes]
 
     def step(i, *inputs):
         def part(values):
@@ -321,14 +343,15 @@ def _in_blocks(
         ref_inputs = list(inputs[len(by_row) :])
         own_refs = None if refs is None else ref_inputs.pop(0)
         where = (i * size + tf.range(size))[:, None]
+        values = of_block(
+            part(numbers), part(labels), anchors, own_refs, row_inputs, ref_inputs
+        )
         return [
-            tf.tensor_scatter_nd_update(nothing, where, value)
-            for value in of_block(
-                part(numbers), part(labels), anchors, own_refs, row_inputs, ref_inputs
-            )
+            tf.tensor_scatter_nd_update(zeros, where, value)
+            for zeros, value in zip(nothing, values)
         ]
 
-    sums = sum_of_steps(step, blocks, [nothing] * outputs, [*by_row, *by_ref])
+    sums = sum_of_steps(step, blocks, nothing, [*by_row, *by_ref])
     return [value[:batch] for value in sums]
 
 
