@@ -21,7 +21,13 @@ LOSSES = {
 }
 
 # Layers that map a tensor, and layers that take [embeddings, ids].
-PLAIN_LAYERS = {layers.UnitNorm: [lambda: layers.UnitNorm()]}
+PLAIN_LAYERS = {
+    layers.Proxies: [
+        lambda: layers.Proxies(DIM),
+        lambda: layers.Proxies(1, DIM, similarity="negative_squared_distance"),
+    ],
+    layers.UnitNorm: [lambda: layers.UnitNorm()],
+}
 BANKS = {layers.MemoryBank: [lambda: layers.MemoryBank(SIZE, DIM, seed=3)]}
 ENDPOINTS = {
     layers.InstanceSoftmax: [

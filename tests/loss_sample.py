@@ -19,10 +19,13 @@ class Sample:
         references: Whether the loss takes references.
         chunks: Whether it takes `row_chunk`.
         similarities: The loss is one on similarities to proxies; their number.
+        classes: The number of classes, where it is not that of the similarities.
         smooth: Whether the loss's gradient is the derivative of the oracle (at random
             points). Where a part counts as a constant, or is drawn, it is not, and a
             test of its own holds the gradient.
         two_views: Whether every label must come exactly twice.
+        in_order: Whether it tells the first view of two from the second by the order of
+            the rows; what is permuted then keeps that order.
         draws: Whether the loss depends on draws made from the embeddings' bits; then
             a permutation and rounding leave only its expectation.
         xla: Whether XLA compiles it.
@@ -37,8 +40,10 @@ class Sample:
     references: bool = True
     chunks: bool = True
     similarities: int = 0
+    classes: int = 0
     smooth: bool = True
     two_views: bool = False
+    in_order: bool = False
     draws: bool = False
     xla: bool = True
     ties: bool = True

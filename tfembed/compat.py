@@ -109,7 +109,12 @@ def set_precision(policy):
 
 def symbolic_like(tensor):
     """Returns a new symbolic tensor like `tensor`, for `compute_output_spec`."""
-    return keras.KerasTensor(tensor.shape, dtype=tensor.dtype)
+    return symbolic(tensor.shape, tensor.dtype)
+
+
+def symbolic(shape, dtype):
+    """Returns a new symbolic tensor, for `compute_output_spec`."""
+    return keras.KerasTensor(shape, dtype=dtype)
 
 
 def is_training(training):

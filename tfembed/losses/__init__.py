@@ -1,41 +1,95 @@
 """Losses: one a file, a pure function and its Keras class."""
 
 from tfembed.losses.affinity_frobenius import AffinityFrobenius, affinity_frobenius
+from tfembed.losses.angular import Angular, angular
+from tfembed.losses.arcface import ArcFace, arcface
 from tfembed.losses.binomial_deviance import BinomialDeviance, binomial_deviance
+from tfembed.losses.circle import Circle, circle
 from tfembed.losses.contrastive import Contrastive, contrastive
+from tfembed.losses.cosface import CosFace, cosface
 from tfembed.losses.coupled_clusters import CoupledClusters, coupled_clusters
 from tfembed.losses.fast_ap import FastAP, fast_ap
 from tfembed.losses.histogram import Histogram, histogram
+from tfembed.losses.intra_pair_variance import IntraPairVariance, intra_pair_variance
+from tfembed.losses.invariant_spread import InvariantSpread, invariant_spread
+from tfembed.losses.large_margin_softmax import LargeMarginSoftmax, large_margin_softmax
 from tfembed.losses.marginal import Marginal, marginal
 from tfembed.losses.multi_similarity import MultiSimilarity, multi_similarity
+from tfembed.losses.nca import NCA, nca
+from tfembed.losses.norm_softmax import NormSoftmax, norm_softmax
 from tfembed.losses.nt_xent import NTXent, nt_xent
+from tfembed.losses.proxy_anchor import ProxyAnchor, proxy_anchor
+from tfembed.losses.proxy_nca import ProxyNCA, proxy_nca
 from tfembed.losses.range_loss import RangeLoss, range_loss
+from tfembed.losses.ranked_list import RankedList, ranked_list
+from tfembed.losses.soft_nearest_neighbor import (
+    SoftNearestNeighbor,
+    soft_nearest_neighbor,
+)
+from tfembed.losses.soft_triple import SoftTriple, soft_triple
+from tfembed.losses.sphereface import SphereFace, sphereface
 from tfembed.losses.sup_con import SupCon, sup_con
+from tfembed.losses.temperature_softmax import TemperatureSoftmax, temperature_softmax
 from tfembed.losses.triplet import Triplet, triplet
+from tfembed.losses.tuplet_margin import TupletMargin, tuplet_margin
 
 __all__ = [
     "AffinityFrobenius",
+    "Angular",
+    "ArcFace",
     "BinomialDeviance",
+    "Circle",
     "Contrastive",
+    "CosFace",
     "CoupledClusters",
     "FastAP",
     "Histogram",
+    "IntraPairVariance",
+    "InvariantSpread",
+    "LargeMarginSoftmax",
     "Marginal",
     "MultiSimilarity",
+    "NCA",
     "NTXent",
+    "NormSoftmax",
+    "ProxyAnchor",
+    "ProxyNCA",
     "RangeLoss",
+    "RankedList",
+    "SoftNearestNeighbor",
+    "SoftTriple",
+    "SphereFace",
     "SupCon",
+    "TemperatureSoftmax",
     "Triplet",
+    "TupletMargin",
     "affinity_frobenius",
+    "angular",
+    "arcface",
     "binomial_deviance",
+    "circle",
     "contrastive",
+    "cosface",
     "coupled_clusters",
     "fast_ap",
     "histogram",
+    "intra_pair_variance",
+    "invariant_spread",
+    "large_margin_softmax",
     "marginal",
     "multi_similarity",
+    "nca",
+    "norm_softmax",
     "nt_xent",
+    "proxy_anchor",
+    "proxy_nca",
     "range_loss",
+    "ranked_list",
+    "soft_nearest_neighbor",
+    "soft_triple",
+    "sphereface",
     "sup_con",
+    "temperature_softmax",
     "triplet",
+    "tuplet_margin",
 ]

@@ -9,3 +9,10 @@ def widen(tensor):
     if tensor.dtype in (tf.float32, tf.float64):
         return tensor
     return tf.cast(tensor, tf.float32)
+
+
+def like(value, tensor):
+    """Returns a hyperparameter, a number, tensor or variable, in a tensor's dtype."""
+    if tf.is_tensor(value) or isinstance(value, tf.Variable):
+        return tf.cast(value, tensor.dtype)
+    return tf.constant(value, tensor.dtype)

@@ -1,0 +1,108 @@
+"""Proxy-Anchor (Kim et al., 2020): each proxy against all rows of the batch."""
+
+import tensorflow as tf
+from tensorflow import keras
+
+from tfembed.losses.base import FunctionalLoss
+from tfembed.ops.arguments import check_number, check_positive
+from tfembed.ops.floats import like
+from tfembed.ops.masked import log1p_sum_exp, log_sum_exp
+from tfembed.ops.proxies import over_classes
+from tfembed.ops.replicas import gather
+
+
+def proxy_anchor(labels, similarities, *, margin=0.1, alpha=32.0, per_class=1):
+    """Weighs the rows of a batch by how hard they are for each proxy.
+
+        pull[p] = log(1 + sum{exp(-alpha * (S[i, p] - margin)) : labels[i] = p})
+        push[p] = log(1 + sum{exp( alpha * (S[i, p] + margin)) : labels[i] != p})
+        loss = mean{pull[p] : p with a row in the batch} + mean{push[p] : all p}
+
+    S is the cosine, from `tfembed.layers.Proxies`. The sums run over the global batch,
+    and every row is given the batch's value. A valid term is a pair of proxy and row; a
+    label that is no class makes its own row NaN, and no pair.
+
+    Args:
+        labels: `(batch,)` or `(batch, 1)`, class numbers in `[0, classes)`.
+        similarities: `(batch, classes * per_class)`, float, cosines.
+        margin: Of positive and negative pairs; delta in the paper.
+        alpha: Sharpness.
+        per_class: Proxies of a class; the most similar one stands for it.
+
+    Returns:
+        `(batch,)`, float32 or float64, the same number in each row.
+
+    Reference: Kim et al., 2020, equation 4 (https://arxiv.org/abs/2003.13911).
+    """
+    _check(margin, alpha)
+
+    def rows(classes):
+        dtype = classes.similarity.dtype
+        sharpness, slack = (
+            like(alpha, classes.similarity),
+            like(margin, classes.similarity),
+        )
+        similarity = tf.transpose(classes.similarity)  # (proxies, rows)
+        known = classes.known[None, :]
+        own = tf.transpose(classes.mask())
+        positive, negative = own & known, ~own & known
+        pull, with_rows = _over_batch(sharpness * (slack - similarity), positive)
+        push, _ = _over_batch(sharpness * (similarity + slack), negative)
+        pull = tf.math.divide_no_nan(
+            tf.reduce_sum(pull), tf.reduce_sum(tf.cast(with_rows, dtype))
+        )
+        return tf.fill(tf.shape(classes.ids), pull + tf.reduce_mean(push))
+
+    return over_classes(rows, labels, similarities, per_class=per_class)
+
+
+def _over_batch(logits, mask):
+    """Returns `log(1 + sum{exp(logits)})` of each row of `mask`, over all replicas.
+
+    A replica adds up its own columns; what travels is one number a row.
+
+    Returns:
+        `(rows,)`, and whether any entry of the mask was there, `(rows,)`.
+    """
+    partial, there = log_sum_exp(logits, mask), tf.reduce_any(mask, axis=1)
+    partial, there = gather(partial[None, :], there[None, :])
+    there = tf.transpose(there)
+    return log1p_sum_exp(tf.transpose(partial), there), tf.reduce_any(there, axis=1)
+
+
+def _check(margin, alpha):
+    check_number(margin=margin)
+    check_positive(alpha=alpha)
+
+
+@keras.utils.register_keras_serializable(package="tfembed")
+class ProxyAnchor(FunctionalLoss):
+    """`proxy_anchor` as a Keras loss, for a model that ends in `Proxies`.
+
+    >>> loss = ProxyAnchor()
+    >>> print(round(float(loss([0, 2], [[0.9, 0.5, -0.2], [0.0, 0.1, 0.8]])), 4))
+    7.4933
+
+    Args:
+        margin, alpha, per_class: As in `proxy_anchor`.
+        reduction, name: As in `keras.losses.Loss`.
+    """
+
+    function = staticmethod(proxy_anchor)
+
+    def __init__(
+        self,
+        margin=0.1,
+        alpha=32.0,
+        per_class=1,
+        reduction="sum_over_batch_size",
+        name="proxy_anchor",
+    ):
+        _check(margin, alpha)
+        super().__init__(
+            reduction=reduction,
+            name=name,
+            margin=margin,
+            alpha=alpha,
+            per_class=per_class,
+        )
