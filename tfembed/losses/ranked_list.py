@@ -1,0 +1,151 @@
+"""The ranked list loss (Wang et al., 2019)."""
+
+import tensorflow as tf
+from tensorflow import keras
+
+from tfembed.losses.base import FunctionalLoss
+from tfembed.ops.arguments import check_fraction, check_not_negative, check_number
+from tfembed.ops.masked import masked_max, masked_sum
+from tfembed.ops.pairs import over_pairs
+
+
+def ranked_list(
+    labels,
+    embeddings,
+    ref_labels=None,
+    ref_embeddings=None,
+    *,
+    alpha=1.2,
+    margin=0.4,
+    positive_temperature=0.0,
+    negative_temperature=10.0,
+    balance=0.5,
+    stop_gradient_weights=True,
+    normalize=True,
+    row_chunk=None,
+):
+    """Keeps positives within one sphere around the anchor, negatives out of a wider.
+
+        P = {j positive : D[i, j] > alpha - margin},  N = {j negative : D[i, j] < alpha}
+
+        pull[i] = mean{D[i, j] - (alpha - margin) : j in P},
+                  weighted by exp(positive_temperature * D[i, j])
+        push[i] = mean{alpha - D[i, j] : j in N},
+                  weighted by exp(-negative_temperature * D[i, j])
+        loss[i] = (1 - balance) * pull[i] + balance * push[i]
+
+    D is the Euclidean distance of normalised embeddings (`normalize=False` takes them
+    as they are). A valid term is a pair in P or in N: a row without any has loss 0;
+    the mean is over all rows. The weights are constants to the gradient, as in the
+    paper; in pytorch-metric-learning they are not, and each pair of the batch adds
+    1e-5 to the sum of weights that it divides by.
+
+    Args:
+        labels: `(batch,)` or `(batch, 1)`; equal labels are positives.
+        embeddings: `(batch, dim)`, float.
+        ref_labels: `(refs,)`; with `ref_embeddings`, what the anchors are compared
+            with instead of the batch.
+        ref_embeddings: `(refs, dim)`.
+        alpha: Distance from where on a negative costs nothing.
+        margin: By how much less a positive must have to cost nothing.
+        positive_temperature: How much more far positives weigh, at least 0; 0: all
+            the same.
+        negative_temperature: How much more near negatives weigh, at least 0.
+        balance: Weight of the negatives' side, 0 to 1.
+        stop_gradient_weights: Whether the gradient takes the weights as constants.
+        normalize: Whether embeddings are divided by their length first.
+        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+
+    Returns:
+        `(batch,)`, the loss of each row, float32 or float64.
+
+    Reference: Wang et al., 2019 (https://arxiv.org/abs/1903.03238).
+    """
+    settings = alpha, margin, positive_temperature, negative_temperature, balance
+    _check(*settings)
+
+    def rows(pairs):
+        distance = pairs.distance
+        fixed = tf.stop_gradient(distance) if stop_gradient_weights else distance
+
+        def weighted_mean(excess, exponent, kind):
+            kept = kind & (excess > 0)
+            exponent -= tf.stop_gradient(masked_max(exponent, kept))[:, None]
+            weight = tf.exp(tf.where(kept, exponent, tf.zeros_like(exponent)))
+            return tf.math.divide_no_nan(
+                masked_sum(weight * excess, kept), masked_sum(weight, kept)
+            )
+
+        pull = weighted_mean(
+            distance - (alpha - margin), positive_temperature * fixed, pairs.positive
+        )
+        push = weighted_mean(
+            alpha - distance, -negative_temperature * fixed, pairs.negative
+        )
+        return (1 - balance) * pull + balance * push
+
+    return over_pairs(
+        rows,
+        labels,
+        embeddings,
+        ref_labels,
+        ref_embeddings,
+        normalize=normalize,
+        row_chunk=row_chunk,
+    )
+
+
+def _check(alpha, margin, positive_temperature, negative_temperature, balance):
+    check_number(alpha=alpha, margin=margin)
+    check_not_negative(
+        positive_temperature=positive_temperature,
+        negative_temperature=negative_temperature,
+    )
+    check_fraction(balance=balance)
+
+
+@keras.utils.register_keras_serializable(package="tfembed")
+class RankedList(FunctionalLoss):
+    """`ranked_list` as a Keras loss.
+
+    >>> loss = RankedList()
+    >>> labels = [0, 0, 1]
+    >>> embeddings = [[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]
+    >>> print(round(float(loss(labels, embeddings)), 4))
+    0.4419
+
+    Args:
+        alpha, margin, positive_temperature, negative_temperature, balance: As in
+            `ranked_list`.
+        stop_gradient_weights, normalize, row_chunk: Likewise.
+        reduction, name: As in `keras.losses.Loss`.
+    """
+
+    function = staticmethod(ranked_list)
+
+    def __init__(
+        self,
+        alpha=1.2,
+        margin=0.4,
+        positive_temperature=0.0,
+        negative_temperature=10.0,
+        balance=0.5,
+        stop_gradient_weights=True,
+        normalize=True,
+        row_chunk=None,
+        reduction="sum_over_batch_size",
+        name="ranked_list",
+    ):
+        _check(alpha, margin, positive_temperature, negative_temperature, balance)
+        super().__init__(
+            reduction=reduction,
+            name=name,
+            alpha=alpha,
+            margin=margin,
+            positive_temperature=positive_temperature,
+            negative_temperature=negative_temperature,
+            balance=balance,
+            stop_gradient_weights=stop_gradient_weights,
+            normalize=normalize,
+            row_chunk=row_chunk,
+        )
