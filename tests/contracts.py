@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from tfembed import layers, metrics
+from tfembed import layers, losses, metrics
 
 SIZE, DIM = 24, 5
 
@@ -66,7 +66,23 @@ ENDPOINTS = {
         lambda: layers.ParametricInstanceSoftmax(SIZE, temperature=0.5)
     ],
 }
-LAYERS = {**PLAIN_LAYERS, **BANKS, **ENDPOINTS}
+# Layers that take [embeddings, labels].
+LABEL_ENDPOINTS = {
+    layers.CrossBatch: [
+        lambda: layers.CrossBatch(losses.MultiSimilarity(), 16),
+        lambda: layers.CrossBatch(
+            losses.Contrastive(0.5, form="cosine"),
+            16,
+            warmup_steps=2,
+            batch_gradient=True,
+        ),
+    ],
+    layers.FeatureQueue: [
+        lambda: layers.FeatureQueue(SIZE, DIM),
+        lambda: layers.FeatureQueue(SIZE, DIM, warmup_steps=3),
+    ],
+}
+LAYERS = {**PLAIN_LAYERS, **BANKS, **ENDPOINTS, **LABEL_ENDPOINTS}
 
 
 def _points():

@@ -68,7 +68,7 @@ def test_registered_under_the_package(maker):
 @pytest.mark.parametrize("maker", LAYER_SAMPLES)
 def test_symbolic_shape_equals_the_real_one(maker):
     layer = maker()
-    if type(layer) in contracts.ENDPOINTS:
+    if type(layer) in {**contracts.ENDPOINTS, **contracts.LABEL_ENDPOINTS}:
         inputs = [keras.Input((contracts.DIM,)), keras.Input((), dtype="int64")]
         values = [*contracts.batch()]
     elif type(layer) in contracts.BANKS:

@@ -1,0 +1,190 @@
+"""The last rows that the encoder put out, with their labels."""
+
+import tensorflow as tf
+from tensorflow import keras
+
+from tfembed import compat
+from tfembed.ops.arguments import check_count, check_not_negative
+from tfembed.ops.labels import flat_labels
+from tfembed.ops.pairs import References
+from tfembed.ops.replicas import gather
+from tfembed.ops.rows import overwrite, read_rows, write_rows
+
+EMPTY = tf.int64.min  # the label of a slot that holds nothing
+
+
+@keras.utils.register_keras_serializable(package="tfembed")
+class FeatureQueue(keras.layers.Layer):
+    """Remembers the last `size` embeddings and their labels: cross-batch memory.
+
+    A ring: new rows overwrite the oldest. Rows, labels and the place to write at are
+    weights of the layer: saved, restored and resumed with the model, never trained.
+    Every replica keeps the whole queue and writes the rows of all replicas, in the
+    replicas' order, so that the copies stay equal. Of a batch that is larger than the
+    queue, the last rows are kept. An embedding that is not finite leaves its slot
+    empty.
+
+    What is remembered goes to any loss that takes references. A slot that is empty
+    makes no pair, so that the shapes are always the same:
+
+    >>> from tfembed.losses import multi_similarity
+    >>> queue = FeatureQueue(size=4, dim=2)
+    >>> queue.write([[1.0, 0.0], [0.6, 0.8]], labels=[7, 8])
+    >>> losses = multi_similarity([7], [[0.0, 1.0]], *queue.read(), epsilon=None)
+    >>> print(losses.numpy().round(4))
+    [1.0635]
+
+    Args:
+        size: Number of slots.
+        dim: Length of an embedding.
+        warmup_steps: How many writes pass before anything counts: while the encoder
+            still moves quickly, what it said is soon out of date. The rows are
+            written all the same.
+
+    Call arguments:
+        inputs: `[embeddings, labels]`: `(batch, dim)` floats; `(batch,)` or
+            `(batch, 1)` integers, booleans or strings.
+        training: Whether to remember them.
+
+    Returns:
+        The embeddings, unchanged.
+
+    Raises:
+        TypeError: If the labels are floats.
+
+    Reference: Wang et al., 2020, section 3.2 (https://arxiv.org/abs/1912.06798).
+    """
+
+    def __init__(self, size, dim, warmup_steps=0, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        check_count(size=size, dim=dim)
+        check_not_negative(warmup_steps=warmup_steps)
+        self.size = int(size)
+        self.dim = int(dim)
+        self.warmup_steps = int(warmup_steps)
+        compat.forgo_xla(self)
+
+    def build(self, input_shape=None):
+        if self.built:
+            return
+        self.embeddings = compat.add_state(self, "embeddings", (self.size, self.dim))
+        self.labels = compat.add_state(
+            self,
+            "labels",
+            (self.size,),
+            "int64",
+            keras.initializers.Constant(EMPTY),
+        )
+        self.place = compat.add_state(self, "place", (), "int64")
+        self.steps = compat.add_state(self, "steps", (), "int64")
+        self.built = True
+
+    def read(self):
+        """Returns what is remembered, as a loss takes it.
+
+        Returns:
+            `ref_labels`, `(size,)`, int64, and `ref_embeddings`, a
+            `tfembed.ops.pairs.References` of `(size, dim)`, float32, without gradient.
+        """
+        self.build()
+        slots = tf.range(self.size)
+        labels = read_rows(compat.variable(self.labels), slots)
+        rows = read_rows(compat.variable(self.embeddings), slots)
+        warm = tf.identity(compat.variable(self.steps)) >= self.warmup_steps
+        present = (labels != EMPTY) & warm
+        return labels, References(tf.stop_gradient(rows), present)
+
+    def overwritten(self, rows):
+        """Tells which slots the next `rows` rows go to: `(size,)`, bool."""
+        self.build()
+        place = tf.identity(compat.variable(self.place))
+        ahead = (tf.range(self.size, dtype=tf.int64) - place) % self.size
+        return ahead < tf.cast(rows, tf.int64)
+
+    def write(self, embeddings, labels):
+        """Remembers rows, those of all replicas; the oldest make room.
+
+        Args:
+            embeddings: `(batch, dim)`, float; no gradient is taken.
+            labels: `(batch,)`, integers, booleans or strings.
+        """
+        self.build()
+        embeddings = tf.stop_gradient(tf.cast(embeddings, tf.float32))
+        embeddings, labels = gather(embeddings, class_labels(labels))
+        rows = tf.shape(labels)[0]
+        dropped = tf.maximum(rows - self.size, 0)
+        kept, labels = embeddings[dropped:], labels[dropped:]
+        finite = tf.reduce_all(tf.math.is_finite(kept), axis=1)
+        place = tf.identity(compat.variable(self.place)) + tf.cast(dropped, tf.int64)
+        count = tf.cast(rows - dropped, tf.int64)
+        slots = (place + tf.range(count)) % self.size
+        write_rows(
+            compat.variable(self.embeddings),
+            slots,
+            tf.where(finite[:, None], kept, tf.zeros_like(kept)),
+        )
+        write_rows(compat.variable(self.labels), slots, tf.where(finite, labels, EMPTY))
+        overwrite(compat.variable(self.place), (place + count) % self.size)
+        steps = compat.variable(self.steps)
+        overwrite(steps, steps + 1)
+
+    def fill(self, embeddings, labels):
+        """Sets the whole queue, from a forward pass; outside of replicas.
+
+        Args:
+            embeddings: `(rows, dim)`; of more than `size` rows the last are kept.
+            labels: `(rows,)`.
+        """
+        self.build()
+        rows = tf.cast(embeddings, tf.float32)[-self.size :]
+        labels = class_labels(labels)[-self.size :]
+        empty = [[0, self.size - rows.shape[0]]]
+        compat.variable(self.embeddings).assign(tf.pad(rows, [*empty, [0, 0]]))
+        compat.variable(self.labels).assign(
+            tf.pad(labels, empty, constant_values=EMPTY)
+        )
+        compat.variable(self.place).assign(rows.shape[0] % self.size)
+
+    def call(self, inputs, training=None):
+        embeddings, labels = inputs
+        labels = class_labels(labels)
+        if compat.is_training(training):
+            self.write(embeddings, labels)
+        return tf.identity(embeddings)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape[0])
+
+    def compute_output_spec(self, inputs, training=None):
+        del training
+        check_label_dtype(inputs[1].dtype)
+        return compat.symbolic_like(inputs[0])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "size": self.size,
+            "dim": self.dim,
+            "warmup_steps": self.warmup_steps,
+        }
+
+
+def class_labels(labels):
+    """Returns labels as int64 `(batch,)`, strings as hashes.
+
+    Raises:
+        TypeError: If the labels are floats.
+    """
+    labels = tf.convert_to_tensor(labels)
+    check_label_dtype(labels.dtype)
+    return tf.cast(flat_labels(labels), tf.int64)
+
+
+def check_label_dtype(dtype):
+    """Refuses labels that are floats, which 64-bit integers cannot tell apart."""
+    dtype = tf.as_dtype(dtype)
+    if dtype.is_floating:
+        raise TypeError(
+            "Labels that are remembered must be integers or strings, e.g. from "
+            f"`keras.Input((), dtype='int64')`. Received: labels of dtype {dtype.name}."
+        )
