@@ -9,14 +9,17 @@ from tfembed.losses.contrastive import Contrastive, contrastive
 from tfembed.losses.cosface import CosFace, cosface
 from tfembed.losses.coupled_clusters import CoupledClusters, coupled_clusters
 from tfembed.losses.fast_ap import FastAP, fast_ap
+from tfembed.losses.hardnet import HardNet, hardnet
 from tfembed.losses.histogram import Histogram, histogram
 from tfembed.losses.intra_pair_variance import IntraPairVariance, intra_pair_variance
 from tfembed.losses.invariant_spread import InvariantSpread, invariant_spread
 from tfembed.losses.large_margin_softmax import LargeMarginSoftmax, large_margin_softmax
+from tfembed.losses.lifted_structure import LiftedStructure, lifted_structure
 from tfembed.losses.marginal import Marginal, marginal
 from tfembed.losses.multi_similarity import MultiSimilarity, multi_similarity
 from tfembed.losses.nca import NCA, nca
 from tfembed.losses.norm_softmax import NormSoftmax, norm_softmax
+from tfembed.losses.npair import NPair, npair
 from tfembed.losses.nt_xent import NTXent, nt_xent
 from tfembed.losses.proxy_anchor import ProxyAnchor, proxy_anchor
 from tfembed.losses.proxy_nca import ProxyNCA, proxy_nca
@@ -43,13 +46,16 @@ __all__ = [
     "CosFace",
     "CoupledClusters",
     "FastAP",
+    "HardNet",
     "Histogram",
     "IntraPairVariance",
     "InvariantSpread",
     "LargeMarginSoftmax",
+    "LiftedStructure",
     "Marginal",
     "MultiSimilarity",
     "NCA",
+    "NPair",
     "NTXent",
     "NormSoftmax",
     "ProxyAnchor",
@@ -72,14 +78,17 @@ __all__ = [
     "cosface",
     "coupled_clusters",
     "fast_ap",
+    "hardnet",
     "histogram",
     "intra_pair_variance",
     "invariant_spread",
     "large_margin_softmax",
+    "lifted_structure",
     "marginal",
     "multi_similarity",
     "nca",
     "norm_softmax",
+    "npair",
     "nt_xent",
     "proxy_anchor",
     "proxy_nca",

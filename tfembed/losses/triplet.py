@@ -78,7 +78,7 @@ def triplet(
         `(batch,)`: the sum of row i's triplets times batch / number of all triplets,
         float32 or float64.
 
-    Reference: Schroff et al., 2015, equation 2 (https://arxiv.org/abs/1503.03832);
+    Reference: Schroff et al., 2015 (https://arxiv.org/abs/1503.03832);
     for `distance_weighted` Wu et al., 2017 (https://arxiv.org/abs/1706.07567).
     """
     _check(margin, distance, mining)

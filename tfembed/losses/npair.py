@@ -1,0 +1,136 @@
+"""The multi-class N-pair loss (Sohn, 2016)."""
+
+import tensorflow as tf
+from tensorflow import keras
+
+from tfembed.losses.base import FunctionalLoss
+from tfembed.ops.arguments import check_choice, check_not_negative
+from tfembed.ops.distances import safe_sqrt
+from tfembed.ops.masked import log_sum_exp, masked_count, masked_sum
+from tfembed.ops.pairs import over_terms
+
+FORMS = ("paper", "survey")
+
+
+def npair(
+    labels,
+    embeddings,
+    ref_labels=None,
+    ref_embeddings=None,
+    *,
+    l2=0.001,
+    form="paper",
+    normalize=False,
+    miner=None,
+    row_chunk=None,
+):
+    """Wants each positive's inner product above those of all negatives together.
+
+        loss(i, j) = log(1 + sum{exp(x[i].x[k] - x[i].x[j]) : k negative of i})
+                     + l2 * (norm(i) + norm(j)) / 2
+
+        form     row i                                mean over             norm(i)
+        paper    the mean of its positive pairs       rows with positives   |x[i]|^2
+        survey   all its positive pairs, batch-wide   positive pairs        |x[i]|
+
+    Inner products of rows that are not normalised: `l2` keeps them from growing. A
+    valid term is a positive pair (i, j), ordered. The paper's batch, N anchors and
+    their N positives, is a batch with the positives as references. Without these each
+    row is an anchor, and all rows of other labels are negatives.
+    TensorFlow's contrib version (`l2` 0.001 is its `reg_lambda` 0.002) and
+    `tfa.losses.npairs_loss` (on similarities, without `l2`) have an anchor's other
+    positives in the denominator too; pytorch-metric-learning draws one pair a label.
+
+    Args:
+        labels: `(batch,)` or `(batch, 1)`; equal labels are positives.
+        embeddings: `(batch, dim)`, float.
+        ref_labels: `(refs,)`; with `ref_embeddings`, what the anchors are compared
+            with instead of the batch.
+        ref_embeddings: `(refs, dim)`.
+        l2: Weight of the norms, at least 0.
+        form: `"paper"` or `"survey"`, see above.
+        normalize: Whether embeddings are divided by their length first; `l2` is then
+            idle.
+        miner: A miner of `tfembed.miners`: which pairs count; `None`: all.
+        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+
+    Returns:
+        `(batch,)`: row i's part times batch / number of terms, float32 or float64.
+
+    Reference: Sohn, 2016 (Improved deep metric learning with multi-class N-pair loss
+    objective, NIPS).
+    """
+    _check(l2, form)
+
+    def norm(rows):
+        squared = tf.reduce_sum(tf.square(rows), axis=1)
+        return squared if form == "paper" else safe_sqrt(squared)
+
+    def rows(pairs):
+        similarity, positive = pairs.similarity, pairs.positive
+        lowest = similarity.dtype.min
+        push = log_sum_exp(similarity, pairs.negative, empty=lowest)
+        terms = tf.nn.softplus(push[:, None] - similarity)
+        if pairs.anchors is not None and not normalize:
+            norms = norm(pairs.anchors)[:, None] + norm(pairs.refs)[None, :]
+            terms += l2 / 2 * norms
+        sums, counts = masked_sum(terms, positive), masked_count(positive, terms.dtype)
+        if form == "survey":
+            return sums, counts
+        there = tf.cast(counts > 0, terms.dtype)
+        return tf.math.divide_no_nan(sums, counts), there
+
+    return over_terms(
+        rows,
+        labels,
+        embeddings,
+        ref_labels,
+        ref_embeddings,
+        normalize=normalize,
+        miner=miner,
+        row_chunk=row_chunk,
+    )
+
+
+def _check(l2, form):
+    check_not_negative(l2=l2)
+    check_choice(FORMS, form=form)
+
+
+@keras.utils.register_keras_serializable(package="tfembed")
+class NPair(FunctionalLoss):
+    """`npair` as a Keras loss.
+
+    >>> loss = NPair(l2=0.0)
+    >>> labels = [0, 0, 1]
+    >>> embeddings = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+    >>> print(round(float(loss(labels, embeddings)), 4))
+    0.3133
+
+    Args:
+        l2, form, normalize, miner, row_chunk: As in `npair`.
+        reduction, name: As in `keras.losses.Loss`.
+    """
+
+    function = staticmethod(npair)
+
+    def __init__(
+        self,
+        l2=0.001,
+        form="paper",
+        normalize=False,
+        miner=None,
+        row_chunk=None,
+        reduction="sum_over_batch_size",
+        name="npair",
+    ):
+        _check(l2, form)
+        super().__init__(
+            reduction=reduction,
+            name=name,
+            l2=l2,
+            form=form,
+            normalize=normalize,
+            miner=miner,
+            row_chunk=row_chunk,
+        )
