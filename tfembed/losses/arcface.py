@@ -39,7 +39,7 @@ def arcface(
         labels: `(batch,)` or `(batch, 1)`, class numbers in `[0, classes)`.
         similarities: `(batch, classes * per_class)`, float, cosines.
         scale: Multiplies the cosines; s in the paper.
-        margin: Added to the angle, in radians, from 0 to below pi; m in the paper.
+        margin: Added to the angle, in radians, from 0 to pi / 2; m in the paper.
         beyond_pi: `"shifted"` or `"formula"`.
         per_class: Proxies of a class; the most similar one stands for it.
 
@@ -62,9 +62,9 @@ def arcface(
 
 def _check(scale, margin, beyond_pi):
     check_positive(scale=scale)
-    if not (isinstance(margin, (int, float)) and 0 <= margin < math.pi):
+    if not (isinstance(margin, (int, float)) and 0 <= margin <= math.pi / 2):
         raise ValueError(
-            "`margin` must be an angle in radians, from 0 to below pi. "
+            "`margin` must be an angle in radians, from 0 to pi / 2. "
             f"Received: margin={margin!r}."
         )
     check_choice(BEYOND_PI, beyond_pi=beyond_pi)

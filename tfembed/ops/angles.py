@@ -19,7 +19,7 @@ def cosine_of_wider_angle(cosine, margin, beyond_pi="shifted"):
 
     Args:
         cosine: Tensor, float32 or float64.
-        margin: Angle in radians, a number from 0 to below pi.
+        margin: Angle in radians, a number from 0 to pi / 2.
         beyond_pi: What it is where `theta + margin` is larger than pi: `"formula"`,
             the same; `"shifted"`, `cos(theta) - margin * sin(margin)`, which keeps
             falling with theta.
