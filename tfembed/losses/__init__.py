@@ -25,6 +25,7 @@ from tfembed.losses.proxy_anchor import ProxyAnchor, proxy_anchor
 from tfembed.losses.proxy_nca import ProxyNCA, proxy_nca
 from tfembed.losses.range_loss import RangeLoss, range_loss
 from tfembed.losses.ranked_list import RankedList, ranked_list
+from tfembed.losses.smooth_ap import SmoothAP, smooth_ap
 from tfembed.losses.soft_nearest_neighbor import (
     SoftNearestNeighbor,
     soft_nearest_neighbor,
@@ -62,6 +63,7 @@ __all__ = [
     "ProxyNCA",
     "RangeLoss",
     "RankedList",
+    "SmoothAP",
     "SoftNearestNeighbor",
     "SoftTriple",
     "SphereFace",
@@ -94,6 +96,7 @@ __all__ = [
     "proxy_nca",
     "range_loss",
     "ranked_list",
+    "smooth_ap",
     "soft_nearest_neighbor",
     "soft_triple",
     "sphereface",
