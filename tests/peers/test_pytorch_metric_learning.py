@@ -112,6 +112,32 @@ def test_triplet_with_semihard_miner():
     check(load("triplet_margin", "window"), loss.per_row)
 
 
+def test_lifted_structure():
+    """The same mean in two counts: ordered pairs, each by half, in both."""
+    loss = losses.LiftedStructure(normalize=True)
+    check(load("lifted_structure", "default"), loss.per_row)
+    loss = losses.LiftedStructure(margin=1.2)
+    check(load("lifted_structure", "distance"), loss.per_row)
+
+
+def test_n_pairs():
+    """It takes one pair of each class; here the anchors, and their positives as refs.
+
+    It normalises by default, and has no penalty of the norms.
+    """
+    for name, normalize in {"default": True, "dot": False}.items():
+        case = load("n_pairs", name)
+        labels = np.unique(case.labels)
+        pairs = np.array([np.flatnonzero(case.labels == label) for label in labels])
+        loss = losses.NPair(l2=0.0, normalize=normalize)
+
+        def of_pairs(_, x, loss=loss, labels=labels, pairs=pairs):
+            anchors, positives = tf.gather(x, pairs[:, 0]), tf.gather(x, pairs[:, 1])
+            return loss.per_row(labels, anchors, labels, positives)
+
+        check(case, of_pairs)
+
+
 def test_multi_similarity():
     """Mining is inside here; there `epsilon` is its miner's, and `base` is 0.5."""
     for name, settings in {
@@ -211,6 +237,17 @@ def test_ranked_list():
 def test_fast_ap():
     for name, bins in {"default": 10, "other": 5}.items():
         check(load("fast_ap", name), losses.FastAP(bins=bins).per_row)
+
+
+def test_smooth_ap():
+    """It counts each anchor as its own first positive.
+
+    It takes rows in the order of their classes, as many of each class as there are
+    classes: for other batches of equal classes it compares rows of different ones.
+    """
+    for name, temperature in {"default": 0.01, "other": 0.2}.items():
+        loss = losses.SmoothAP(temperature=temperature, include_anchor=True)
+        check(load("smooth_ap", name), loss.per_row)
 
 
 def test_histogram():

@@ -52,6 +52,30 @@ def test_triplet_hard(soft):
     check_equal(lambda x: ours(labels, x), lambda x: loss(labels, x), x, **CLOSE)
 
 
+def test_lifted_structure():
+    labels, x = batch(4, sizes=(5, 4, 3, 2, 1))
+    ours = losses.LiftedStructure(margin=1.0)
+    loss = tfa.losses.LiftedStructLoss(margin=1.0)
+    check_equal(lambda x: ours(labels, x), lambda x: loss(labels, x), x, **CLOSE)
+
+
+def test_npairs():
+    """Theirs takes the similarities, and has no penalty of the norms."""
+    _, x = batch(5)
+    labels, size = np.arange(len(x) // 2), len(x) // 2
+    ours = losses.NPair(l2=0.0)
+
+    def of_ours(x):
+        anchors, positives = x[:size], x[size:]
+        return tf.reduce_mean(ours.per_row(labels, anchors, labels, positives))
+
+    def theirs(x):
+        similarities = tf.matmul(x[:size], x[size:], transpose_b=True)
+        return tfa.losses.NpairsLoss()(labels, similarities)
+
+    check_equal(of_ours, theirs, x, **CLOSE)
+
+
 def test_nothing_valid_is_zero_here():
     """No positives, or no negatives: NaN or a loss there, exactly 0 here."""
     _, x = batch(3)
