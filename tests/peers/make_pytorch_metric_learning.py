@@ -131,7 +131,7 @@ def recorded():
     )
     add(
         "generalized_lifted_structure",
-        batch(4),
+        batch(4, sizes=(4, 3, 3, 2)),
         default=case("GeneralizedLiftedStructureLoss"),
         distance=case("GeneralizedLiftedStructureLoss", lp(1), neg_margin=1.2),
         cosine=case(

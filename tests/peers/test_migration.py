@@ -8,7 +8,7 @@ import re
 import pytest
 from peers.recorded import classes
 
-from tfembed import compat, layers, losses, miners
+from tfembed import compat, layers, losses, miners, weighting
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "migration.md"
@@ -17,6 +17,12 @@ FILES = {
     "TensorFlow Addons": "test_tensorflow_addons.py",
     "TensorFlow Similarity": "test_tensorflow_similarity.py",
     "pytorch-metric-learning": "test_pytorch_metric_learning.py",
+}
+ROOMS = {
+    "layers": layers,
+    "losses": losses,
+    "miners": miners,
+    "weighting": weighting,
 }
 LIBRARIES = {"tfa": "tensorflow_addons", "tfsim": "tensorflow_similarity"}
 
@@ -52,7 +58,7 @@ def test_what_a_row_names_exists(section, cells):
     theirs, ours, differs, held_by = cells
     assert differs
     for expression in code(ours):
-        eval(expression, {"losses": losses, "layers": layers, "miners": miners})
+        eval(expression, ROOMS)
     held = code(held_by)
     assert held and set(held) <= comparisons_of(section)
     for name in code(theirs):

@@ -13,7 +13,7 @@ import tensorflow as tf
 from peers.compare import value_and_gradients
 from peers.recorded import load, pairs
 
-from tfembed import layers, losses
+from tfembed import layers, losses, weighting
 
 EXACT = {"rtol": 1e-7, "atol": 1e-8}
 
@@ -120,6 +120,17 @@ def test_lifted_structure():
     check(load("lifted_structure", "distance"), loss.per_row)
 
 
+def test_generalized_lifted_structure():
+    """On cosines it is the form of general pair weighting: the gradient is compared.
+
+    An anchor without positives pushes there, and does nothing here: none has none.
+    """
+    case = load("generalized_lifted_structure", "cosine")
+    loss = weighting.PairWeighted(weighting.LiftedWeights(case.argument("pos_margin")))
+    _, gradient = value_and_gradients(lambda x: loss(case.labels, x), case.embeddings)
+    np.testing.assert_allclose(gradient, case.gradient, **EXACT)
+
+
 def test_n_pairs():
     """It takes one pair of each class; here the anchors, and their positives as refs.
 
@@ -187,6 +198,38 @@ def test_nca():
     """Its `softmax_scale` is one over our temperature; it normalises by default."""
     check(load("nca", "default"), losses.NCA(normalize=True).per_row)
     check(load("nca", "distance"), losses.NCA(temperature=1 / 0.7).per_row)
+
+
+def test_margin():
+    """Triplets there, pairs here; theirs divides by the number of what costs something.
+
+    The triplets hold each of their pairs once. With all triplets a pair counts there as
+    often as it stands in one.
+    """
+    for name, settings in {
+        "triplets": {"normalize": True},
+        "distance": {"beta": 1.0, "margin": 0.3},
+        "learned": {"normalize": True, "num_classes": 6},
+    }.items():
+        case = load("margin", name)
+        kept = np.zeros([2, *[len(case.labels)] * 2], bool)
+        anchors, positives, negatives = case.settings["triplets"]
+        kept[0, anchors, positives] = kept[1, anchors, negatives] = True
+        layer = layers.Margin(
+            mean="active", miner=lambda _, kept=kept: kept, **settings
+        )
+        x = tf.constant(case.embeddings, tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            layer([x, tf.constant(case.labels)], training=True)
+            (value,) = layer.losses
+        gradients = tape.gradient(value, [x, *layer.trainable_variables])
+        close = {"rtol": 1e-4, "atol": 1e-5}
+        np.testing.assert_allclose(value, case.loss, **close)
+        np.testing.assert_allclose(gradients[0], case.gradient, **close)
+        if name == "learned":
+            gradient = tf.convert_to_tensor(gradients[1])
+            np.testing.assert_allclose(gradient, case.weights_gradient, **close)
 
 
 def test_angular():
