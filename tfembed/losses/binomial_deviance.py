@@ -5,6 +5,7 @@ from tensorflow import keras
 
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_number, check_positive
+from tfembed.ops.floats import like
 from tfembed.ops.masked import masked_mean
 from tfembed.ops.pairs import over_pairs
 
@@ -54,8 +55,10 @@ def binomial_deviance(
 
     def rows(pairs):
         distance = pairs.similarity - base
-        slope = tf.where(pairs.positive, -alpha * distance, beta * distance)
-        cost = tf.math.softplus(slope)
+        sharpness = tf.where(
+            pairs.positive, -like(alpha, distance), like(beta, distance)
+        )
+        cost = tf.math.softplus(sharpness * distance)
         return masked_mean(cost, pairs.positive) + masked_mean(cost, pairs.negative)
 
     return over_pairs(

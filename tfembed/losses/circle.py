@@ -5,6 +5,7 @@ from tensorflow import keras
 
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_number, check_positive
+from tfembed.ops.floats import like
 from tfembed.ops.masked import log_sum_exp
 from tfembed.ops.pairs import over_terms
 
@@ -68,7 +69,7 @@ def circle(
             tf.maximum(fixed + margin, zero),
         )
         goal = tf.where(pairs.positive, 1 - margin + zero, margin + zero)
-        logits = gamma * weight * (similarity - goal)
+        logits = like(gamma, weight) * weight * (similarity - goal)
         both = log_sum_exp(logits, pairs.positive) + log_sum_exp(logits, pairs.negative)
         valid = tf.reduce_any(pairs.positive, axis=-1)
         valid &= tf.reduce_any(pairs.negative, axis=-1)

@@ -8,7 +8,7 @@ from tensorflow import keras
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops import replicas
 from tfembed.ops.arguments import check_choice, check_number, check_positive
-from tfembed.ops.floats import widen
+from tfembed.ops.floats import like, widen
 from tfembed.ops.labels import flat_labels
 from tfembed.ops.masked import log_sum_exp, masked_mean, masked_sum
 from tfembed.ops.pairs import (
@@ -84,7 +84,7 @@ def invariant_spread(
         else:
             candidates = tf.stop_gradient(pairs.refs)
             similarity = tf.matmul(pairs.anchors, candidates, transpose_b=True)
-        logits = similarity / temperature
+        logits = similarity / like(temperature, similarity)
         if negative_weight > 1:
             more = tf.constant(math.log(negative_weight), logits.dtype)
             logits += tf.where(pairs.negative, more, tf.zeros_like(more))
@@ -97,7 +97,7 @@ def invariant_spread(
         return tf.where(valid, loss, tf.zeros_like(loss)), valid
 
     def paper(pairs):
-        logits = pairs.similarity / temperature
+        logits = pairs.similarity / like(temperature, pairs.similarity)
         first_views = pairs.ref_inputs[0][None, :] > 0
         own_first = pairs.row_inputs[0] > 0
         originals = first_views & (pairs.positive | pairs.negative | pairs.itself)

@@ -5,6 +5,7 @@ from tensorflow import keras
 
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_choice, check_positive
+from tfembed.ops.floats import like
 from tfembed.ops.masked import log_sum_exp
 from tfembed.ops.pairs import over_terms
 
@@ -59,7 +60,8 @@ def nca(
     _check(temperature, form)
 
     def rows(pairs):
-        logits = pairs.squared_distance / -temperature
+        logits = -pairs.squared_distance
+        logits /= like(temperature, logits)
         odds = log_sum_exp(logits, pairs.negative) - log_sum_exp(logits, pairs.positive)
         cost = tf.math.softplus(odds) if form == "log" else tf.math.sigmoid(odds)
         positive = tf.reduce_any(pairs.positive, axis=-1)

@@ -5,6 +5,7 @@ from tensorflow import keras
 
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_positive
+from tfembed.ops.floats import like
 from tfembed.ops.masked import log_sum_exp, masked_count, masked_sum
 from tfembed.ops.pairs import over_terms
 
@@ -50,7 +51,7 @@ def nt_xent(
     _check(temperature)
 
     def rows(pairs):
-        logits = pairs.similarity / temperature
+        logits = pairs.similarity / like(temperature, pairs.similarity)
         against = log_sum_exp(logits, pairs.negative)
         terms = masked_sum(tf.math.softplus(against[:, None] - logits), pairs.positive)
         possible = tf.reduce_any(pairs.negative, axis=-1)

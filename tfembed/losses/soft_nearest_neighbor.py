@@ -5,6 +5,7 @@ from tensorflow import keras
 
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_choice, check_positive
+from tfembed.ops.floats import like
 from tfembed.ops.masked import log_sum_exp
 from tfembed.ops.pairs import over_terms
 
@@ -62,11 +63,12 @@ def soft_nearest_neighbor(
 
     def rows(pairs):
         if distance == "cosine":
-            logits = (pairs.similarity - 1) / temperature
+            logits = pairs.similarity - 1
         elif distance == "euclidean":
-            logits = pairs.distance / -temperature
+            logits = -pairs.distance
         else:
-            logits = pairs.squared_distance / -temperature
+            logits = -pairs.squared_distance
+        logits /= like(temperature, logits)
         odds = log_sum_exp(logits, pairs.negative) - log_sum_exp(logits, pairs.positive)
         cost = tf.math.softplus(odds)
         positive = tf.reduce_any(pairs.positive, axis=-1)

@@ -5,6 +5,7 @@ from tensorflow import keras
 
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_choice, check_positive
+from tfembed.ops.floats import like
 from tfembed.ops.masked import log_sum_exp, masked_count, masked_mean
 from tfembed.ops.pairs import over_terms
 
@@ -62,7 +63,7 @@ def sup_con(
     _check(temperature, form, base_temperature)
 
     def rows(pairs):
-        logits = pairs.similarity / temperature
+        logits = pairs.similarity / like(temperature, pairs.similarity)
         everything = log_sum_exp(logits, pairs.positive | pairs.negative)
         if form == "out":
             loss = everything - masked_mean(logits, pairs.positive)
@@ -71,7 +72,7 @@ def sup_con(
             loss = everything - log_sum_exp(logits, pairs.positive)
             loss += tf.math.log(tf.maximum(number, tf.ones_like(number)))
         if base_temperature is not None:
-            loss *= temperature / base_temperature
+            loss *= like(temperature / base_temperature, loss)
         valid = tf.reduce_any(pairs.positive, axis=-1)
         return tf.where(valid, loss, tf.zeros_like(loss)), valid
 

@@ -8,6 +8,7 @@ from tensorflow import keras
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_number, check_positive
 from tfembed.ops.distances import safe_sqrt
+from tfembed.ops.floats import like
 from tfembed.ops.masked import log_sum_exp, masked_count, masked_sum
 from tfembed.ops.pairs import over_terms
 
@@ -64,8 +65,9 @@ def tuplet_margin(
         )
         nearer = math.cos(margin) * similarity
         nearer += math.sin(margin) * safe_sqrt(squared_sine)
-        against = log_sum_exp(scale * similarity, pairs.negative)
-        costs = tf.math.softplus(against[:, None] - scale * nearer)
+        factor = like(scale, similarity)
+        against = log_sum_exp(factor * similarity, pairs.negative)
+        costs = tf.math.softplus(against[:, None] - factor * nearer)
         terms = masked_sum(costs, pairs.positive)
         possible = tf.reduce_any(pairs.negative, axis=-1)
         return (

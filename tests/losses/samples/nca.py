@@ -13,15 +13,11 @@ def oracle(temperature=1.0, form="log"):
     def terms(i, x, positives, negatives, refs):
         if not positives:
             return []
-        d = {j: squared(x[i], refs[j]) / temperature for j in positives + negatives}
-        nearest = min(d.values())
-        e = {j: np.exp(nearest - d[j]) for j in d}
-        own, all_of_them = sum(e[j] for j in positives), sum(e.values())
-        if form == "expected":
-            return [sum(e[j] for j in negatives) / all_of_them]
-        if own / all_of_them < 1e-200:  # the sum over so few is its largest term
-            return [min(d[j] for j in positives) - nearest + np.log(all_of_them)]
-        return [-np.log(own / all_of_them)]
+        own = [-squared(x[i], refs[j]) / temperature for j in positives]
+        other = [-squared(x[i], refs[j]) / temperature for j in negatives]
+        # p = sum{exp(own)} / sum{exp(own and other)}: the sums may all be 0.
+        log_p = np.logaddexp.reduce(own) - np.logaddexp.reduce(own + other)
+        return [-log_p if form == "log" else -np.expm1(log_p)]
 
     return over_all_terms(terms)
 

@@ -19,14 +19,10 @@ def oracle(temperature=1.0, distance="squared_euclidean"):
     def terms(i, x, positives, negatives, refs):
         if not positives:
             return []
-        d = {j: apart(x[i], refs[j]) / temperature for j in positives + negatives}
-        nearest = {kind: min(d[j] for j in kind) for kind in map(tuple, [positives])}
-        shift = nearest[tuple(positives)]
-        own = sum(np.exp(shift - d[j]) for j in positives)
-        worst = max(shift - d[j] for j in d)
-        if worst > 600:  # the sum over all is its largest term
-            return [worst - np.log(own) + np.log(sum(shift - d[j] == worst for j in d))]
-        return [np.log(sum(np.exp(shift - d[j]) for j in d) / own)]
+        own = [-apart(x[i], refs[j]) / temperature for j in positives]
+        other = [-apart(x[i], refs[j]) / temperature for j in negatives]
+        # -log(sum{exp(own)} / sum{exp(own and other)}): the sums may all be 0.
+        return [np.logaddexp.reduce(own + other) - np.logaddexp.reduce(own)]
 
     return over_all_terms(terms)
 
