@@ -17,7 +17,8 @@ settings, and then with one thing after the other as in the demo:
 
 `+ forward bank`: the bank is filled from a forward pass before training. `+ head norm`:
 a batch normalisation before the unit norm. `+ moving-average Z`: Z is measured in every
-step. The demo's row, and the demo by InfoNCE, are there for comparison.
+step. The demo's row, and the demo by InfoNCE, are there for comparison. Neighbours vote
+at temperature 0.1 in all rows (the paper's code for small images; the demo: 0.07).
 
 A run that was interrupted goes on when the command is started again; a finished one is
 not run again, so that the same command prints its table again. `--table` prints what is
@@ -114,7 +115,9 @@ def plan(options):
         for seed in options.seeds:
             settings = dict(settings)
             if options.ablation:
-                settings.update(knn_every=options.epochs, linear_probe=False)
+                settings.update(
+                    knn_every=options.epochs, linear_probe=False, knn_temperature=0.1
+                )
             folder = folder_of(options, variant, seed)
             runs[variant, seed] = folder, command_of(options, settings, seed, folder)
     return runs

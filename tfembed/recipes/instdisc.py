@@ -103,7 +103,7 @@ class Config:
     grayscale: float = option(0.2, "probability; colour images only")
     flip: float = option(0.0, "probability of a horizontal flip")
 
-    knn_temperature: float = option(0.1, "temperature of the neighbours' vote")
+    knn_temperature: float = option(0.07, "temperature of the neighbours' vote")
     knn_every: int = option(1, "evaluate after so many epochs")
     linear_probe: bool = option(True, "train linear classifiers at the end")
 
