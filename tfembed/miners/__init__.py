@@ -1,5 +1,17 @@
 """Miners: which pairs count. Masks of pairs, no state."""
 
+from tfembed.miners.all_valid import AllValidMiner
+from tfembed.miners.distance_weighted import DistanceWeightedMiner
+from tfembed.miners.hard import HardMiner
 from tfembed.miners.multi_similarity import MultiSimilarityMiner
+from tfembed.miners.semi_hard import SemiHardMiner
+from tfembed.miners.top_k import TopKMiner
 
-__all__ = ["MultiSimilarityMiner"]
+__all__ = [
+    "AllValidMiner",
+    "DistanceWeightedMiner",
+    "HardMiner",
+    "MultiSimilarityMiner",
+    "SemiHardMiner",
+    "TopKMiner",
+]

@@ -1,0 +1,29 @@
+"""Each anchor's hardest pair of either kind."""
+
+import tensorflow as tf
+from tensorflow import keras
+
+from tfembed.miners.base import Miner
+from tfembed.ops.masked import masked_max, masked_min
+
+
+@keras.utils.register_keras_serializable(package="tfembed")
+class HardMiner(Miner):
+    """Keeps each anchor's farthest positive and its nearest negative.
+
+    Of several equally hard ones it keeps all. An anchor without positives, or without
+    negatives, keeps nothing.
+
+    Reference: Hermans et al., 2017 (https://arxiv.org/abs/1703.07737).
+    """
+
+    def __call__(self, pairs):
+        distance = tf.stop_gradient(pairs.squared_distance)
+        both = tf.reduce_any(pairs.positive, axis=1)
+        both &= tf.reduce_any(pairs.negative, axis=1)
+        farthest = masked_max(distance, pairs.positive)[:, None]
+        nearest = masked_min(distance, pairs.negative)[:, None]
+        return (
+            pairs.positive & (distance == farthest) & both[:, None],
+            pairs.negative & (distance == nearest) & both[:, None],
+        )

@@ -1,0 +1,62 @@
+"""The pairs of semi-hard triplets."""
+
+import math
+
+import tensorflow as tf
+from tensorflow import keras
+
+from tfembed.miners.base import Miner
+from tfembed.ops.arguments import check_choice, check_positive
+from tfembed.ops.positives import PositiveSlots
+
+DISTANCES = ("squared_euclidean", "euclidean")
+
+
+@keras.utils.register_keras_serializable(package="tfembed")
+class SemiHardMiner(Miner):
+    """Keeps the pairs that are part of a semi-hard triplet.
+
+        D[a, p] < D[a, n] < D[a, p] + margin
+
+    A positive stays if any negative makes such a triplet with it, a negative likewise.
+
+    Args:
+        margin: How far behind the positive a negative may be; positive.
+        distance: D: `"squared_euclidean"` or `"euclidean"`, of the rows as the loss
+            sees them (unit rows where it normalises).
+
+    Reference: Schroff et al., 2015 (https://arxiv.org/abs/1503.03832).
+    """
+
+    def __init__(self, margin=0.2, distance="squared_euclidean"):
+        check_positive(margin=margin)
+        check_choice(DISTANCES, distance=distance)
+        self.margin = margin
+        self.distance = distance
+
+    def __call__(self, pairs):
+        distance = tf.stop_gradient(
+            pairs.distance if self.distance == "euclidean" else pairs.squared_distance
+        )
+        slots = PositiveSlots(pairs.positive)
+        rows = tf.range(tf.shape(distance)[0])
+        infinite = tf.constant(math.inf, distance.dtype)
+        far = tf.where(pairs.negative, distance, infinite)
+
+        def body(k, positive, negative):
+            column, there = slots(k)
+            where = tf.stack([rows, column], axis=1)
+            near = tf.gather_nd(distance, where)[:, None]
+            inside = (near < far) & (far < near + self.margin) & there[:, None]
+            found = tf.cast(tf.reduce_any(inside, axis=1), tf.int32)
+            positive = tf.tensor_scatter_nd_add(positive, where, found)
+            return k + 1, positive, negative | inside
+
+        nothing = tf.zeros_like(pairs.positive)
+        _, positive, negative = tf.while_loop(
+            lambda k, *_: k < slots.slots,
+            body,
+            (tf.constant(0), tf.cast(nothing, tf.int32), nothing),
+            parallel_iterations=1,
+        )
+        return positive > 0, negative

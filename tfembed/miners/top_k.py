@@ -1,0 +1,43 @@
+"""Each anchor's k hardest pairs of either kind."""
+
+import tensorflow as tf
+from tensorflow import keras
+
+from tfembed.miners.base import Miner
+from tfembed.ops.arguments import check_count
+
+
+@keras.utils.register_keras_serializable(package="tfembed")
+class TopKMiner(Miner):
+    """Keeps each anchor's k nearest negatives, and its k farthest positives.
+
+    What is as far as the k-th stays as well. An anchor that has pairs of one kind
+    alone keeps the hardest of these.
+
+    Args:
+        negatives: How many negatives of an anchor are kept; `None`: all.
+        positives: How many positives; `None`: all.
+    """
+
+    def __init__(self, negatives=10, positives=None):
+        counts = {"negatives": negatives, "positives": positives}
+        check_count(**{key: k for key, k in counts.items() if k is not None})
+        self.negatives = negatives
+        self.positives = positives
+
+    def __call__(self, pairs):
+        distance = tf.stop_gradient(pairs.squared_distance)
+        return (
+            _largest(distance, pairs.positive, self.positives),
+            _largest(-distance, pairs.negative, self.negatives),
+        )
+
+
+def _largest(values, mask, k):
+    """Leaves the k largest values of each row of a mask, and what equals the k-th."""
+    if k is None:
+        return mask
+    values = tf.where(mask, values, tf.fill(tf.shape(values), values.dtype.min))
+    k = tf.minimum(int(k), tf.shape(values)[1])
+    least = tf.reduce_min(tf.math.top_k(values, k).values, axis=1)
+    return mask & (values >= least[:, None])
