@@ -22,6 +22,7 @@ LOSSES = {
 
 # Layers that map a tensor, and layers that take [embeddings, ids].
 PLAIN_LAYERS = {
+    layers.Mahalanobis: [lambda: layers.Mahalanobis(), lambda: layers.Mahalanobis(DIM)],
     layers.Proxies: [
         lambda: layers.Proxies(DIM),
         lambda: layers.Proxies(1, DIM, similarity="negative_squared_distance"),
@@ -61,6 +62,19 @@ ENDPOINTS = {
             objective="infonce",
             negatives="per_anchor",
         ),
+    ],
+    layers.Centers: [
+        lambda: layers.Centers(SIZE, weight=0.5, initializer="glorot_uniform"),
+        lambda: layers.Centers(SIZE, weight=0.5, update="gradient"),
+    ],
+    layers.Margin: [
+        lambda: layers.Margin(SIZE, beta=0.8, beta_weight=0.1, normalize=True),
+        lambda: layers.Margin(SIZE, mean="active", row_chunk=4),
+    ],
+    layers.ProxySoftmax: [
+        lambda: layers.ProxySoftmax(SIZE),
+        lambda: layers.ProxySoftmax(SIZE, "cosface", temperature=0.1),
+        lambda: layers.ProxySoftmax(SIZE, "arcface", temperature=0.1),
     ],
     layers.ParametricInstanceSoftmax: [
         lambda: layers.ParametricInstanceSoftmax(SIZE, temperature=0.5)

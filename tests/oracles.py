@@ -68,6 +68,63 @@ def updated_bank(rows, embeddings, ids, momentum):
     return rows
 
 
+def center_losses(embeddings, centers, labels, weight):
+    """The second term of Wen et al. (2016), equation 5, row by row."""
+    return np.array(
+        [
+            weight / 2 * np.sum((x - centers[y]) ** 2)
+            for x, y in zip(np.float64(embeddings), labels)
+        ]
+    )
+
+
+def moved_centers(centers, embeddings, labels, rate):
+    """Wen et al. (2016), equation 4, class by class."""
+    centers = np.array(centers, np.float64)
+    for j in set(int(y) for y in labels):
+        own = [np.float64(x) for x, y in zip(embeddings, labels) if y == j]
+        change = sum(centers[j] - x for x in own) / (1 + len(own))
+        centers[j] -= rate * change
+    return centers
+
+
+def margin_losses(embeddings, beta, labels, margin, weight, active, unit):
+    """Wu et al. (2017), equation 5: pairs one by one; `beta` of each anchor."""
+    x = np.float64(embeddings)
+    if unit:
+        x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    sums, count = np.zeros(len(x)), 0
+    for i in range(len(x)):
+        for j in range(len(x)):
+            if i == j:
+                continue
+            over = np.linalg.norm(x[i] - x[j]) - beta[i]
+            term = max(margin + (over if labels[i] == labels[j] else -over), 0)
+            sums[i] += term
+            count += not active or term > 0
+    return sums * len(x) / max(count, 1) + weight * np.float64(beta)
+
+
+def proxy_softmax_losses(embeddings, proxies, labels, temperature, form):
+    """Cross-entropy of cosines, the own class's with the margin of its paper."""
+    losses = []
+    for x, y in zip(np.float64(embeddings), labels):
+        logits = []
+        for j, p in enumerate(np.float64(proxies)):
+            cosine = x @ p / np.linalg.norm(x) / np.linalg.norm(p)
+            if j == y and form == "cosface":
+                cosine -= 0.35
+            elif j == y and form == "arcface":
+                theta = np.arccos(cosine)
+                beyond = theta + 0.5 > np.pi
+                shifted = cosine - 0.5 * np.sin(0.5)
+                cosine = shifted if beyond else np.cos(theta + 0.5)
+            logits.append(cosine / temperature)
+        top = max(logits)
+        losses.append(np.log(sum(np.exp(z - top) for z in logits)) + top - logits[y])
+    return np.array(losses)
+
+
 def numeric_gradient(function, x, step=1e-5):
     """Central differences of a scalar function of a float64 array."""
     gradient = np.zeros_like(x)

@@ -133,6 +133,11 @@ def number(weight):
     return tf.convert_to_tensor(weight).numpy().item()
 
 
+def plain(value):
+    """Returns a setting as it goes into a config: the number of a variable."""
+    return number(value) if isinstance(value, tf.Variable) else value
+
+
 class ReplicaLosses:
     """A mixin for layers whose `call` talks to other replicas before `add_loss`.
 

@@ -15,7 +15,7 @@ SAMPLES = [pytest.param(maker, id=name) for name, maker in contracts.endpoint_sa
 BANK_SAMPLES = [
     pytest.param(maker, id=name)
     for name, maker in contracts.endpoint_samples()
-    if "Parametric" not in name
+    if name.startswith(("InstanceSoftmax", "NoiseContrastive"))
 ]
 
 
@@ -32,7 +32,21 @@ def drawn_ids(layer, rows, step=0):
 
 def expected_losses(layer, embeddings, ids, rows, z=None, step=0):
     """Each row's loss by the formula, from the state before the step."""
+    if isinstance(layer, layers.Centers):
+        return oracles.center_losses(embeddings, rows, ids, layer.weight)
+    if isinstance(layer, layers.Margin):
+        return oracles.margin_losses(
+            embeddings,
+            rows[ids],
+            ids,
+            layer.margin,
+            layer.beta_weight,
+            layer.mean == "active",
+            layer.normalize,
+        )
     t = layer.temperature
+    if isinstance(layer, layers.ProxySoftmax):
+        return oracles.proxy_softmax_losses(embeddings, rows, ids, t, layer.form)
     if isinstance(layer, layers.ParametricInstanceSoftmax):
         return oracles.softmax_losses(embeddings, rows, ids, t)
     proximal = oracles.proximal_losses(embeddings, rows, ids, layer.proximal)
@@ -54,6 +68,9 @@ def expected_losses(layer, embeddings, ids, rows, z=None, step=0):
 def state(layer):
     if isinstance(layer, layers.ParametricInstanceSoftmax):
         return compat.variable(layer.instance_weights)
+    for name in ("centers", "boundaries", "proxies"):
+        if hasattr(layer, name):
+            return compat.variable(getattr(layer, name))
     return layer.bank.variable
 
 

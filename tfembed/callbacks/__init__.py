@@ -1,8 +1,15 @@
-"""Keras callbacks: evaluation, backup, a watch over the memory bank."""
+"""Keras callbacks: evaluation, backup, temperature schedule, watch over the bank."""
 
 from tfembed.callbacks.backup import Backup
 from tfembed.callbacks.bank_watchdog import BankWatchdog
 from tfembed.callbacks.neighbor_accuracy import NeighborAccuracy
 from tfembed.callbacks.pace import Pace
+from tfembed.callbacks.temperature_schedule import TemperatureSchedule
 
-__all__ = ["Backup", "BankWatchdog", "NeighborAccuracy", "Pace"]
+__all__ = [
+    "Backup",
+    "BankWatchdog",
+    "NeighborAccuracy",
+    "Pace",
+    "TemperatureSchedule",
+]

@@ -5,40 +5,36 @@ from tensorflow import keras
 
 from tfembed import compat
 from tfembed.layers.memory_bank import MemoryBank
-from tfembed.ops.ids import check_ids, flat_ids
+from tfembed.ops.arguments import check_count
+from tfembed.ops.ids import check_ids, check_labels, flat_ids, refuse_float_ids
 from tfembed.ops.replicas import mean_over_batch
 from tfembed.ops.rows import read_rows
 
 
-class InstanceEndpoint(compat.ReplicaLosses, keras.layers.Layer):
+class Endpoint(compat.ReplicaLosses, keras.layers.Layer):
     """A layer that takes `[embeddings, ids]`, adds its loss, passes embeddings on.
 
-    Subclasses say what a row's loss is, in `instance_losses`.
+    Subclasses say what a row's loss is, in `row_losses`, and what the ids are, in
+    `kind` and `checked`.
 
     Args:
-        size: Number of training instances.
-        temperature: Divides the similarities; positive.
+        **kwargs: As in `keras.layers.Layer`.
     """
 
-    def __init__(self, size, temperature, **kwargs):
+    kind = "Ids"
+
+    def __init__(self, **kwargs):
         # Half floats are widened by the layer itself: Keras' automatic casting
         # would round float32 embeddings to the policy's half type.
         super().__init__(autocast=False, **kwargs)
-        if int(size) != size or size < 1:
-            raise ValueError(
-                "`size` must be the number of training instances, a positive "
-                f"integer. Received: size={size}."
-            )
-        if not temperature > 0:
-            raise ValueError(
-                f"`temperature` must be positive. Received: temperature={temperature}."
-            )
-        self.size = int(size)
-        self.temperature = float(temperature)
         compat.forgo_xla(self)
 
-    def instance_losses(self, embeddings, ids, training):
+    def row_losses(self, embeddings, ids, training):
         """Returns `(batch,)`, each row's loss; `embeddings` are float32."""
+        raise NotImplementedError
+
+    def checked(self, ids):
+        """Returns ids behind an assertion, and whether all of them are in range."""
         raise NotImplementedError
 
     def after_loss(self, embeddings, ids):
@@ -48,12 +44,12 @@ class InstanceEndpoint(compat.ReplicaLosses, keras.layers.Layer):
     def call(self, inputs, training=None):
         embeddings, ids = inputs
         training = compat.is_training(training)
-        ids, valid = check_ids(flat_ids(ids), self.size)
+        ids, valid = self.checked(flat_ids(ids, self.kind))
         # Where XLA dropped the assertion, read row 0 and let the loss say NaN.
         ids_read = tf.where(valid, ids, 0)
         wide = tf.cast(embeddings, tf.float32)
         with tf.control_dependencies([valid]):  # nothing is remembered before
-            losses = self.instance_losses(wide, ids_read, training)
+            losses = self.row_losses(wide, ids_read, training)
         losses = tf.where(valid, losses, float("nan"))
         self.add_loss(mean_over_batch(losses))
         if training:
@@ -66,20 +62,70 @@ class InstanceEndpoint(compat.ReplicaLosses, keras.layers.Layer):
 
     def compute_output_spec(self, inputs, training=None):
         del training
-        if not tf.as_dtype(inputs[1].dtype).is_integer:
-            raise TypeError(
-                "Instance ids must be integers, e.g. from "
-                "`keras.Input((), dtype='int64')`. "
-                f"Received: ids of dtype {inputs[1].dtype}."
-            )
+        refuse_float_ids(inputs[1].dtype, self.kind)
         return compat.symbolic_like(inputs[0])
+
+
+class InstanceEndpoint(Endpoint):
+    """An endpoint layer whose ids are those of training instances.
+
+    Args:
+        size: Number of training instances.
+        temperature: Divides the similarities; positive.
+        **kwargs: As in `keras.layers.Layer`.
+    """
+
+    kind = "Instance ids"
+
+    def __init__(self, size, temperature, **kwargs):
+        super().__init__(**kwargs)
+        if int(size) != size or size < 1:
+            raise ValueError(
+                "`size` must be the number of training instances, a positive "
+                f"integer. Received: size={size}."
+            )
+        if not temperature > 0:
+            raise ValueError(
+                f"`temperature` must be positive. Received: temperature={temperature}."
+            )
+        self.size = int(size)
+        self.temperature = float(temperature)
+
+    def checked(self, ids):
+        return check_ids(ids, self.size)
 
     def get_config(self):
         return {
             **super().get_config(),
             "size": self.size,
-            "temperature": self.temperature,
+            "temperature": compat.plain(self.temperature),
         }
+
+
+class ClassEndpoint(Endpoint):
+    """An endpoint layer whose ids are labels, the numbers of classes.
+
+    Args:
+        num_classes: Number of classes; `None`: labels may be any integers.
+        **kwargs: As in `keras.layers.Layer`.
+    """
+
+    kind = "Labels"
+
+    def __init__(self, num_classes, **kwargs):
+        super().__init__(**kwargs)
+        if num_classes is not None:
+            check_count(num_classes=num_classes)
+            num_classes = int(num_classes)
+        self.num_classes = num_classes
+
+    def checked(self, ids):
+        if self.num_classes is None:
+            return ids, tf.constant(True)
+        return check_labels(ids, self.num_classes)
+
+    def get_config(self):
+        return {**super().get_config(), "num_classes": self.num_classes}
 
 
 def embedding_dim(input_shape):

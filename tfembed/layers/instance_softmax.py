@@ -70,6 +70,6 @@ class InstanceSoftmax(BankEndpoint):
             size, temperature, momentum, proximal, initializer, seed, **kwargs
         )
 
-    def instance_losses(self, embeddings, ids, training):
+    def row_losses(self, embeddings, ids, training):
         losses = streamed_softmax(embeddings, self.bank.variable, ids, self.temperature)
         return losses + self.proximal_losses(embeddings, ids)

@@ -146,7 +146,7 @@ class NoiseContrastive(BankEndpoint):
         """
         return compat.number(self.mean_noise_posterior)
 
-    def instance_losses(self, embeddings, ids, training):
+    def row_losses(self, embeddings, ids, training):
         bank = self.bank.variable
         own = read_rows(bank, ids)
         positive = tf.reduce_sum(embeddings * own, axis=1) / self.temperature
@@ -219,7 +219,7 @@ class NoiseContrastive(BankEndpoint):
         """Returns log Z for this step and, in training, remembers it."""
         fixed = self._fixed_log_normalizer()
         if fixed is not None:
-            return tf.constant(fixed, tf.float32)
+            return tf.cast(fixed, tf.float32)
         known = tf.identity(compat.variable(self.log_normalizer))
         first = tf.equal(compat.variable(self.step), 0)
         everyone = gather(tf.stop_gradient(positive), tf.stop_gradient(negatives))

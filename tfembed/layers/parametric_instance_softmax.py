@@ -64,7 +64,7 @@ class ParametricInstanceSoftmax(InstanceEndpoint):
         )
         self.built = True
 
-    def instance_losses(self, embeddings, ids, training):
+    def row_losses(self, embeddings, ids, training):
         weights = compat.variable(self.instance_weights)
         return trained_softmax(embeddings, weights, ids, self.temperature)
 

@@ -1,23 +1,33 @@
-"""Instance ids: positions in a memory bank."""
+"""Instance ids, positions in a memory bank; and labels, the numbers of classes."""
 
 import tensorflow as tf
 
 
-def flat_ids(ids):
+def flat_ids(ids, kind="Instance ids"):
     """Returns ids as int64 of shape `(batch,)`.
+
+    Args:
+        ids: `(batch,)` or `(batch, 1)`, integers.
+        kind: What they are called in the message.
 
     Raises:
         TypeError: If the ids are not integers. A float32 cannot tell ids above
             2^24 apart.
     """
     ids = tf.convert_to_tensor(ids)
-    if not ids.dtype.is_integer:
-        raise TypeError(
-            "Instance ids must be integers, e.g. from "
-            "`keras.Input((), dtype='int64')`. "
-            f"Received: ids of dtype {ids.dtype.name}."
-        )
+    refuse_float_ids(ids.dtype, kind)
     return tf.cast(tf.reshape(ids, [-1]), tf.int64)
+
+
+def refuse_float_ids(dtype, kind="Instance ids"):
+    """Raises TypeError unless a dtype, or its name, is one of integers."""
+    dtype = tf.as_dtype(dtype)
+    if not dtype.is_integer:
+        raise TypeError(
+            f"{kind} must be integers, e.g. from "
+            "`keras.Input((), dtype='int64')`. "
+            f"Received: ids of dtype {dtype.name}."
+        )
 
 
 def check_ids(ids, size):
@@ -33,11 +43,26 @@ def check_ids(ids, size):
         The ids, to be used behind the assertion, and a boolean scalar that tells
         whether all of them are in range.
     """
-    valid = tf.reduce_all((ids >= 0) & (ids < size))
-    message = (
+    return _checked(
+        ids,
+        size,
         f"Instance ids must lie in [0, {size}), the rows of the memory bank. "
         "Make the bank as large as the training set and count the ids from 0. "
-        "Received: ids ="
+        "Received: ids =",
     )
+
+
+def check_labels(labels, classes):
+    """Asserts that all labels lie in `[0, classes)`; like `check_ids`."""
+    return _checked(
+        labels,
+        classes,
+        f"Labels must lie in [0, {classes}), the classes of the layer. Count the "
+        "classes from 0, and give `num_classes` their number. Received: labels =",
+    )
+
+
+def _checked(ids, size, message):
+    valid = tf.reduce_all((ids >= 0) & (ids < size))
     with tf.control_dependencies([tf.debugging.Assert(valid, [message, ids])]):
         return tf.identity(ids), tf.identity(valid)

@@ -12,6 +12,7 @@ running log-sum-exp and a running readout gives loss and gradient together;
 import tensorflow as tf
 
 from tfembed.ops.rows import read_rows
+from tfembed.ops.unit_rows import unit_rows
 
 # Rows of one step. A Python number, so that all shapes are known to XLA; at a batch
 # of 256 the scores of a step are 4 MB (twice as many were slower: malloc gives larger
@@ -61,7 +62,9 @@ def streamed_softmax(embeddings, bank, ids, temperature, chunk=CHUNK):
     return loss_with_readout(embeddings)
 
 
-def trained_softmax(embeddings, weights, labels, temperature, chunk=CHUNK):
+def trained_softmax(
+    embeddings, weights, labels, temperature, chunk=CHUNK, unit=False, own=None
+):
     """Computes `-log softmax(weights @ embedding / temperature)[label]` of each row.
 
     The same stream as `streamed_softmax`, for rows that are trained: the backward
@@ -73,37 +76,70 @@ def trained_softmax(embeddings, weights, labels, temperature, chunk=CHUNK):
         labels: `(batch,)`, integers in `[0, classes)`.
         temperature: Positive scalar.
         chunk: Rows per step, an integer.
+        unit: Whether the rows of `weights` are divided by their length first, and the
+            gradient is that of `weights` as they are.
+        own: What becomes of the product with the own class's row, `(batch,)` to
+            `(batch,)`, element by element: a margin. `None`: nothing.
 
     Returns:
         `(batch,)`, float32.
     """
     temperature = tf.cast(temperature, tf.float32)
+    labels = tf.cast(labels, tf.int32)
+
+    def prepared(rows):
+        return unit_rows(rows) if unit else rows
 
     @tf.custom_gradient
     def loss_with_readout(embeddings, weights):
-        own = tf.gather(weights, labels)
-        queries = embeddings / temperature
         size = weights.shape[0]
-        log_sum, readout = _stream(
-            queries,
-            size,
-            chunk,
-            lambda start, rows: tf.slice(weights, [start, 0], [rows, -1]),
-        )
-        loss = log_sum - tf.reduce_sum(queries * own, axis=1)
+        own_weights = tf.gather(weights, labels)
+        own_rows = prepared(own_weights)
+        product = tf.reduce_sum(embeddings * own_rows, axis=1)
+        slope, logit, change = 1.0, product / temperature, None
+        if own is not None:
+            with tf.GradientTape() as tape:
+                tape.watch(product)
+                changed = own(product)
+            slope = tape.gradient(changed, product)
+            change = (changed - product) / temperature
+            logit = changed / temperature
+        queries = embeddings / temperature
+        step = min(chunk, size)
+
+        def read(start, rows):
+            return prepared(tf.slice(weights, [start, 0], [rows, -1]))
+
+        log_sum, readout = _stream(queries, size, step, read, labels, change)
+        loss = log_sum - logit
 
         def gradient(upstream):
             pulled = upstream[:, None] * queries
-            pieces = []
-            for start in range(0, size, chunk):
-                part = weights[start : start + chunk]
-                scores = tf.matmul(part, queries, transpose_b=True)
-                pieces.append(tf.matmul(tf.exp(scores - log_sum), pulled))
+            # What the stream has of the own class is its probability.
+            probability = tf.exp(-loss)
+            share = ((probability - 1) * slope - probability)[:, None]
+
+            def of_rows(start, rows):
+                part = tf.slice(weights, [start, 0], [rows, -1])
+                ready = prepared(part)
+                scores = tf.matmul(ready, queries, transpose_b=True)
+                scores = _add_to_own(scores, start, labels, change)
+                moved = tf.matmul(tf.exp(scores - log_sum), pulled)
+                return _through_length(moved, part, ready) if unit else moved
+
+            moved = tf.concat(
+                [
+                    of_rows(start, min(step, size - start))
+                    for start in range(0, size, step)
+                ],
+                axis=0,
+            )
+            own_moved = share * pulled
+            if unit:
+                own_moved = _through_length(own_moved, own_weights, own_rows)
             return (
-                upstream[:, None] * (readout - own) / temperature,
-                tf.tensor_scatter_nd_sub(
-                    tf.concat(pieces, axis=0), labels[:, None], pulled
-                ),
+                upstream[:, None] * (readout + share * own_rows) / temperature,
+                tf.tensor_scatter_nd_add(moved, labels[:, None], own_moved),
             )
 
         return loss, gradient
@@ -111,7 +147,34 @@ def trained_softmax(embeddings, weights, labels, temperature, chunk=CHUNK):
     return loss_with_readout(embeddings, tf.convert_to_tensor(weights))
 
 
-def _stream(queries, size, chunk, read):
+def _through_length(gradient, rows, units):
+    """Returns the gradient of rows from that of the rows divided by their length."""
+    along = tf.reduce_sum(gradient * units, axis=1, keepdims=True)
+    length = tf.reduce_sum(rows * units, axis=1, keepdims=True)  # 0 for a zero row
+    return tf.math.divide_no_nan(gradient - along * units, length)
+
+
+def _add_to_own(scores, start, labels, change):
+    """Adds `change` to the scores `(rows, batch)` of the own class, where it is here.
+
+    Args:
+        scores: Products with the rows from number `start` on.
+        start: Number of the first row.
+        labels: `(batch,)`, int32.
+        change: `(batch,)`, or `None`.
+    """
+    if change is None:
+        return scores
+    rows = scores.shape[0]
+    here = labels - start
+    inside = (here >= 0) & (here < rows)
+    columns = tf.range(tf.shape(labels)[0])
+    where = tf.stack([tf.clip_by_value(here, 0, rows - 1), columns], axis=1)
+    change = tf.where(inside, change, tf.zeros_like(change))
+    return tf.tensor_scatter_nd_add(scores, where, change)
+
+
+def _stream(queries, size, chunk, read, labels=None, change=None):
     """Returns log-sum-exp `(batch,)` and expected row `(batch, dim)`.
 
     The rows read so far are remembered as their log-sum-exp and their expected row.
@@ -129,19 +192,24 @@ def _stream(queries, size, chunk, read):
         chunk: Rows per step, an integer.
         read: `read(start, rows)` returns that many rows, `(rows, dim)`; `start` may
             be a tensor.
+        labels: `(batch,)`, int32, with `change`.
+        change: `(batch,)`, added to the score of each row's own label; `None`: nothing.
     """
     chunk = min(chunk, size)
     queries = tf.transpose(queries)
 
-    def merge(rows, log_sum, expected):
+    def merge(start, rows, log_sum, expected):
         ones = tf.ones([1, rows.shape[0]], queries.dtype)
 
+        def scores():
+            return _add_to_own(tf.matmul(rows, queries), start, labels, change)
+
         def terms(shift):
-            weights = tf.exp(tf.nn.bias_add(tf.matmul(rows, queries), -shift))
+            weights = tf.exp(tf.nn.bias_add(scores(), -shift))
             return weights, tf.matmul(ones, weights)[0], shift
 
         def terms_by_maximum():
-            top = tf.reduce_max(tf.matmul(rows, queries), axis=0)
+            top = tf.reduce_max(scores(), axis=0)
             return terms(tf.maximum(log_sum, top))
 
         weights, total, shift = terms(log_sum)
@@ -159,11 +227,15 @@ def _stream(queries, size, chunk, read):
     whole = size // chunk * chunk
     _, *sums = tf.while_loop(
         lambda start, *_: start < whole,
-        lambda start, *sums: (start + chunk, *merge(read(start, chunk), *sums)),
+        lambda start, *sums: (
+            start + chunk,
+            *merge(start, read(start, chunk), *sums),
+        ),
         (tf.constant(0), *sums),
         parallel_iterations=1,
     )
     if whole < size:
-        sums = merge(read(tf.constant(whole), size - whole), *sums)
+        start = tf.constant(whole)
+        sums = merge(start, read(start, size - whole), *sums)
     log_sum, expected = sums
     return log_sum, tf.transpose(expected)
