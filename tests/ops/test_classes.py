@@ -1,3 +1,5 @@
+"""Classes as numbers, and rows by number."""
+
 import numpy as np
 import pytest
 import tensorflow as tf

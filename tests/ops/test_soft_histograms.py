@@ -1,3 +1,5 @@
+"""Soft histograms against triangles around the nodes."""
+
 import numpy as np
 import pytest
 import tensorflow as tf

@@ -1,6 +1,7 @@
 """Losses: one a file, a pure function and its Keras class."""
 
 from tfembed.losses.affinity_frobenius import AffinityFrobenius, affinity_frobenius
+from tfembed.losses.affinity_projection import AffinityProjection, affinity_projection
 from tfembed.losses.angular import Angular, angular
 from tfembed.losses.arcface import ArcFace, arcface
 from tfembed.losses.binomial_deviance import BinomialDeviance, binomial_deviance
@@ -8,6 +9,7 @@ from tfembed.losses.circle import Circle, circle
 from tfembed.losses.contrastive import Contrastive, contrastive
 from tfembed.losses.cosface import CosFace, cosface
 from tfembed.losses.coupled_clusters import CoupledClusters, coupled_clusters
+from tfembed.losses.facility_location import FacilityLocation, facility_location
 from tfembed.losses.fast_ap import FastAP, fast_ap
 from tfembed.losses.hardnet import HardNet, hardnet
 from tfembed.losses.histogram import Histogram, histogram
@@ -39,6 +41,7 @@ from tfembed.losses.tuplet_margin import TupletMargin, tuplet_margin
 
 __all__ = [
     "AffinityFrobenius",
+    "AffinityProjection",
     "Angular",
     "ArcFace",
     "BinomialDeviance",
@@ -46,6 +49,7 @@ __all__ = [
     "Contrastive",
     "CosFace",
     "CoupledClusters",
+    "FacilityLocation",
     "FastAP",
     "HardNet",
     "Histogram",
@@ -72,6 +76,7 @@ __all__ = [
     "Triplet",
     "TupletMargin",
     "affinity_frobenius",
+    "affinity_projection",
     "angular",
     "arcface",
     "binomial_deviance",
@@ -79,6 +84,7 @@ __all__ = [
     "contrastive",
     "cosface",
     "coupled_clusters",
+    "facility_location",
     "fast_ap",
     "hardnet",
     "histogram",
