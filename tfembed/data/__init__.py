@@ -11,6 +11,7 @@ _HOMES = {
     "ImageData": "image_data",
     "SOURCES": "sources",
     "Split": "split",
+    "class_balanced": "balanced",
     "load_images": "load",
 }
 
