@@ -37,8 +37,16 @@ def gather(*tensors):
             tf.bool: tf.int32,
         }.get(tensor.dtype, tensor.dtype)
         everyone = context.all_gather(tf.cast(tensor, wire), axis=0)
+        if tensor.dtype.is_floating:
+            everyone = _with_dense_gradient(everyone)
         gathered.append(tf.cast(everyone, tensor.dtype))
     return gathered
+
+
+@tf.custom_gradient
+def _with_dense_gradient(tensor):
+    """Passes a tensor on; collectives know no gradient of some rows alone."""
+    return tf.identity(tensor), tf.convert_to_tensor
 
 
 def position(rows):
