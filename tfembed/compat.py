@@ -128,6 +128,47 @@ def is_training(training):
     return bool(training)
 
 
+def repeatable_draws(model):
+    """Makes dropout and the like draw from a state that can be set back.
+
+    Keras 3's do; Keras 2's draw from TensorFlow's global generator by default.
+    """
+    if KERAS_3:
+        return
+    for layer in model._flatten_layers():
+        generator = getattr(layer, "_random_generator", None)
+        if getattr(generator, "_rng_type", None) == "legacy_stateful":
+            generator._rng_type = "stateful"
+            generator._built = False
+            generator._maybe_init()
+
+
+def moving_state(model):
+    """Returns what a forward pass moves: moving averages, states of generators."""
+    if KERAS_3:
+        return list(model.non_trainable_variables)
+    state = [each for each in model.non_trainable_weights if not each.trainable]
+    for layer in model._flatten_layers():
+        generator = getattr(layer, "_random_generator", None)
+        if getattr(generator, "_generator", None) is not None:
+            state.append(generator._generator.state)
+    return state
+
+
+def take_added_losses(model):
+    """Returns what layers added as losses in their last call, and forgets it.
+
+    Without regularizers of weights, which belong to no call.
+    """
+    losses = []
+    for layer in model._flatten_layers():
+        losses += layer._losses if KERAS_3 else layer._eager_losses
+        if not KERAS_3:  # what was added while a functional model was put together
+            layer._losses = []
+    model._clear_losses()
+    return losses
+
+
 def number(weight):
     """Returns a scalar weight or tensor, mirrored or not, as a Python number."""
     return tf.convert_to_tensor(weight).numpy().item()
@@ -139,11 +180,13 @@ def plain(value):
 
 
 class ReplicaLosses:
-    """A mixin for layers whose `call` talks to other replicas before `add_loss`.
+    """A mixin for layers that call `add_loss` in models whose replicas talk.
 
     Keras 3 keeps the added losses of all replicas in one list of the layer. Replicas
-    take turns at each exchange, so that one of them would find the loss of another
-    in the list and report it as its own. Here each finds only what it added.
+    take turns at each exchange, in the layer's `call` or in the compiled loss, so that
+    one of them would find the loss of another in the list and report it as its own, or
+    clear the list that another has still to read. Here each finds what it added itself,
+    and clears no more.
     """
 
     def add_loss(self, loss):
@@ -152,12 +195,30 @@ class ReplicaLosses:
         if KERAS_3:
             loss._tfembed_thread = threading.get_ident()
 
+    def _clear_losses(self):
+        if not KERAS_3:
+            super()._clear_losses()
+            return
+        mine = threading.get_ident()
+        running = {thread.ident for thread in threading.enumerate()} - {mine}
+        others = [
+            loss
+            for loss in self._losses
+            if getattr(loss, "_tfembed_thread", mine) in running
+        ]
+        super()._clear_losses()
+        self._losses.extend(others if _is_replica() else [])
+
     def _get_own_losses(self):
         losses = super()._get_own_losses()
-        context = tf.distribute.get_replica_context()
-        if context is None or context.num_replicas_in_sync == 1:
+        if not _is_replica():
             return losses
         mine = threading.get_ident()  # a replica of MirroredStrategy is a thread
         return [
             loss for loss in losses if getattr(loss, "_tfembed_thread", mine) == mine
         ]
+
+
+def _is_replica():
+    context = tf.distribute.get_replica_context()
+    return context is not None and context.num_replicas_in_sync > 1
