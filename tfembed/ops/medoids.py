@@ -145,6 +145,7 @@ def _agreement(numbers, clusters, moved, average):
         both are one.
     """
     rows = tf.shape(numbers)[0]
+    n_log_n = _n_log_n_up_to(rows)
     moved = tf.cast(moved, tf.float32)
     cells, _ = class_numbers(numbers * rows + clusters)
 
@@ -154,17 +155,17 @@ def _agreement(numbers, clusters, moved, average):
         sizes = tf.math.unsorted_segment_sum(tf.ones_like(groups), groups, groups_there)
         gone = tf.math.unsorted_segment_sum(moved, groups, groups_there)
         there = tf.cast(sizes, tf.float32)[:, None] - gone
-        return tf.reduce_sum(_n_log_n(there), axis=0), gone
+        return tf.reduce_sum(n_log_n(there), axis=0), gone
 
     joint, _ = left(cells)
     clustered, _ = left(clusters)
     _, by_class = left(numbers)
-    joint += tf.reduce_sum(_n_log_n(by_class), axis=0)
-    clustered += _n_log_n(tf.reduce_sum(moved, axis=0))
+    joint += tf.reduce_sum(n_log_n(by_class), axis=0)
+    clustered += n_log_n(tf.reduce_sum(moved, axis=0))
     sizes = tf.math.unsorted_segment_sum(tf.ones_like(numbers), numbers, rows)
-    total = _n_log_n(tf.cast(rows, tf.float64))
+    total = n_log_n(rows)
     # Entropies, times the number of rows.
-    of_classes = total - tf.reduce_sum(_n_log_n(sizes))
+    of_classes = total - tf.reduce_sum(n_log_n(sizes))
     of_clusters = total - clustered
     shared = tf.maximum(of_classes + of_clusters - (total - joint), 0)
     if average == "geometric":
@@ -177,6 +178,8 @@ def _agreement(numbers, clusters, moved, average):
     return tf.where(one_class & one_cluster, tf.ones_like(nmi), nmi)
 
 
-def _n_log_n(counts):
-    counts = tf.cast(counts, tf.float64)
-    return tf.math.xlogy(counts, counts)
+def _n_log_n_up_to(rows):
+    """Returns a function of counts from 0 to `rows`: looking up is what is quick."""
+    counts = tf.range(tf.cast(rows + 1, tf.float64), dtype=tf.float64)
+    table = tf.math.xlogy(counts, counts)
+    return lambda counts: tf.gather(table, tf.cast(counts, tf.int32))
