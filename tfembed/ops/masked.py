@@ -4,6 +4,8 @@ Each function reduces the last axis. What is masked out may be anything, infinit
 too: it reaches neither the value nor the gradient.
 """
 
+import math
+
 import tensorflow as tf
 
 
@@ -39,25 +41,46 @@ def masked_min(values, mask, empty=0.0):
 
 def log_sum_exp(logits, mask, empty=0.0):
     """Computes `log(sum{exp(logits)})` over `mask`, or `empty` without any."""
-    total, top = _scaled_sum(logits, mask)
-    there = tf.reduce_any(mask, axis=-1)
-    log = tf.math.log(tf.where(there, total, tf.ones_like(total))) + top
-    return tf.where(there, log, tf.cast(empty, logits.dtype))
+
+    @tf.custom_gradient
+    def of_kept(logits):
+        kept, top = _kept(logits, mask)
+        there = tf.not_equal(top, -math.inf)
+        top = tf.where(there, top, tf.zeros_like(top))
+        parts = tf.exp(kept - top[..., None])
+        total = tf.reduce_sum(parts, axis=-1)
+        log = tf.math.log(tf.where(there, total, tf.ones_like(total))) + top
+        value = tf.where(there, log, tf.cast(empty, logits.dtype))
+        return value, _share_of(parts, total)
+
+    return of_kept(logits)
 
 
 def log1p_sum_exp(logits, mask):
     """Computes `log(1 + sum{exp(logits)})` over `mask`; 0 without any."""
-    total, top = _scaled_sum(logits, mask, floor=0.0)
-    return tf.math.log(total + tf.exp(-top)) + top
+
+    @tf.custom_gradient
+    def of_kept(logits):
+        kept, top = _kept(logits, mask)
+        top = tf.maximum(top, tf.zeros_like(top))
+        parts = tf.exp(kept - top[..., None])
+        total = tf.reduce_sum(parts, axis=-1) + tf.exp(-top)
+        return tf.math.log(total) + top, _share_of(parts, total)
+
+    return of_kept(logits)
 
 
-def _scaled_sum(logits, mask, floor=None):
-    """Returns `sum{exp(logits - top)}` over `mask`, and `top`, a constant.
+def _kept(logits, mask):
+    """Returns the logits, -inf outside of `mask`, and the largest, a constant."""
+    nothing = tf.fill(tf.shape(logits), tf.constant(-math.inf, logits.dtype))
+    kept = tf.where(mask, logits, nothing)
+    return kept, tf.stop_gradient(tf.reduce_max(kept, axis=-1))
 
-    `top` is the largest masked entry (0 without any), and at least `floor`.
-    """
-    top = tf.stop_gradient(masked_max(logits, mask))
-    if floor is not None:
-        top = tf.maximum(top, tf.cast(floor, logits.dtype))
-    shifted = tf.where(mask, logits - top[..., None], tf.zeros_like(logits))
-    return masked_sum(tf.exp(shifted), mask), top
+
+def _share_of(parts, total):
+    """Returns the gradient of `log(total)`: one product, and only `parts` are kept."""
+
+    def gradient(upstream):
+        return parts * tf.math.divide_no_nan(upstream, total)[..., None]
+
+    return gradient
