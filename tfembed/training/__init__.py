@@ -1,5 +1,6 @@
-"""What Keras' `fit` lacks: the papers' optimizers and schedules."""
+"""What Keras' `fit` lacks: the papers' optimizers, batches larger than memory."""
 
+from tfembed.training.grad_cache import GradCacheModel
 from tfembed.training.optimizers import (
     OPTIMIZERS,
     SCHEDULES,
@@ -13,6 +14,7 @@ __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
     "DecayedSGD",
+    "GradCacheModel",
     "LearningRate",
     "build_optimizer",
     "build_schedule",
