@@ -68,10 +68,19 @@ class Compared:
         proxies: Expression of the layer that puts out similarities, for a loss on
             these.
         endpoint: Whether `ours` is an endpoint layer on `[embeddings, labels]`.
+        halves: Whether one row of each class is an anchor and the other its positive,
+            a reference: two rows of each class.
     """
 
     def __init__(
-        self, ours, theirs=None, addons=None, per_class=8, proxies=None, endpoint=False
+        self,
+        ours,
+        theirs=None,
+        addons=None,
+        per_class=8,
+        proxies=None,
+        endpoint=False,
+        halves=False,
     ):
         self.ours = ours
         self.theirs = theirs
@@ -79,6 +88,7 @@ class Compared:
         self.per_class = per_class
         self.proxies = proxies
         self.endpoint = endpoint
+        self.halves = halves
 
 
 def triplet(mining):
@@ -122,7 +132,9 @@ COMPARED = {
     "LiftedStructure": Compared(
         "LiftedStructure()", pml("LiftedStructureLoss", D), "lifted_struct_loss"
     ),
-    "NPair": Compared("NPair()", pml("NPairsLoss", DOT), "npairs_loss", per_class=2),
+    "NPair": Compared(
+        "NPair(l2=0.0)", pml("NPairsLoss", DOT), "npairs_loss", per_class=2, halves=True
+    ),
     "MultiSimilarity": Compared(
         "MultiSimilarity()",
         pml("MultiSimilarityLoss", miner="MultiSimilarityMiner", base=1.0),
@@ -146,7 +158,9 @@ COMPARED = {
     "SmoothAP": Compared("SmoothAP()", pml("SmoothAPLoss")),
     "Histogram": Compared("Histogram()", pml("HistogramLoss")),
     "Margin": Compared(
-        "Margin()", pml("MarginLoss", miner="DistanceWeightedMiner"), endpoint=True
+        "Margin(normalize=True, miner=DistanceWeightedMiner())",
+        pml("MarginLoss", miner="DistanceWeightedMiner"),
+        endpoint=True,
     ),
     "CoupledClusters": Compared("CoupledClusters()"),
     "FacilityLocation": Compared("FacilityLocation()"),
@@ -230,11 +244,11 @@ def batch(rows, per_class, dim):
     return labels[order], embeddings[order].astype("float32")
 
 
-def evaluated(expression, **more):
+def evaluated(expression):
     """Makes what an expression in the names of our rooms says."""
-    from tfembed import layers, losses
+    from tfembed import layers, losses, miners
 
-    return eval(expression, {**vars(layers), **vars(losses)}, more)
+    return eval(expression, {**vars(layers), **vars(losses), **vars(miners)})
 
 
 def compiled(function, *arrays):
@@ -257,6 +271,14 @@ def compiled(function, *arrays):
     return run
 
 
+def halves(labels):
+    """Returns where the first and the second row of each class are, and the classes."""
+    import numpy as np
+
+    order = np.argsort(labels, kind="stable")
+    return order[::2], order[1::2], np.asarray(labels)[order[::2]]
+
+
 def ours(compared, labels, embeddings, **more):
     """Returns a step of our loss, as a function without arguments."""
     import tensorflow as tf
@@ -274,6 +296,15 @@ def ours(compared, labels, embeddings, **more):
     loss = evaluated(compared.ours)
     for name, value in more.items():
         setattr(loss, name, value)
+    if compared.halves:
+        first, second, classes = halves(labels)
+
+        def against_positives(x):
+            anchors, positives = tf.gather(x, first), tf.gather(x, second)
+            rows = loss.per_row(classes, anchors, classes, positives)
+            return tf.reduce_mean(rows), []
+
+        return compiled(against_positives, embeddings)
     if compared.proxies is None:
         return compiled(lambda x: (loss(labels, x), []), embeddings)
     layer = evaluated(compared.proxies)
@@ -295,9 +326,11 @@ def addons(compared, labels, embeddings):
     loss = getattr(tfa.losses, compared.addons)
 
     def function(x):
-        if compared.addons == "npairs_loss":  # of all similarities
-            x = tf.matmul(x, x, transpose_b=True)
-        return loss(labels, x), []
+        if not compared.halves:
+            return loss(labels, x), []
+        first, second, classes = halves(labels)
+        anchors, positives = tf.gather(x, first), tf.gather(x, second)
+        return loss(classes, tf.matmul(anchors, positives, transpose_b=True)), []
 
     return compiled(function, embeddings)
 

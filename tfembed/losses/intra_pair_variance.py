@@ -61,18 +61,15 @@ def intra_pair_variance(
     total = sum_over_rows(totals, [5], *batch, **settings)
     sums, counts, everyone = total[:2], total[2:4], total[4]
     means = tf.math.divide_no_nan(sums, counts)
-    shares = tf.math.divide_no_nan(everyone, counts)
+    shares = tf.stop_gradient(tf.math.divide_no_nan(everyone, counts))
 
     def rows(pairs):
-        mean, share = [value[:, :, None] for value in pairs.row_inputs]
-        excess = tf.where(
-            pairs.positive,
-            (1 - positive_epsilon) * mean[:, 0] - pairs.similarity,
-            pairs.similarity - (1 + negative_epsilon) * mean[:, 1],
-        )
-        cost = tf.square(tf.nn.relu(excess))
-        cost *= tf.where(pairs.positive, share[:, 0], share[:, 1])
-        return masked_sum(cost, pairs.positive | pairs.negative)
+        mean, share = pairs.row_inputs
+        lack = (1 - positive_epsilon) * mean[:, :1] - pairs.similarity
+        excess = pairs.similarity - (1 + negative_epsilon) * mean[:, 1:]
+        pull = masked_sum(tf.square(tf.nn.relu(lack)), pairs.positive)
+        push = masked_sum(tf.square(tf.nn.relu(excess)), pairs.negative)
+        return share[:, 0] * pull + share[:, 1] * push
 
     to_each_row = [tf.size(labels), 2]
     return over_pairs(
