@@ -16,10 +16,12 @@ _ROOMS = (
     "layers",
     "losses",
     "metrics",
+    "miners",
     "ops",
     "recipes",
     "serving",
     "training",
+    "weighting",
 )
 
 __all__ = ["__version__", "load_model", *_ROOMS]
@@ -42,7 +44,7 @@ def load_model(path, **kwargs):
 
     from tensorflow import keras
 
-    for room in ("layers", "losses", "training"):
+    for room in ("layers", "losses", "training", "weighting.surrogate"):
         importlib.import_module(f"tfembed.{room}")  # registers the classes
     if not os.path.exists(path):
         raise ValueError(
