@@ -203,13 +203,18 @@ def train(setup, divided, rate, seed, options):
     per_class = setup.per_class
     at_once = min(classes, options.batch_size // per_class)
     per_class = options.batch_size // at_once if per_class > 2 else per_class
+
+    def read(ids):
+        return {"images": tf.cast(tf.gather(images, ids), tf.float32)}
+
     batches = class_balanced(
         labels,
         at_once,
         per_class,
         seed=seed,
-        read=lambda ids: {"images": tf.cast(tf.gather(images, ids), tf.float32)},
-        steps_per_epoch=options.steps + CHECKS,  # Keras looks one ahead, each time
+        read=read,
+        steps_per_epoch=options.steps,
+        last_epoch=2,  # one is enough, but Keras looks ahead
     )
 
     def example(batch):

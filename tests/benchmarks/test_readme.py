@@ -1,6 +1,7 @@
 """Every benchmark is listed, and says what it claims and how it is run."""
 
 import ast
+import pathlib
 
 import pytest
 
@@ -27,7 +28,9 @@ def test_every_script_says_how_it_is_run(folder):
 
 @pytest.mark.parametrize(
     "name",
-    ["instance_softmax", "nce", "bank_replicas", "startup", "instdisc", "losses"],
+    sorted(
+        path.stem for path in scripts(pathlib.Path(__file__).parents[2] / "benchmarks")
+    ),
 )
 def test_help(name, script, capsys):
     with pytest.raises(SystemExit) as end:
