@@ -23,7 +23,8 @@ def pair_weights(loss, labels, embeddings, ref_labels=None, ref_embeddings=None)
     ...) is differentiated with respect to these. If it only depends on their inner
     products, its gradient is `(W + W^T) @ E` for some symmetric W, and where the rows
     are linearly independent that W is the only one with a zero diagonal. It takes
-    `batch <= dim`, and each pair's weight is shared evenly by (i, j) and (j, i).
+    `batch <= dim`, and each pair's weight is shared evenly by (i, j) and (j, i). (Of
+    `AffinityProjection`, which compares what the rows span, all weights are 0 there.)
 
     >>> from tfembed.losses import Contrastive
     >>> labels = [0, 0, 1]

@@ -15,6 +15,8 @@ NEAR, FAR, POSITIVE = 0.7, 0.0, 0.5
 GRID = np.linspace(-0.99, 0.99, 100)
 PULL, PUSH, INK, MUTED = "#1f6fb4", "#c8442c", "#222222", "#777777"
 DASHES = (0, (2.5, 1.3))
+SMALL = {"ha": "center", "va": "bottom", "fontsize": 7.5, "color": MUTED}
+ROUNDING = 1e-8  # what is below is no weight
 HEADINGS = {
     "pairs": "Losses on pairs and triplets of embeddings",
     "batch": "Losses on a whole batch of embeddings",
@@ -197,7 +199,10 @@ def _explain(figure, width, height):
 
 def _panel(panel, each, lowest):
     values = np.concatenate([*each.pull.values(), *each.push.values()])
-    scale = np.abs(values).max() or 1.0
+    scale = np.abs(values).max()
+    if scale < ROUNDING:
+        scale = np.inf
+        panel.text(0, 0.12, "0: independent rows\nleave it as it is", **SMALL)
     panel.axhline(0, color="#cccccc", lw=0.8, zorder=0)
     for lines, color in ((each.pull, PULL), (each.push, PUSH)):
         for where, style in ((FAR, "-"), (NEAR, DASHES)):
@@ -214,7 +219,8 @@ def _panel(panel, each, lowest):
         color=MUTED,
     )
     panel.set_xlim(-1, 1)
-    panel.set_ylim(-1.1 if values.min() < -0.02 * scale else -0.08, 1.12)
+    signed = (values / scale).min() < -0.02
+    panel.set_ylim(-1.1 if signed else -0.08, 1.12)
     panel.set_xticks([-1, 0, 1], ["\N{MINUS SIGN}1", "0", "1"] if lowest else [])
     panel.set_yticks([])
     panel.tick_params(labelsize=7, length=2, color=MUTED, labelcolor=MUTED)
