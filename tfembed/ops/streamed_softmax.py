@@ -92,7 +92,7 @@ def trained_softmax(
 
     @tf.custom_gradient
     def loss_with_readout(embeddings, weights):
-        size = weights.shape[0]
+        size, dim = weights.shape
         own_weights = tf.gather(weights, labels)
         own_rows = prepared(own_weights)
         product = tf.reduce_sum(embeddings * own_rows, axis=1)
@@ -108,7 +108,7 @@ def trained_softmax(
         step = min(chunk, size)
 
         def read(start, rows):
-            return prepared(tf.slice(weights, [start, 0], [rows, -1]))
+            return prepared(tf.slice(weights, [start, 0], [rows, dim]))
 
         log_sum, readout = _stream(queries, size, step, read, labels, change)
         loss = log_sum - logit
@@ -120,20 +120,27 @@ def trained_softmax(
             share = ((probability - 1) * slope - probability)[:, None]
 
             def of_rows(start, rows):
-                part = tf.slice(weights, [start, 0], [rows, -1])
+                part = tf.slice(weights, [start, 0], [rows, dim])
                 ready = prepared(part)
                 scores = tf.matmul(ready, queries, transpose_b=True)
                 scores = _add_to_own(scores, start, labels, change)
                 moved = tf.matmul(tf.exp(scores - log_sum), pulled)
                 return _through_length(moved, part, ready) if unit else moved
 
-            moved = tf.concat(
-                [
-                    of_rows(start, min(step, size - start))
-                    for start in range(0, size, step)
-                ],
-                axis=0,
+            blocks = size // step
+            _, moved = tf.while_loop(  # one after another: a block's scores at a time
+                lambda i, _: i < blocks,
+                lambda i, moved: (i + 1, moved.write(i, of_rows(i * step, step))),
+                (
+                    tf.constant(0),
+                    tf.TensorArray(tf.float32, blocks, element_shape=[step, dim]),
+                ),
+                parallel_iterations=1,
             )
+            moved = tf.reshape(moved.stack(), [blocks * step, dim])
+            if blocks * step < size:
+                rest = of_rows(tf.constant(blocks * step), size - blocks * step)
+                moved = tf.concat([moved, rest], axis=0)
             own_moved = share * pulled
             if unit:
                 own_moved = _through_length(own_moved, own_weights, own_rows)
