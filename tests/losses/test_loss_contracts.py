@@ -10,6 +10,7 @@ from oracles import numeric_gradient
 from tensorflow import keras
 
 DIM = 6
+SLOW = pytest.mark.slow
 SAMPLES = [
     pytest.param(sample, id="-".join(filter(None, [loss.__name__, sample.name])))
     for loss, samples in contracts.LOSSES.items()
@@ -22,6 +23,12 @@ FIRST = [
     for param in SAMPLES
     if any(param.values[0] is samples[0] for samples in contracts.LOSSES.values())
 ]
+# All settings, but the further ones of a loss among the slow tests only.
+SLOWLY = [
+    param if param in FIRST else pytest.param(*param.values, id=param.id, marks=SLOW)
+    for param in SAMPLES
+]
+slowly = pytest.mark.parametrize("sample", SLOWLY)
 
 
 def only(condition):
@@ -134,7 +141,10 @@ def test_degenerate_batches(sample, case):
         if case in ("no positives", "no negatives", "one row"):
             pytest.skip("every label comes twice")
     expected = sample.oracle(labels, x, None, None)
-    for dtype in (tf.float64, tf.float32, tf.bfloat16, tf.float16):
+    dtypes = tf.float64, tf.float32, tf.bfloat16, tf.float16
+    if all(sample is not param.values[0] for param in FIRST):
+        dtypes = tf.float32, tf.float16
+    for dtype in dtypes:
         rounded = tf.cast(x, dtype)
         rows, gradient = value_and_gradient(sample.make(), labels, rounded)
         assert np.isfinite(rows).all(), dtype
@@ -166,7 +176,10 @@ def test_similarities_at_the_ends(sample, value):
 @pytest.mark.parametrize(
     ("sample", "first"),
     [pytest.param(*param.values, 7, id=f"{param.id}-uneven") for param in SAMPLES]
-    + [pytest.param(*param.values, 5, id=f"{param.id}-even") for param in FIRST],
+    + [
+        pytest.param(*param.values, 5, id=f"{param.id}-even", marks=SLOW)
+        for param in FIRST
+    ],
 )
 def test_two_replicas_equal_one(sample, first, strategy):
     labels, x, _, _ = batch_for(sample, 10, 11)
@@ -201,7 +214,7 @@ def _rows_and_gradient(loss, labels, x):
     return rows, tape.gradient(total, x)
 
 
-@every
+@slowly
 def test_eager_equals_graph_equals_xla(sample):
     labels, x, _, _ = batch_for(sample, 12, 21)
     x = np.float32(x)
@@ -216,8 +229,8 @@ def test_eager_equals_graph_equals_xla(sample):
 @pytest.mark.parametrize(
     ("sample", "chunk"),
     [
-        pytest.param(*param.values, chunk, id=f"{param.id}-{chunk}")
-        for chunk, params in ((5, SAMPLES), (64, FIRST))
+        pytest.param(*param.values, chunk, id=f"{param.id}-{chunk}", marks=param.marks)
+        for chunk, params in ((5, SLOWLY), (64, SLOWLY[:1]))
         for param in params
         if param.values[0].chunks
     ],
@@ -239,7 +252,7 @@ def test_row_chunks_change_nothing(sample, chunk):
         )
 
 
-@every
+@slowly
 def test_labels_of_every_shape_and_dtype(sample):
     labels, x, _, _ = batch_for(sample, 12, 41)
     loss = sample.make()
@@ -251,7 +264,7 @@ def test_labels_of_every_shape_and_dtype(sample):
         np.testing.assert_allclose(loss.per_row(kind, x), expected, rtol=1e-12)
 
 
-@every
+@slowly
 def test_order_of_the_rows_does_not_matter(sample):
     labels, x, _, _ = batch_for(sample, 12, 51)
     order = np.random.default_rng(0).permutation(12)
@@ -265,7 +278,7 @@ def test_order_of_the_rows_does_not_matter(sample):
         np.testing.assert_allclose(one, other[order], rtol=1e-9, atol=1e-11)
 
 
-@every
+@slowly
 def test_reductions_and_sample_weights(sample):
     labels, x, _, _ = batch_for(sample, 10, 61)
     x = np.float32(x)
