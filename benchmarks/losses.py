@@ -214,8 +214,8 @@ def parse(argv=None):
         "--memory-gb",
         type=float,
         default=10.0,
-        help="pytorch-metric-learning's process may take so much; a loss that needs "
-        "more is told, and not timed",
+        help="pytorch-metric-learning's process may take so much, and so may the cubic "
+        "losses of TensorFlow Addons; what needs more is told, and not timed",
     )
     parser.add_argument(
         "--only", nargs="+", metavar="LOSS", help="some of the losses, by their row"
@@ -314,6 +314,10 @@ def ours(compared, labels, embeddings, **more):
     )
 
 
+# Of TensorFlow Addons': these have tensors of batch^3 entries, about four at once.
+CUBIC = ("triplet_semihard_loss", "lifted_struct_loss")
+
+
 def addons(compared, labels, embeddings):
     """Returns a step of TensorFlow Addons', or None without it."""
     try:
@@ -408,8 +412,11 @@ def compare(name, rows, options, torch=None):
     labels, embeddings = batch(rows, compared.per_class, options.dim)
     step = ours(compared, labels, embeddings)
     variants = {"ours": lambda steps: timed(step, steps)}
-    refused = None
-    if compared.addons:
+    refused = {}
+    too_much = f"> {options.memory_gb:g} GB"
+    if compared.addons in CUBIC and 4 * 4 * rows**3 > options.memory_gb * 2**30:
+        refused["addons"] = too_much
+    elif compared.addons:
         their_step = addons(compared, labels, embeddings)
         if their_step:
             variants["addons"] = lambda steps: timed(their_step, steps)
@@ -420,14 +427,15 @@ def compare(name, rows, options, torch=None):
             per_class=compared.per_class,
             dim=options.dim,
         )
-        refused = answer.get("refused")
-        if not refused:
+        if answer.get("refused"):
+            refused["pml"] = too_much
+        else:
             variants["pml"] = lambda steps: torch.ask(steps=steps)["seconds"]
     found = in_turns(variants, options.repetitions, options.seconds)
 
     def of(variant, clock=0):
         if variant not in found:
-            return refused if variant == "pml" else None
+            return refused.get(variant)
         return ratio(found[variant], found["ours"], clock)
 
     milliseconds = 1000 * measure.median([turn[0] for turn in found["ours"]])
@@ -509,11 +517,11 @@ def main(argv=None):
         print(json.dumps(peak(options)))
         return
     torch = Torch(options) if options.torch_python else None
-    rows = [
-        compare(name, size, options, torch)
-        for name in options.only or COMPARED
-        for size in options.batch_sizes
-    ]
+    rows = []
+    for name in options.only or COMPARED:
+        for size in options.batch_sizes:
+            rows.append(compare(name, size, options, torch))
+            print(*rows[-1], file=sys.stderr, flush=True)
     notes = ["x PML: times as long in pytorch-metric-learning, by the clock."]
     if not torch:
         notes = ["No --torch-python: pytorch-metric-learning was not timed."]

@@ -91,7 +91,7 @@ def main(argv=None):
             except (MemoryError, RuntimeError) as error:
                 if "memory" not in str(error) and not isinstance(error, MemoryError):
                     raise
-                answer["refused"] = f"> {options.memory_gb:g} GB"
+                answer["refused"] = True
         else:
             answer["seconds"] = ours.timed(step, message["steps"])
         print(json.dumps(answer), flush=True)
