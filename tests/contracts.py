@@ -20,6 +20,23 @@ LOSSES = {
     ).SAMPLES.items()
 }
 
+
+
+def with_positives(**options):
+    """Makes an `InstanceSimilarity` whose sets are there once it is built."""
+    layer = layers.InstanceSimilarity(SIZE, temperature=0.2, seed=3, **options)
+    build = layer.build
+
+    def build_with_sets(shape):
+        build(shape)
+        pairs = sorted({(i, (i * k) % SIZE) for i in range(0, SIZE, 2) for k in (5, 7)})
+        offsets = np.searchsorted([i for i, _ in pairs], np.arange(SIZE + 1))
+        layer.set_positives(offsets, [j for _, j in pairs])
+
+    layer.build = build_with_sets
+    return layer
+
+
 # Layers that map a tensor, and layers that take [embeddings, ids].
 PLAIN_LAYERS = {
     layers.Mahalanobis: [lambda: layers.Mahalanobis(), lambda: layers.Mahalanobis(DIM)],
@@ -37,6 +54,7 @@ ENDPOINTS = {
             SIZE, temperature=0.1, momentum=0.0, proximal=2.0, initializer="paper"
         ),
     ],
+    layers.InstanceSimilarity: [lambda: with_positives(width=3)],
     layers.NoiseContrastive: [
         lambda: layers.NoiseContrastive(SIZE, 7, temperature=0.2, seed=3),
         lambda: layers.NoiseContrastive(
@@ -115,6 +133,7 @@ METRICS = {
     metrics.nearest: lambda: metrics.nearest(_points()[0], _points()[0], 5)[0],
     metrics.retrieval: lambda: list(metrics.retrieval(*_points()).means().values()),
     metrics.clustering: lambda: list(metrics.clustering(*_points()).values()),
+    metrics.spread: lambda: metrics.spread(_points()[0]).spectrum,
     metrics.linear_probe: lambda: metrics.linear_probe(*_points(), *_points()),
 }
 
