@@ -221,17 +221,24 @@ def train(setup, divided, rate, seed, options):
         x, y = batch["images"], batch["labels"]
         return ((x, y), y) if setup.labelled else (x, y)
 
-    batches = iter(batches.map(example).prefetch(2))
     best = -1.0, None
     chosen_by = []
-    start = time.perf_counter()
-    for _ in range(CHECKS):
-        steps = options.steps // CHECKS
-        model.fit(batches, steps_per_epoch=steps, epochs=1, verbose=0)
+
+    def check(epoch, logs):
+        nonlocal best
         score = measure(encoder, divided["choose"], seed, cluster=False)["MAP@R"]
         chosen_by.append(score)
         if score > best[0]:
             best = score, encoder.get_weights()
+
+    start = time.perf_counter()
+    model.fit(
+        batches.map(example).prefetch(2),
+        steps_per_epoch=options.steps // CHECKS,
+        epochs=CHECKS,
+        verbose=0,
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=check)],
+    )
     seconds = time.perf_counter() - start
     encoder.set_weights(best[1])
     return {
