@@ -130,7 +130,11 @@ REFERENCING = [
 
 
 @pytest.mark.parametrize("sample", REFERENCING)
-@pytest.mark.parametrize("stepper", ["graph"], indirect=True)
+@pytest.mark.parametrize(
+    "stepper",
+    ["eager", pytest.param("graph", marks=pytest.mark.slow)],
+    indirect=True,
+)
 def test_every_loss_with_an_empty_queue_is_the_loss_of_the_batch(sample, stepper):
     rng = np.random.default_rng(7)
     x = np.float32(rng.normal(size=(10, DIM)))
@@ -176,7 +180,11 @@ def queue_of(model):
     return model.layers[-1].queue
 
 
-@pytest.mark.parametrize("rows", [24, 23], ids=["even", "uneven"])
+@pytest.mark.parametrize(
+    "rows",
+    [23, pytest.param(24, marks=pytest.mark.slow)],
+    ids=["uneven", "even"],
+)
 def test_two_replicas_train_as_one(rows, strategy):
     single = small_model(warmup=1)
     with strategy.scope():

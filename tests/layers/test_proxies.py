@@ -161,7 +161,11 @@ def test_fit_trains_proxies_and_encoder_and_is_saved(name, rng, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["arcface", "soft_triple", "proxy_anchor"])
-@pytest.mark.parametrize("rows", [24, 23], ids=["even", "uneven"])
+@pytest.mark.parametrize(
+    "rows",
+    [23, pytest.param(24, marks=pytest.mark.slow)],
+    ids=["uneven", "even"],
+)
 def test_two_replicas_train_as_one(name, rows, rng, strategy):
     single, _ = network(name)
     with strategy.scope():

@@ -10,7 +10,7 @@ from tensorflow import keras
 from tfembed import compat, layers
 from tfembed.ops import replicas
 
-SAMPLES = [pytest.param(maker, id=name) for name, maker in contracts.endpoint_samples()]
+SAMPLES = contracts.frame_samples(more=["NoiseContrastive-1", "InstanceSoftmax-1"])
 
 
 def small_model(maker):
@@ -36,9 +36,20 @@ def batches(rows):
     return data.map(lambda x, i: ((x, i),))
 
 
-@pytest.mark.parametrize("maker", SAMPLES)
-@pytest.mark.parametrize("rows", [24, 23], ids=["even", "uneven"])
-def test_two_replicas_train_as_one(maker, rows, strategy):
+@pytest.mark.parametrize(
+    ("maker", "rows"),
+    [
+        pytest.param(
+            *sample.values,
+            rows,
+            id=f"{sample.id}-{name}",
+            marks=pytest.mark.slow if slowly else sample.marks,
+        )
+        for rows, name, slowly in [(23, "uneven", False), (24, "even", True)]
+        for sample in SAMPLES
+    ],
+)
+def test_two_replicas_train_as_one(maker, rows, strategy, tmp_path):
     single = small_model(maker)
     with strategy.scope():
         double = small_model(maker)
@@ -56,18 +67,9 @@ def test_two_replicas_train_as_one(maker, rows, strategy):
             )
     if rows == 24:  # Keras averages the reported losses of uneven replicas its way
         np.testing.assert_allclose(one.history["loss"], two.history["loss"], rtol=1e-5)
-
-
-@pytest.mark.parametrize("maker", SAMPLES)
-def test_a_distributed_model_is_saved_and_loaded_without_a_strategy(
-    maker, strategy, tmp_path
-):
-    with strategy.scope():
-        model = small_model(maker)
-    model.fit(batches(24), verbose=0)
-    model.save(tmp_path / "model.keras")
+    double.save(tmp_path / "model.keras")  # and loaded without a strategy
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    for a, b in zip(model.get_weights(), loaded.get_weights()):
+    for a, b in zip(double.get_weights(), loaded.get_weights()):
         np.testing.assert_array_equal(a, b)
 
 

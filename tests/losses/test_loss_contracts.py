@@ -175,7 +175,10 @@ def test_similarities_at_the_ends(sample, value):
 
 @pytest.mark.parametrize(
     ("sample", "first"),
-    [pytest.param(*param.values, 7, id=f"{param.id}-uneven") for param in SAMPLES]
+    [
+        pytest.param(*param.values, 7, id=f"{param.id}-uneven", marks=param.marks)
+        for param in SLOWLY
+    ]
     + [
         pytest.param(*param.values, 5, id=f"{param.id}-even", marks=SLOW)
         for param in FIRST
