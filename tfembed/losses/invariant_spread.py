@@ -31,6 +31,7 @@ def invariant_spread(
     temperature=0.1,
     form="code",
     negative_weight=1.0,
+    negative_share=1.0,
     row_chunk=None,
 ):
     """Draws the two views of an image together, and all images apart.
@@ -65,6 +66,9 @@ def invariant_spread(
         temperature: Divides the similarities, positive.
         form: `"code"` or `"paper"`.
         negative_weight: Weight of the negatives, at least 1; 1 in the paper's form.
+        negative_share: Share of a row's negatives that count at all, in the
+            denominator too: its most similar ones, at least one, and what is as
+            similar as the last of them. The paper's ablation has one half.
         row_chunk: Rows of a block, to bound memory; `None`: all at once.
 
     Returns:
@@ -74,7 +78,7 @@ def invariant_spread(
 
     Reference: Ye et al., 2019 (https://arxiv.org/abs/1904.03436).
     """
-    _check(temperature, form, negative_weight)
+    _check(temperature, form, negative_weight, negative_share)
     closed_batch("invariant_spread", ref_labels, ref_embeddings)
     settings = {"normalize": True, "row_chunk": row_chunk}
 
@@ -85,12 +89,13 @@ def invariant_spread(
             candidates = tf.stop_gradient(pairs.refs)
             similarity = tf.matmul(pairs.anchors, candidates, transpose_b=True)
         logits = similarity / like(temperature, similarity)
+        negative = _most_similar(logits, pairs.negative, negative_share)
         if negative_weight > 1:
             more = tf.constant(math.log(negative_weight), logits.dtype)
-            logits += tf.where(pairs.negative, more, tf.zeros_like(more))
-        whole = log_sum_exp(logits, pairs.positive | pairs.negative)
+            logits += tf.where(negative, more, tf.zeros_like(more))
+        whole = log_sum_exp(logits, pairs.positive | negative)
         spread = _log_of_the_rest(
-            logits, pairs.negative, pairs.positive, whole, negative_weight
+            logits, negative, pairs.positive, whole, negative_weight
         )
         loss = whole - masked_mean(logits, pairs.positive) - negative_weight * spread
         valid = tf.reduce_any(pairs.positive, axis=-1)
@@ -100,8 +105,8 @@ def invariant_spread(
         logits = pairs.similarity / like(temperature, pairs.similarity)
         first_views = pairs.ref_inputs[0][None, :] > 0
         own_first = pairs.row_inputs[0] > 0
-        originals = first_views & (pairs.positive | pairs.negative | pairs.itself)
-        others = pairs.negative & first_views
+        others = _most_similar(logits, pairs.negative & first_views, negative_share)
+        originals = others | (first_views & (pairs.positive | pairs.itself))
         whole = log_sum_exp(logits, originals)
         invariance = whole - masked_mean(logits, pairs.positive & first_views)
         spread = _log_of_the_rest(logits, others, originals & ~others, whole, 1.0)
@@ -122,6 +127,20 @@ def invariant_spread(
     )
     _, batch = replicas.position(tf.shape(losses)[0])
     return losses * tf.cast(batch, losses.dtype)
+
+
+def _most_similar(logits, negative, share):
+    """Leaves the share of each row's negatives with the largest logits."""
+    if share == 1:
+        return negative
+    values = tf.where(negative, logits, tf.fill(tf.shape(logits), logits.dtype.min))
+    values = tf.stop_gradient(values)
+    total = tf.reduce_sum(tf.cast(negative, tf.int32), axis=1)
+    count = tf.math.ceil(tf.cast(total, logits.dtype) * like(share, logits) - 1e-4)
+    last = tf.clip_by_value(tf.cast(count, tf.int32) - 1, 0, tf.shape(values)[1] - 1)
+    ordered = tf.sort(values, axis=1, direction="DESCENDING")
+    least = tf.gather(ordered, last[:, None], batch_dims=1)
+    return negative & (values >= least)
 
 
 def _log_of_the_rest(logits, negative, others, whole, weight):
@@ -173,8 +192,13 @@ def _first_views(labels, embeddings, row_chunk):
     return tf.stop_gradient(first)
 
 
-def _check(temperature, form, negative_weight):
-    check_positive(temperature=temperature)
+def _check(temperature, form, negative_weight, negative_share):
+    check_positive(temperature=temperature, negative_share=negative_share)
+    if negative_share > 1:
+        raise ValueError(
+            "`negative_share` must be above 0 and at most 1. "
+            f"Received: negative_share={negative_share}."
+        )
     check_choice(FORMS, form=form)
     check_number(negative_weight=negative_weight)
     if negative_weight < 1 or (form == "paper" and negative_weight != 1):
@@ -195,7 +219,8 @@ class InvariantSpread(FunctionalLoss):
     1.3786
 
     Args:
-        temperature, form, negative_weight, row_chunk: As in `invariant_spread`.
+        temperature, form, negative_weight, negative_share, row_chunk: As in
+            `invariant_spread`.
         reduction, name: As in `keras.losses.Loss`.
     """
 
@@ -206,16 +231,18 @@ class InvariantSpread(FunctionalLoss):
         temperature=0.1,
         form="code",
         negative_weight=1.0,
+        negative_share=1.0,
         row_chunk=None,
         reduction="sum_over_batch_size",
         name="invariant_spread",
     ):
-        _check(temperature, form, negative_weight)
+        _check(temperature, form, negative_weight, negative_share)
         super().__init__(
             reduction=reduction,
             name=name,
             temperature=temperature,
             form=form,
             negative_weight=negative_weight,
+            negative_share=negative_share,
             row_chunk=row_chunk,
         )

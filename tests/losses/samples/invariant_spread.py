@@ -17,7 +17,7 @@ def exponentials(x, temperature):
     ).reshape(len(rows), len(rows))
 
 
-def code(temperature=0.1, negative_weight=1.0):
+def code(temperature=0.1, negative_weight=1.0, negative_share=1.0):
     def oracle(labels, embeddings, *_):
         e = exponentials(embeddings, temperature)
         n = len(e)
@@ -25,6 +25,8 @@ def code(temperature=0.1, negative_weight=1.0):
         for i in range(n):
             (partner,) = [j for j in range(n) if labels[j] == labels[i] and j != i]
             others = [j for j in range(n) if labels[j] != labels[i]]
+            others.sort(key=lambda j: -e[i, j])
+            others = others[: int(np.ceil(negative_share * len(others)))]
             whole = e[i, partner] + negative_weight * sum(e[i, j] for j in others)
             rows[i] = -np.log(e[i, partner] / whole)
             for j in others:
@@ -69,15 +71,18 @@ SAMPLES = {
             two_views=True,
             smooth=name == "paper",
             in_order=name == "paper",
+            ties=name != "hardest half",  # what equals the last one counts too
             refused=(
                 ({"temperature": 0}, "temperature"),
                 ({"form": "both"}, "paper"),
                 ({"negative_weight": 0.5}, "negative_weight"),
+                ({"negative_share": 1.5}, "negative_share"),
             ),
         )
         for name, settings, oracle in [
             ("code", {}, code()),
             ("weighted", {"negative_weight": 1.5}, code(negative_weight=1.5)),
+            ("hardest half", {"negative_share": 0.5}, code(negative_share=0.5)),
             ("paper", {"form": "paper"}, paper()),
             ("cold", {"temperature": 0.01}, code(0.01)),
         ]
