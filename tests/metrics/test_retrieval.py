@@ -75,6 +75,72 @@ def test_nothing_finds_itself_even_among_its_copies():
     assert set(same.means().values()) == {1.0}
 
 
+@pytest.mark.parametrize("sizes", [[100] * 7, [450, 200, 30, 12, 3, 2, 1, 1, 1]])
+@pytest.mark.parametrize("score_bytes", [1, 3000, 2**28])
+def test_many_rows_of_a_class_many_ties(sizes, score_bytes):
+    """Scores are small integers: exact, and mostly equal to one another."""
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    n = len(labels)
+    x = rng.choice([-1.0, 0.0, 1.0], size=(n, 5))
+    ks = (1, 5, 40)
+    found = retrieval(
+        x, labels, ks=ks, normalize=False, score_bytes=score_bytes
+    ).per_query()
+    scores = x @ x.T
+    np.fill_diagonal(scores, -np.inf)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, : n - 1]
+    right = labels[order] == labels[:, None]
+    right = right[right.any(axis=1)]
+    hits, ranks = np.cumsum(right, axis=1), np.arange(1, n)
+    total = hits[:, -1:]
+    inside = right & (ranks <= total)
+    for k in ks:
+        np.testing.assert_array_equal(found[f"R@{k}"], right[:, :k].any(axis=1))
+        np.testing.assert_allclose(found.get(f"P@{k}", right[:, 0]), hits[:, k - 1] / k)
+    np.testing.assert_allclose(
+        found["R-precision"], inside.sum(axis=1) / total[:, 0], rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        found["MAP@R"], (inside * hits / ranks).sum(axis=1) / total[:, 0], rtol=1e-12
+    )
+    np.testing.assert_allclose(found["MRR"], 1 / (1 + right.argmax(axis=1)))
+
+
+def test_equal_rows_are_equally_similar_wherever_they_stand():
+    """Matrix products round by where a row stands: a collapsed encoder shows it."""
+    x = np.repeat(np.random.default_rng(0).normal(size=(1, 100)), 1003, axis=0)
+    labels = np.arange(1003) % 2
+    result = retrieval(x, labels, ks=(1,))
+    # Every row finds row 0 first, and row 0 finds row 1.
+    np.testing.assert_array_equal(result.recall[1], [0, *(labels[1:] == 0)])
+
+
+def test_progress_is_told():
+    told = []
+    retrieval(
+        np.eye(6),
+        [0, 0, 0, 1, 1, 2],
+        ks=(1,),
+        score_bytes=48,
+        progress=lambda *counts: told.append(counts),
+    )
+    assert told == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_neighbours_are_those_of_scikit_learn():
+    from sklearn.neighbors import NearestNeighbors
+
+    rng = np.random.default_rng(3)
+    x, labels = rng.normal(size=(90, 7)) + 0.3, rng.integers(0, 6, 90)
+    _, rows = NearestNeighbors(metric="cosine").fit(x).kneighbors(n_neighbors=4)
+    right = labels[rows] == labels[:, None]
+    result = retrieval(x, labels, ks=(1, 4))
+    np.testing.assert_array_equal(result.recall[1], right[:, 0])
+    np.testing.assert_array_equal(result.recall[4], right.any(axis=1))
+    np.testing.assert_array_equal(result.precision[4], right.mean(axis=1))
+
+
 def test_ties_go_to_the_lowest_row():
     x = np.ones((4, 2))
     result = retrieval(x, [0, 1, 0, 1], ks=(1,))

@@ -3,14 +3,9 @@
 import dataclasses
 
 import numpy as np
-import tensorflow as tf
 
-from tfembed.metrics.nearest import (
-    SCORE_BYTES,
-    check_embeddings,
-    nearest_in_chunks,
-    unit_rows,
-)
+from tfembed.metrics.nearest import check_embeddings, unit_rows
+from tfembed.metrics.ranking import SCORE_BYTES, ranked_in_chunks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,13 +64,15 @@ def retrieval(
     ks=(1, 2, 4, 8),
     normalize=True,
     score_bytes=SCORE_BYTES,
+    progress=None,
 ):
     """Measures Recall@k, Precision@k, R-precision, MAP@R and MRR, exactly.
 
     Without a gallery each row searches among all others. With one, a gallery row of
     the query's own id is left out: nothing finds itself. Equal similarities are
-    ranked by their row, the lowest first. The nearest `max(ks, R)` rows of a query
-    are looked at, R being its class's size, in chunks of queries.
+    ranked by their row, the lowest first, and equal rows are equally similar. The
+    nearest `max(ks, R)` rows of a query are looked at, R being its class's size, in
+    chunks of queries, on the processors.
 
     Args:
         embeddings: `(queries, dim)`, float.
@@ -87,6 +84,7 @@ def retrieval(
         ks: Ranks of recall and precision, at most the gallery's size less one.
         normalize: Whether similarity is the cosine, or the inner product.
         score_bytes: Bound on the scores that stand in memory at a time.
+        progress: Called as `progress(done, total)`, in queries, after each chunk.
 
     Returns:
         A `Retrieval`.
@@ -130,25 +128,24 @@ def retrieval(
         "reciprocal_rank": np.zeros(total),
     }
     if normalize:
-        queries, gallery = unit_rows(queries), unit_rows(gallery)
-    if total:
-        depth = min(max([*ks, int(relevant.max())]), most)
-        look = depth + int(finds_itself.any())
-        held = 4 * (len(gallery) + 8 * look)
-        chunk = max(1, score_bytes // held)
-        for part, _, rows in nearest_in_chunks(
-            queries[counted], gallery, look, False, chunk
-        ):
-            rows = _without(rows, itself[counted[part]], depth)
-            right = gallery_codes[rows] == codes[counted[part], None]
-            _measure(right, relevant[counted[part]], part, ks, found)
-        unfound = np.flatnonzero(found["reciprocal_rank"] == 0)
-        for start in range(0, len(unfound), chunk):
-            part = unfound[start : start + chunk]
-            rows = counted[part]
-            found["reciprocal_rank"][part] = 1 / _first_rank(
-                queries[rows], codes[rows], itself[rows], gallery, gallery_codes
-            )
+        unit = unit_rows(gallery)
+        queries, gallery = unit if own else unit_rows(queries), unit
+    # Queries that look equally deep stand together.
+    deepest = counted[np.argsort(relevant[counted], kind="stable")]
+    place = np.empty(len(queries), np.int64)
+    place[counted] = np.arange(total)
+    for rows, right, first in ranked_in_chunks(
+        queries,
+        gallery,
+        codes,
+        gallery_codes,
+        itself,
+        deepest,
+        np.minimum(np.maximum(relevant[deepest], max(ks, default=1)), most),
+        score_bytes,
+        progress,
+    ):
+        _measure(right, first, relevant[rows], place[rows], ks, found)
     return Retrieval(queries=counted, lone=len(queries) - total, **found)
 
 
@@ -199,34 +196,15 @@ def _rows_of(ids, gallery_ids, gallery):
     return np.where(known[where] == ids, rows[where], -1)
 
 
-def _without(rows, itself, depth):
-    """Leaves a query's own row out of its neighbours, and cuts to `depth`."""
-    order = np.argsort(rows == itself[:, None], axis=1, kind="stable")
-    return np.take_along_axis(rows, order, axis=1)[:, :depth]
-
-
-def _measure(right, relevant, part, ks, found):
-    """Writes what the neighbours of a chunk of queries are worth."""
-    hits = np.cumsum(right, axis=1)
+def _measure(right, first, relevant, place, ks, found):
+    """Writes what the neighbours of some queries are worth."""
+    hits = np.cumsum(right, axis=1, dtype=np.int32)
     ranks = np.arange(1, right.shape[1] + 1)
     for k in ks:
-        found["recall"][k][part] = hits[:, k - 1] > 0
-        found["precision"][k][part] = hits[:, k - 1] / k
+        found["recall"][k][place] = hits[:, k - 1] > 0
+        found["precision"][k][place] = hits[:, k - 1] / k
     last = np.minimum(relevant, right.shape[1]) - 1
-    found["r_precision"][part] = hits[np.arange(len(hits)), last] / relevant
+    found["r_precision"][place] = hits[np.arange(len(hits)), last] / relevant
     inside = right & (ranks <= relevant[:, None])
-    found["map_at_r"][part] = np.sum(inside * hits / ranks, axis=1) / relevant
-    first = np.argmax(right, axis=1)
-    found["reciprocal_rank"][part] = right.any(axis=1) / (first + 1)
-
-
-def _first_rank(queries, codes, itself, gallery, gallery_codes):
-    """Ranks each query's first row of its class, among all rows but its own."""
-    scores = tf.matmul(gallery, queries, transpose_b=True).numpy().T
-    rows = np.arange(len(gallery))
-    away = rows[None, :] == itself[:, None]
-    mine = (gallery_codes[None, :] == codes[:, None]) & ~away
-    best = np.argmax(np.where(mine, scores, -np.inf), axis=1)[:, None]
-    top = np.take_along_axis(scores, best, axis=1)
-    before = (scores > top) | ((scores == top) & (rows[None, :] < best))
-    return 1 + np.sum(before & ~away, axis=1)
+    found["map_at_r"][place] = np.sum(inside * (hits / ranks), axis=1) / relevant
+    found["reciprocal_rank"][place] = 1 / first
