@@ -4,6 +4,7 @@ import importlib
 import pathlib
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from tensorflow import keras
 
@@ -21,7 +22,6 @@ LOSSES = {
 }
 
 
-
 def with_positives(**options):
     """Makes an `InstanceSimilarity` whose sets are there once it is built."""
     layer = layers.InstanceSimilarity(SIZE, temperature=0.2, seed=3, **options)
@@ -29,7 +29,9 @@ def with_positives(**options):
 
     def build_with_sets(shape):
         build(shape)
-        pairs = sorted({(i, (i * k) % SIZE) for i in range(0, SIZE, 2) for k in (5, 7)})
+        pairs = sorted(
+            {(i, (i * k) % SIZE) for i in range(0, SIZE, 2) for k in (5, 7, 11)}
+        )
         offsets = np.searchsorted([i for i, _ in pairs], np.arange(SIZE + 1))
         layer.set_positives(offsets, [j for _, j in pairs])
 
@@ -144,6 +146,21 @@ def endpoint_samples():
         (f"{layer.__name__}-{number}", maker)
         for layer, makers in ENDPOINTS.items()
         for number, maker in enumerate(makers)
+    ]
+
+
+def frame_samples(more=()):
+    """`endpoint_samples` as parameters of tests of what the layers have in common.
+
+    Further settings of a layer are tested slowly, but for those named in `more`.
+    """
+    return [
+        pytest.param(
+            maker,
+            id=name,
+            marks=[] if name.endswith("-0") or name in more else [pytest.mark.slow],
+        )
+        for name, maker in endpoint_samples()
     ]
 
 

@@ -12,6 +12,42 @@ def softmax_losses(embeddings, rows, ids, temperature):
     return np.array(losses)
 
 
+def similarity_losses(
+    embeddings,
+    rows,
+    ids,
+    sets,
+    temperature,
+    weight,
+    hard="least_similar",
+    hard_by="bank",
+    hard_sign="plus",
+    single="skip",
+):
+    """Wang et al. (2021), L1 + weight * L2; `sets[i]` are the others of i's set."""
+    rows = np.float64(rows)
+
+    def distribution(vector):
+        s = rows @ vector / temperature
+        p = np.exp(s - s.max())
+        return p / p.sum()
+
+    losses = []
+    for f, i in zip(np.float64(embeddings), ids):
+        p = distribution(f)
+        loss = -np.log(sum(p[k] for k in {i, *sets[i]}))
+        anchor = rows[i] if hard_by == "bank" else f
+        ranked = sorted(set(sets[i]) - {i}, key=lambda k: anchor @ rows[k])
+        if ranked or single == "own_row":
+            ranked = ranked or [i]
+            place = 0 if hard == "least_similar" else -1
+            q = distribution(rows[ranked[place]])
+            divergence = sum(a * (np.log(a) - np.log(b)) for a, b in zip(p, q))
+            loss += {"plus": 1, "minus": -1}[hard_sign] * weight * divergence
+        losses.append(loss)
+    return np.array(losses)
+
+
 def nce_losses(embeddings, rows, ids, drawn, temperature, z):
     """Equations 5 to 7: posteriors against uniform noise; `drawn` `(batch, m)`."""
     size, m = len(rows), drawn.shape[1]

@@ -15,7 +15,7 @@ SAMPLES = [pytest.param(maker, id=name) for name, maker in contracts.endpoint_sa
 BANK_SAMPLES = [
     pytest.param(maker, id=name)
     for name, maker in contracts.endpoint_samples()
-    if name.startswith(("InstanceSoftmax", "NoiseContrastive"))
+    if name.startswith(("InstanceS", "NoiseContrastive"))
 ]
 
 
@@ -50,6 +50,19 @@ def expected_losses(layer, embeddings, ids, rows, z=None, step=0):
     if isinstance(layer, layers.ParametricInstanceSoftmax):
         return oracles.softmax_losses(embeddings, rows, ids, t)
     proximal = oracles.proximal_losses(embeddings, rows, ids, layer.proximal)
+    if isinstance(layer, layers.InstanceSimilarity):
+        return proximal + oracles.similarity_losses(
+            embeddings,
+            rows,
+            ids,
+            [others[others >= 0] for others in compat.variable(layer.table).numpy()],
+            t,
+            layer.hard_weight,
+            layer.hard,
+            layer.hard_by,
+            layer.hard_sign,
+            layer.single,
+        )
     if isinstance(layer, layers.InstanceSoftmax):
         return oracles.softmax_losses(embeddings, rows, ids, t) + proximal
     drawn = drawn_ids(layer, len(ids), step)
@@ -284,7 +297,7 @@ def small_model(maker):
     return model
 
 
-@pytest.mark.parametrize("maker", SAMPLES)
+@pytest.mark.parametrize("maker", contracts.frame_samples())
 @pytest.mark.parametrize("way", [".keras", ".weights.h5", "checkpoint"])
 def test_state_survives_saving(maker, way, tmp_path):
     model = small_model(maker)
@@ -318,7 +331,7 @@ def test_state_survives_saving(maker, way, tmp_path):
             np.testing.assert_allclose(old, new, atol=1e-6)
 
 
-@pytest.mark.parametrize("maker", SAMPLES)
+@pytest.mark.parametrize("maker", contracts.frame_samples())
 def test_savedmodel_of_the_whole_model(maker, tmp_path):
     model = small_model(maker)
     fit(model)
