@@ -48,7 +48,7 @@ def build(options):
     strategy = devices.build_strategy("mirrored", options.replicas)
     config = instdisc.Config(batch_size=options.batch_size, replicas=options.replicas)
     with strategy.scope():
-        model, _, _ = instdisc.build(config, (28, 28, 1), options.size)
+        model = instdisc.build(config, (28, 28, 1), options.size).model
         model.compile(
             keras.optimizers.SGD(config.learning_rate, config.sgd_momentum),
             jit_compile=False,

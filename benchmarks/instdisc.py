@@ -26,16 +26,11 @@ finished, and trains nothing.
 """
 
 import argparse
-import concurrent.futures
-import json
-import os
-import queue
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 
 import measure
+from recipe_runs import command, gather, minutes, points, train
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAINED = "trained encoder"
@@ -151,101 +146,7 @@ def command_of(options, settings, seed, folder):
         settings["data_dir"] = options.data_dir
     if options.test_limit:
         settings["test_limit"] = options.test_limit
-    command = [sys.executable, "-m", "tfembed.recipes.instdisc"]
-    for name, value in settings.items():
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            command.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            command.append(f"--{flag}={value}")
-    return command
-
-
-def train(runs, jobs, pin):
-    """Runs what is not finished, `jobs` at a time.
-
-    Args:
-        runs: What `plan` returned.
-        jobs: Runs at the same time.
-        pin: Whether each has a core, and one thread, to itself.
-
-    Returns:
-        Number of runs that failed.
-    """
-    cores = queue.SimpleQueue()
-    usable = sorted(os.sched_getaffinity(0))
-    for number in range(jobs):
-        cores.put(usable[number % len(usable)])
-
-    def run(key):
-        folder, command = runs[key]
-        core = cores.get()
-        try:
-            print(f"start {folder.name}", file=sys.stderr, flush=True)
-            return key, start(command, folder, core if pin else None)
-        finally:
-            cores.put(core)
-
-    waiting = [key for key in runs if not (runs[key][0] / "result.json").exists()]
-    failed = 0
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        for key, code in pool.map(run, waiting):
-            folder = runs[key][0]
-            if code:
-                failed += 1
-                log = log_of(folder)
-                print(f"FAILED ({code}), see {log}", file=sys.stderr, flush=True)
-            else:
-                print(f"done  {folder.name}", file=sys.stderr, flush=True)
-    return failed
-
-
-def log_of(folder):
-    """Returns where a run's words go: beside its directory."""
-    return folder.with_name(f"{folder.name}.txt")
-
-
-def start(command, folder, core):
-    """Runs one command to its end; returns its exit code."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    environ = {**os.environ, "PYTHONPATH": path_with(ROOT)}
-    if core is not None:
-        command = ["taskset", "-c", str(core), *command]
-        for name in (
-            "OMP_NUM_THREADS",
-            "TF_NUM_INTRAOP_THREADS",
-            "TF_NUM_INTEROP_THREADS",
-        ):
-            environ[name] = "1"
-    with open(log_of(folder), "a") as log:
-        return subprocess.run(
-            list(map(str, command)),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environ,
-        ).returncode
-
-
-def path_with(folder):
-    """Returns `PYTHONPATH` with a folder in front."""
-    return os.pathsep.join([str(folder), *filter(None, [os.getenv("PYTHONPATH")])])
-
-
-def gather(runs):
-    """Returns `{(variant, seed): result.json}` of the finished runs."""
-    return {
-        key: json.loads((folder / "result.json").read_text())
-        for key, (folder, _) in runs.items()
-        if (folder / "result.json").exists()
-    }
-
-
-def minutes(result):
-    """Returns how long a run took; of one that was interrupted, its last part."""
-    text = f"{result['seconds'] / 60:.1f}"
-    whole = f"epochs 1 to {result['epochs']}"
-    return text if result["seconds_are_of"] == whole else f"{text} (last part)"
+    return command("instdisc", settings)
 
 
 def demo_rows(results):
@@ -299,11 +200,6 @@ def ablation_rows(results):
         cells.append(max((minutes(result) for result in found), key=len))
         rows.append(cells)
     return rows
-
-
-def points(share):
-    """Formats an accuracy in percent."""
-    return "-" if share is None else f"{100 * share:.1f}"
 
 
 def main(argv=None):

@@ -14,7 +14,10 @@ def build_backbone(name, image_shape, synchronized=False, seed=None):
     float32. Between the two it follows the mixed-precision policy.
 
     Args:
-        name: A name in `tfembed.backbones.BACKBONES`.
+        name: A name in `tfembed.backbones.BACKBONES`, or `keras:FILE`, a saved Keras
+            model of one's own from images 0..255 to features `[b, f]` or a feature map
+            `[b, h, w, f]`, which is then averaged over the image. It brings its own
+            weights, batch normalisation and shape.
         image_shape: `(height, width, channels)`, channels 1 or 3.
         synchronized: Whether batch normalisation takes its statistics over all
             replicas, so that N replicas are one.
@@ -26,12 +29,15 @@ def build_backbone(name, image_shape, synchronized=False, seed=None):
         `[b, f]`, the global average of the last feature map.
 
     Raises:
-        ValueError: If the name is unknown, or `image_shape` is not such a shape.
+        ValueError: If the name is unknown, `image_shape` is not such a shape, or the
+            saved model does not take it.
         ImportError: If a keras-cv backbone is asked for and keras-cv is missing.
     """
-    if name not in BACKBONES:
+    own = name.startswith("keras:")
+    if name not in BACKBONES and not own:
         raise ValueError(
-            f"`name` must be one of {', '.join(BACKBONES)}. Received: name={name!r}."
+            f"`name` must be one of {', '.join(BACKBONES)}, or keras:FILE, a saved "
+            f"Keras model. Received: name={name!r}."
         )
     shape = tuple(image_shape)
     if len(shape) != 3 or shape[2] not in (1, 3) or min(shape) < 1:
@@ -39,6 +45,10 @@ def build_backbone(name, image_shape, synchronized=False, seed=None):
             "`image_shape` must be (height, width, channels) with 1 or 3 channels. "
             f"Received: image_shape={image_shape!r}."
         )
+    if own:
+        from tfembed.backbones.saved import saved_backbone
+
+        return saved_backbone(name[len("keras:") :], shape)
     model = _build(name, shape, synchronized)
     if seed is not None:
         seed_kernels(model, seed)

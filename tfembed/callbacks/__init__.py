@@ -1,7 +1,9 @@
-"""Keras callbacks: evaluation, backup, temperature schedule, watch over the bank."""
+"""Keras callbacks: evaluation, backup, temperature schedule, watchdogs."""
 
 from tfembed.callbacks.backup import Backup
 from tfembed.callbacks.bank_watchdog import BankWatchdog
+from tfembed.callbacks.collapse_watchdog import CollapseWatchdog
+from tfembed.callbacks.log_values import LogValues
 from tfembed.callbacks.neighbor_accuracy import NeighborAccuracy
 from tfembed.callbacks.pace import Pace
 from tfembed.callbacks.temperature_schedule import TemperatureSchedule
@@ -9,6 +11,8 @@ from tfembed.callbacks.temperature_schedule import TemperatureSchedule
 __all__ = [
     "Backup",
     "BankWatchdog",
+    "CollapseWatchdog",
+    "LogValues",
     "NeighborAccuracy",
     "Pace",
     "TemperatureSchedule",

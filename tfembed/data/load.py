@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tfembed.data.class_division import SPLITS, divide_classes
 from tfembed.data.image_data import ImageData
 from tfembed.data.request import Request
 from tfembed.data.selection import hold_out_tenth, select_training_rows
@@ -17,6 +18,7 @@ def load_images(
     test_limit=None,
     image_size=None,
     channels=None,
+    split="seen",
     holdout=0,
     strict=False,
     seed=0,
@@ -34,9 +36,15 @@ def load_images(
         image_size: `(height, width)`, or an integer for both. `None` keeps the
             images' own, which they must all share.
         channels: 1 or 3; `None` keeps the images' own.
+        split: `"seen"`: train and test parts as they are. `"unseen"`: classes are
+            halved as in the papers of metric learning, the first half by number to
+            train on; of the other half evaluate the images of the test part, or all
+            where the source has none. `"given"`: the test part has other classes than
+            the train part, which is checked.
         holdout: Evaluate on so many training images that are not trained on, taken
             after the first `limit`, instead of on test images: so settings can be
-            chosen without touching test images.
+            chosen without touching test images. With another split than `"seen"`, on
+            the images of so many training classes, the last ones.
         strict: Raise when an image does not decode, instead of leaving it out.
         seed: Integer: what is chosen of a folder, what is held out of a source
             without a test part (a tenth, per class where there are classes), and what
@@ -56,6 +64,7 @@ def load_images(
         test_limit=_count("test_limit", test_limit),
         image_size=_size(image_size),
         channels=_channels(channels),
+        split=_split(split),
         holdout=_count("holdout", holdout, smallest=0) or 0,
         strict=bool(strict),
         seed=seed,
@@ -75,6 +84,8 @@ def load_images(
 
 
 def _choose(source, request):
+    if request.split != "seen":
+        return _choose_classes(source, request)
     train, test = source.train, source.test
     if test is None and not request.holdout and train.size > 1:
         rows, held_out = hold_out_tenth(train.size, train.labels, request.seed)
@@ -92,6 +103,24 @@ def _choose(source, request):
         order = _seeded_order(test, request) if source.ordered else np.arange(test.size)
         test = test.take(np.sort(order[: request.test_limit]))
     return train, test
+
+
+def _choose_classes(source, request):
+    parts = source.train, source.test
+    classes, test_classes, pool = divide_classes(
+        *(None if part is None else part.labels for part in parts),
+        request.split,
+        request.holdout,
+    )
+    train, test = source.train, source.train if pool == "train" else source.test
+    train = train.take(np.flatnonzero(np.isin(train.labels, classes)))
+    test = test.take(np.flatnonzero(np.isin(test.labels, test_classes)))
+    limited = []
+    for part, limit in ((train, request.limit), (test, request.test_limit)):
+        if limit is not None:
+            part = part.take(np.sort(_seeded_order(part, request)[:limit]))
+        limited.append(part)
+    return limited
 
 
 def _seeded_order(split, request):
@@ -133,6 +162,15 @@ def _count(argument, value, smallest=1):
             f"Received: {argument}={value!r}."
         )
     return int(value)
+
+
+def _split(split):
+    if split not in SPLITS:
+        raise ValueError(
+            f"`split` must be one of {', '.join(map(repr, SPLITS))}. "
+            f"Received: split={split!r}."
+        )
+    return split
 
 
 def _size(image_size):

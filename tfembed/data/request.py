@@ -15,6 +15,7 @@ class Request:
     test_limit: Optional[int] = None
     image_size: Optional[tuple[int, int]] = None
     channels: Optional[int] = None
+    split: str = "seen"
     holdout: int = 0
     strict: bool = False
     seed: int = 0

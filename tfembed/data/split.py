@@ -86,6 +86,7 @@ class Split(abc.ABC):
         augmentation=None,
         drop_remainder=False,
         lanes=1,
+        views=1,
     ):
         """Epoch after epoch of shuffled, augmented batches to train on.
 
@@ -101,9 +102,12 @@ class Split(abc.ABC):
             drop_remainder: Leave out the last batch of an epoch if it is short.
             lanes: How many batches are augmented at once. The result is the same for
                 any number.
+            views: How many times each image is augmented. A batch holds the first
+                view of each image, then the second view of each, and so on.
 
         Returns:
-            `tf.data.Dataset` of the dicts of `batches`, of known cardinality.
+            `tf.data.Dataset` of the dicts of `batches`, `views * b` rows each, of
+            known cardinality.
 
         Raises:
             ValueError: If there is nothing to read: no image, or fewer than one batch
@@ -115,8 +119,11 @@ class Split(abc.ABC):
                 "`first_epoch` and `last_epoch` must be 0 <= first <= last. Received: "
                 f"first_epoch={first_epoch!r}, last_epoch={last_epoch!r}."
             )
-        if lanes < 1:
-            raise ValueError(f"`lanes` must be 1 or more. Received: lanes={lanes!r}.")
+        for name, count in (("lanes", lanes), ("views", views)):
+            if count < 1:
+                raise ValueError(
+                    f"`{name}` must be 1 or more. Received: {name}={count!r}."
+                )
         steps = self.size // batch_size
         if not drop_remainder:
             steps = -(-self.size // batch_size)
@@ -127,11 +134,26 @@ class Split(abc.ABC):
                 f"{self.size} images. Use smaller batches or more images."
             )
         return self._pipeline(
-            batch_size, seed, steps, first_epoch, last_epoch, augmentation, lanes
+            batch_size,
+            seed,
+            steps,
+            first_epoch,
+            last_epoch,
+            augmentation,
+            lanes,
+            views,
         )
 
     def _pipeline(
-        self, batch_size, seed, steps, first_epoch, last_epoch, augmentation, lanes
+        self,
+        batch_size,
+        seed,
+        steps,
+        first_epoch,
+        last_epoch,
+        augmentation,
+        lanes,
+        views=1,
     ):
         """All batches have the full size until the end, where a short one is cut.
 
@@ -151,13 +173,19 @@ class Split(abc.ABC):
             return tf.data.Dataset.from_tensor_slices(ids)
 
         def finish(index, batch):
-            images, step = batch["images"], index % steps
-            if augmentation is not None:
-                epoch_seed = _fold_in(_seed(seed, _AUGMENTATION), index // steps)
-                images = augmentation(images, _fold_in(epoch_seed, step))
+            step = index % steps
             count = tf.minimum(size - step * batch_size, batch_size)
-            images = tf.cast(images, tf.float32)
-            return {"images": images[:count], "ids": batch["ids"][:count]}
+            seen = []
+            for view in range(views):
+                images = batch["images"]
+                if augmentation is not None:
+                    epoch_seed = _fold_in(_seed(seed, _AUGMENTATION), index // steps)
+                    step_seed = _fold_in(epoch_seed, step)
+                    own_seed = _fold_in(step_seed, view) if view else step_seed
+                    images = augmentation(images, own_seed)
+                seen.append(tf.cast(images, tf.float32)[:count])
+            images = tf.concat(seen, axis=0) if views > 1 else seen[0]
+            return {"images": images, "ids": tf.tile(batch["ids"][:count], [views])}
 
         first, last = first_epoch * steps, last_epoch * steps
         ids = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(ids_of)

@@ -15,6 +15,12 @@ def option(default, help, choices=None):
     )
 
 
+def default(config_class, name, value):
+    """The field of another config with a default of one's own."""
+    field = config_class.__dataclass_fields__[name]
+    return option(value, field.metadata["help"], field.metadata["choices"])
+
+
 def parse(config_class, recipe, description, argv=None):
     """Reads a recipe's command line, and the config file that it names.
 

@@ -1,30 +1,24 @@
-"""The shape that all recipes share: data, networks, fit, result.
+"""The shape that all recipes share: data, networks, fit, result."""
 
-A recipe brings its config, `build` (its networks) and `prepare` (what is done once
-before the first epoch); everything else is here, once.
-"""
-
+import dataclasses
 import math
 import os
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from tfembed.recipes.run_directory import RunDirectory, is_chief
 
 
-def main(config, run_dir, recipe, build, prepare):
+def main(recipe, config, run_dir):
     """Runs a recipe from its config to its result.
 
     Args:
-        config: The recipe's config.
+        recipe: A `Recipe`.
+        config: Its config.
         run_dir: The run directory, or `None`.
-        recipe: The recipe's name.
-        build: `build(config, image_shape, size)` returns the model to fit, from
-            `{"images", "ids"}`; the encoder; and the model of features and
-            embeddings.
-        prepare: `prepare(config, networks, data, strategy)`, before epoch 1.
 
     Returns:
         The content of `result.json`. A user's mistake ends the process with status
@@ -37,9 +31,9 @@ def main(config, run_dir, recipe, build, prepare):
                 "--strategy multi_worker needs --run-dir, the same folder of a shared "
                 "file system on every worker. Received: none."
             )
-        directory = RunDirectory(run_dir, recipe, config, chief=chief)
+        directory = RunDirectory(run_dir, recipe.name, config, chief=chief)
         try:
-            return _run(config, directory, build, prepare, chief)
+            return _run(recipe, config, directory, chief)
         finally:
             directory.close()
     except (ValueError, TypeError, ImportError) as error:
@@ -57,16 +51,118 @@ def _is_ours(error):
     return trace.tb_frame.f_globals.get("__name__", "").startswith("tfembed.")
 
 
-def _run(config, directory, build, prepare, chief):
+@dataclasses.dataclass
+class Run:
+    """A run in progress.
+
+    Attributes:
+        recipe: The `Recipe`.
+        config: Its config.
+        directory: The `RunDirectory`.
+        chief: Whether this process writes to it.
+        data: The `ImageData`.
+        strategy: The `tf.distribute.Strategy`.
+        augmentation: The `Augmentation` of training images.
+        networks: The `Networks`.
+        judge: What measures the encoder.
+        backup: The `Backup` of model and optimizer.
+        first_epoch: Epochs that were done before, by a run that was stopped.
+    """
+
+    recipe: Any
+    config: Any
+    directory: Any
+    chief: bool
+    data: Any
+    strategy: Any
+    augmentation: Any
+    networks: Any
+    judge: Any
+    backup: Any
+    first_epoch: int = 0
+
+    @property
+    def steps(self):
+        """Batches in an epoch."""
+        return self.recipe.steps(self.config, self.data)
+
+    def say(self, line):
+        """Prints a line of progress, on one worker only."""
+        if self.chief:
+            say(line)
+
+    def fit(self, first_epoch, last_epoch):
+        """Trains from `first_epoch`, counted from 0, to before `last_epoch`.
+
+        Raises:
+            ValueError: If the loss is not finite any more.
+        """
+        import tensorflow as tf
+
+        if first_epoch >= last_epoch:
+            return
+        batches = self.recipe.batches(self, first_epoch, last_epoch)
+        history = self.networks.model.fit(
+            batches.prefetch(tf.data.AUTOTUNE),
+            epochs=last_epoch,
+            initial_epoch=first_epoch,
+            steps_per_epoch=self.steps,
+            callbacks=_callbacks(self),
+            verbose=(1 if sys.stdout.isatty() else 2) if self.chief else 0,
+        ).history
+        if not math.isfinite(history["loss"][-1]):
+            raise ValueError(
+                f"The loss became {history['loss'][-1]} in epoch "
+                f"{first_epoch + len(history['loss'])}; the epoch before it is backed "
+                "up. Take a smaller --learning-rate, a larger --temperature, or "
+                "--precision float32, in another --run-dir."
+            )
+
+
+def _run(recipe, config, directory, chief):
     if directory.finished:
         result = directory.read_json("result.json")
-        _say(f"{directory} is finished; its result:")
+        say(f"{directory} is finished; its result:")
         print(table_text(result), flush=True)
         return result
-    _say(f"run directory: {directory}")
+    say(f"run directory: {directory}")
+    started = time.perf_counter()
+    run = _start(recipe, config, directory, chief)
+    baselines = directory.read_json("baselines.json")
+    if baselines is None:
+        baselines = run.judge.baselines()  # of the network before any training
+        if chief:
+            directory.write_json("baselines.json", baselines)
+    run.first_epoch = run.backup.restore(run.networks.model)
+    if chief:
+        directory.cut_log(run.first_epoch)
+    if run.first_epoch:
+        say(f"going on after epoch {run.first_epoch} of {config.epochs}")
+    else:
+        recipe.prepare(run)
+    recipe.train(run)
+    result = run.judge.result(baselines)
+    result["seconds"] = round(time.perf_counter() - started, 1)
+    result["seconds_are_of"] = f"epochs {run.first_epoch + 1} to {config.epochs}"
+    if run.first_epoch >= config.epochs:
+        result["seconds_are_of"] = "the evaluation alone"
+    with tempfile.TemporaryDirectory() as folder:
+        # All workers save, as distributed variables need it; the chief's is kept.
+        run.networks.encoder.save(os.path.join(folder, "model.keras"))
+        if not chief:
+            return result
+        content = Path(folder, "model.keras").read_bytes()
+    directory.write_bytes("model.keras", content)
+    run.judge.write_embeddings(directory)
+    directory.write_json("result.json", result)  # last: now the run is finished
+    print(table_text(result), flush=True)
+    say(f"finished: {directory}")
+    return result
 
+
+def _start(recipe, config, directory, chief):
+    """Makes everything that a run trains with; nothing is trained or restored yet."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings about devices
-    import tensorflow as tf
     from tensorflow import keras
 
     from tfembed import compat
@@ -74,26 +170,24 @@ def _run(config, directory, build, prepare, chief):
     from tfembed.data import Augmentation, load_images
     from tfembed.recipes import devices, evaluation
 
-    started = time.perf_counter()
     devices.split_cpu(config.replicas)
     strategy = devices.build_strategy(config.strategy, config.replicas)
     keras.utils.set_random_seed(config.seed)
-
     data = load_images(
         config.dataset,
         data_dir=config.data_dir,
         limit=config.limit,
         test_limit=config.test_limit,
         image_size=config.image_size,
+        split=config.split,
         holdout=config.holdout,
         strict=config.strict,
         seed=config.seed,
     )
     shape = tuple(data.image_shape)
-    test = data.test
-    _say(
+    say(
         f"{data.name}: {data.train.size} training images, "
-        f"{0 if test is None else test.size} held out, {shape}"
+        f"{0 if data.test is None else data.test.size} held out, {shape}"
     )
     check_batch(config.batch_size, data.train.size, strategy.num_replicas_in_sync)
     augmentation = Augmentation(  # before any mixed-precision policy
@@ -107,69 +201,28 @@ def _run(config, directory, build, prepare, chief):
         flip=config.flip,
     )
     compat.set_precision(config.precision)
-    steps = -(-data.train.size // config.batch_size)
     with strategy.scope():
-        networks = build(config, shape, data.train.size)
-        model, encoder, features = networks
-        model.compile(optimizer=_optimizer(config, steps), jit_compile=False)
-        compat.build_optimizer(model.optimizer, model.trainable_variables)
-
-    judge = evaluation.Judge(config, data, encoder, features)
-    baselines = directory.read_json("baselines.json")
-    if baselines is None:
-        baselines = judge.baselines()  # of the network as it is before any training
-        if chief:
-            directory.write_json("baselines.json", baselines)
-
-    backup = Backup(directory / "backup", chief)
-    first_epoch = backup.restore(model)
-    if chief:
-        directory.cut_log(first_epoch)
-    if first_epoch:
-        _say(f"going on after epoch {first_epoch} of {config.epochs}")
-    else:
-        prepare(config, networks, data, strategy)
-    if first_epoch < config.epochs:
-        batches = data.train.epochs(
-            config.batch_size,
-            config.seed,
-            first_epoch,
-            config.epochs,
-            augmentation,
-            lanes=2,
+        networks = recipe.build(config, data)
+        networks.model.compile(
+            optimizer=recipe.optimizer(config, recipe.steps(config, data)),
+            loss=networks.loss,
+            jit_compile=False,
         )
-        history = model.fit(
-            batches.prefetch(tf.data.AUTOTUNE),
-            epochs=config.epochs,
-            initial_epoch=first_epoch,
-            steps_per_epoch=steps,
-            callbacks=_callbacks(config, directory, data, model, judge, backup, chief),
-            verbose=(1 if sys.stdout.isatty() else 2) if chief else 0,
-        ).history
-        if not math.isfinite(history["loss"][-1]):
-            raise ValueError(
-                f"The loss became {history['loss'][-1]} in epoch "
-                f"{first_epoch + len(history['loss'])}; the epoch before it is backed "
-                "up. Take a smaller --learning-rate, a larger --temperature, or "
-                "--precision float32, in another --run-dir."
-            )
-    result = judge.result(baselines)
-    result["seconds"] = round(time.perf_counter() - started, 1)
-    result["seconds_are_of"] = f"epochs {first_epoch + 1} to {config.epochs}"
-    if first_epoch >= config.epochs:
-        result["seconds_are_of"] = "the evaluation alone"
-    with tempfile.TemporaryDirectory() as folder:
-        # All workers save, as distributed variables need it; the chief's is kept.
-        encoder.save(os.path.join(folder, "model.keras"))
-        if not chief:
-            return result
-        content = Path(folder, "model.keras").read_bytes()
-    directory.write_bytes("model.keras", content)
-    judge.write_gallery(directory)
-    directory.write_json("result.json", result)  # last: now the run is finished
-    print(table_text(result), flush=True)
-    _say(f"finished: {directory}")
-    return result
+        compat.build_optimizer(
+            networks.model.optimizer, networks.model.trainable_variables
+        )
+    return Run(
+        recipe=recipe,
+        config=config,
+        directory=directory,
+        chief=chief,
+        data=data,
+        strategy=strategy,
+        augmentation=augmentation,
+        networks=networks,
+        judge=evaluation.build_judge(config, data, networks),
+        backup=Backup(directory / "backup", chief),
+    )
 
 
 def check_batch(batch_size, size, replicas):
@@ -188,43 +241,34 @@ def check_batch(batch_size, size, replicas):
         )
 
 
-def _optimizer(config, steps):
-    from tfembed.training import build_optimizer, build_schedule
-
-    schedule = build_schedule(
-        config.schedule,
-        config.learning_rate,
-        config.epochs * steps,
-        steps,
-        config.warmup_epochs * steps,
-    )
-    return build_optimizer(
-        config.optimizer, schedule, config.sgd_momentum, config.weight_decay
-    )
-
-
-def _callbacks(config, directory, data, model, judge, backup, chief):
+def _callbacks(run):
     from tensorflow import keras
 
-    from tfembed.callbacks import BankWatchdog, Pace
+    from tfembed.callbacks import LogValues, Pace
 
+    images = run.recipe.images_in_epoch(run.config, run.data)
     callbacks = [
-        Pace(data.train.size, config.epochs, report=_say if chief else lambda _: None),
+        Pace(images, run.config.epochs, report=run.say),
         keras.callbacks.TerminateOnNaN(),
+        *run.recipe.callbacks(run),
+        LogValues(learning_rate=lambda: _learning_rate(run.networks.model.optimizer)),
     ]
-    endpoint = model.get_layer("endpoint")
-    if hasattr(endpoint, "bank"):
-        callbacks.append(BankWatchdog(endpoint))
-    callbacks.append(_endpoint_state(endpoint))
-    if judge.labelled:
-        callbacks.append(judge.callback())
-    if chief:
-        folder = str(directory / "tensorboard")
+    if run.judge.labelled:
+        callbacks.append(run.judge.callback())
+    if run.chief:
+        folder = str(run.directory / "tensorboard")
         callbacks += [
-            _csv_log(directory / "log.csv"),
+            _csv_log(run.directory / "log.csv"),
             keras.callbacks.TensorBoard(folder, write_graph=False, profile_batch=0),
         ]
-    return [*callbacks, backup]  # last: what it holds has been logged
+    return [*callbacks, run.backup]  # last: what it holds has been logged
+
+
+def _learning_rate(optimizer):
+    from tfembed import compat
+
+    rate = optimizer.learning_rate
+    return compat.number(rate(optimizer.iterations) if callable(rate) else rate)
 
 
 def _csv_log(path):
@@ -238,26 +282,6 @@ def _csv_log(path):
             super().on_epoch_end(epoch, logs)
 
     return EpochLog(str(path), append=True)
-
-
-def _endpoint_state(endpoint):
-    """Logs NCE's normaliser and noise posterior, and the learning rate."""
-    from tensorflow import keras
-
-    from tfembed import compat
-
-    class EndpointState(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            optimizer = self.model.optimizer
-            rate = optimizer.learning_rate
-            if callable(rate):
-                rate = rate(optimizer.iterations)
-            logs["learning_rate"] = compat.number(rate)
-            if getattr(endpoint, "objective", None) == "nce":
-                logs["normalizer"] = endpoint.normalizer
-                logs["noise_posterior"] = endpoint.noise_posterior
-
-    return EndpointState()
 
 
 def table_text(result):
@@ -279,5 +303,6 @@ def table_text(result):
     return "\n".join(lines)
 
 
-def _say(line):
+def say(line):
+    """Prints a line of progress."""
     print(line, file=sys.stderr, flush=True)

@@ -101,7 +101,7 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-def build_optimizer(name, schedule, momentum=0.9, weight_decay=0.0):
+def build_optimizer(name, schedule, momentum=0.9, weight_decay=0.0, rates=None):
     """Builds an optimizer by name.
 
     Args:
@@ -112,15 +112,28 @@ def build_optimizer(name, schedule, momentum=0.9, weight_decay=0.0):
         momentum: Of `sgd` and `sgdw`.
         weight_decay: Strength; for the decoupled `adamw` and `sgdw` it is
             multiplied by the learning rate.
+        rates: Multiples of the learning rate, by the name of a weight, as
+            `{"proxies": 100}`; those of 1 may be left out. Not with the optimizers of
+            tensorflow-addons.
 
     Raises:
-        ValueError: If the name is unknown, or `adam` is asked to decay.
+        ValueError: If the name is unknown, `adam` is asked to decay, or the optimizer
+            takes no `rates`.
         ImportError: If tensorflow-addons is needed and cannot be imported.
     """
     if name not in OPTIMIZERS:
         raise ValueError(
             f"`optimizer` must be one of {OPTIMIZERS}. Received: optimizer={name!r}."
         )
+    rates = {each: rate for each, rate in (rates or {}).items() if rate != 1}
+    if rates:
+        if name in ("lamb", "sgdw"):
+            raise ValueError(
+                "`rates` go with Keras' optimizers. Received: "
+                f"optimizer={name!r}, rates={rates}."
+            )
+        optimizer = build_optimizer(name, schedule, momentum, weight_decay)
+        return with_rates(optimizer, rates)
     if name == "sgd":
         return DecayedSGD(l2=weight_decay, learning_rate=schedule, momentum=momentum)
     if name == "adam":
@@ -142,6 +155,39 @@ def build_optimizer(name, schedule, momentum=0.9, weight_decay=0.0):
     else:
         decay = weight_decay * schedule
     return addons.SGDW(decay, schedule, momentum=momentum)
+
+
+def with_rates(optimizer, rates):
+    """Gives some weights a multiple of an optimizer's learning rate.
+
+    An update of such a weight is made as always, and then multiplied; so it holds for
+    optimizers whose updates do not follow the gradient's size, too.
+
+    Args:
+        optimizer: A Keras optimizer, not yet built.
+        rates: `{name: multiple}`; a weight is meant that has the name among the parts
+            of its path, of which Keras 3 shows the last alone here.
+
+    Returns:
+        An optimizer of a class of its own, to train with; saved models do not hold it.
+    """
+    base = type(optimizer)
+
+    class WithRates(base):
+        def update_step(self, gradient, variable, *args):
+            parts = getattr(variable, "path", variable.name).split(":")[0].split("/")
+            named = [rate for part, rate in rates.items() if part in parts]
+            if not named:
+                return super().update_step(gradient, variable, *args)
+            before = tf.identity(variable)
+            with tf.control_dependencies([before]):
+                result = super().update_step(gradient, variable, *args)
+            after = tf.convert_to_tensor(variable)
+            variable.assign(before + tf.cast(named[0], before.dtype) * (after - before))
+            return result
+
+    WithRates.__name__ = base.__name__
+    return WithRates.from_config(optimizer.get_config())
 
 
 def _addons(name):

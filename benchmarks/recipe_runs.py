@@ -1,0 +1,125 @@
+"""Runs of recipes, each as a command of its own: started, found again, read."""
+
+import concurrent.futures
+import csv
+import json
+import os
+import queue
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def command(recipe, settings):
+    """Returns the command of a run, its settings as flags; `None` is left out."""
+    words = [sys.executable, "-m", f"tfembed.recipes.{recipe}"]
+    for name, value in settings.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif value is not None:
+            words.append(f"--{flag}={value}")
+    return words
+
+
+def train(runs, jobs, pin):
+    """Runs what is not finished, `jobs` at a time.
+
+    Args:
+        runs: `{key: (run directory, command)}`.
+        jobs: Runs at the same time.
+        pin: Whether each has a core, and one thread, to itself.
+
+    Returns:
+        Number of runs that failed.
+    """
+    cores = queue.SimpleQueue()
+    usable = sorted(os.sched_getaffinity(0))
+    for number in range(jobs):
+        cores.put(usable[number % len(usable)])
+
+    def run(key):
+        folder, command = runs[key]
+        core = cores.get()
+        try:
+            print(f"start {folder.name}", file=sys.stderr, flush=True)
+            return key, start(command, folder, core if pin else None)
+        finally:
+            cores.put(core)
+
+    waiting = [key for key in runs if not (runs[key][0] / "result.json").exists()]
+    failed = 0
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        for key, code in pool.map(run, waiting):
+            folder = runs[key][0]
+            if code:
+                failed += 1
+                log = log_of(folder)
+                print(f"FAILED ({code}), see {log}", file=sys.stderr, flush=True)
+            else:
+                print(f"done  {folder.name}", file=sys.stderr, flush=True)
+    return failed
+
+
+def log_of(folder):
+    """Returns where a run's words go: beside its directory."""
+    return folder.with_name(f"{folder.name}.txt")
+
+
+def start(command, folder, core):
+    """Runs one command to its end; returns its exit code."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    environ = {**os.environ, "PYTHONPATH": path_with(ROOT)}
+    if core is not None:
+        command = ["taskset", "-c", str(core), *command]
+        for name in (
+            "OMP_NUM_THREADS",
+            "TF_NUM_INTRAOP_THREADS",
+            "TF_NUM_INTEROP_THREADS",
+        ):
+            environ[name] = "1"
+    with open(log_of(folder), "a") as log:
+        return subprocess.run(
+            list(map(str, command)),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environ,
+        ).returncode
+
+
+def path_with(folder):
+    """Returns `PYTHONPATH` with a folder in front."""
+    return os.pathsep.join([str(folder), *filter(None, [os.getenv("PYTHONPATH")])])
+
+
+def gather(runs):
+    """Returns `{key: result.json}` of the finished runs."""
+    return {
+        key: json.loads((folder / "result.json").read_text())
+        for key, (folder, _) in runs.items()
+        if (folder / "result.json").exists()
+    }
+
+
+def log(folder):
+    """Returns the rows of a run's `log.csv`, numbers as floats."""
+    with open(folder / "log.csv") as file:
+        return [
+            {name: float(value) for name, value in row.items() if value}
+            for row in csv.DictReader(file)
+        ]
+
+
+def minutes(result):
+    """Returns how long a run took; of one that was interrupted, its last part."""
+    text = f"{result['seconds'] / 60:.1f}"
+    whole = f"epochs 1 to {result['epochs']}"
+    return text if result["seconds_are_of"] == whole else f"{text} (last part)"
+
+
+def points(share):
+    """Formats an accuracy in percent."""
+    return "-" if share is None else f"{100 * share:.1f}"

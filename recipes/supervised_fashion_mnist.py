@@ -1,0 +1,11 @@
+"""Multi-similarity on five classes of Fashion-MNIST, measured on the other five.
+
+    python -m tfembed.recipes.supervised --config recipes/supervised_fashion_mnist.py
+
+These are the recipe's defaults; some minutes on a CPU. Any other loss:
+`--loss proxy_anchor --proxy-rate 100`, `--loss npair --samples-per-class 2`, ...
+"""
+
+from tfembed.recipes.supervised import Config
+
+config = Config()

@@ -1,0 +1,22 @@
+"""Runs of recipes that take seconds."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def arguments(run_dir, settings, **more):
+    """Returns the words of a command line."""
+    words = ["--run-dir", str(run_dir)]
+    for name, value in {**settings, **more}.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", str(value)]
+    return words
+
+
+def run_quietly(recipe, run_dir, settings, **more):
+    """Runs a recipe in this process; returns its result."""
+    return recipe.main(arguments(run_dir, settings, **more))

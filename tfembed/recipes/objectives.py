@@ -1,0 +1,215 @@
+"""Supervised losses by name: what stands on the embedding, and what `compile` gets."""
+
+import ast
+import inspect
+from typing import Any, NamedTuple
+
+PAIR, PROXY, ENDPOINT = "pair", "proxy", "endpoint"
+
+# Name on the command line: kind, class in `tfembed.losses` or `tfembed.layers`.
+LOSSES = {
+    "affinity_frobenius": (PAIR, "AffinityFrobenius"),
+    "affinity_projection": (PAIR, "AffinityProjection"),
+    "angular": (PAIR, "Angular"),
+    "arcface": (PROXY, "ArcFace"),
+    "binomial_deviance": (PAIR, "BinomialDeviance"),
+    "center": (ENDPOINT, "Centers"),
+    "circle": (PAIR, "Circle"),
+    "contrastive": (PAIR, "Contrastive"),
+    "cosface": (PROXY, "CosFace"),
+    "coupled_clusters": (PAIR, "CoupledClusters"),
+    "facility_location": (PAIR, "FacilityLocation"),
+    "fast_ap": (PAIR, "FastAP"),
+    "hardnet": (PAIR, "HardNet"),
+    "histogram": (PAIR, "Histogram"),
+    "intra_pair_variance": (PAIR, "IntraPairVariance"),
+    "invariant_spread": (PAIR, "InvariantSpread"),
+    "large_margin_softmax": (PROXY, "LargeMarginSoftmax"),
+    "lifted_structure": (PAIR, "LiftedStructure"),
+    "margin": (ENDPOINT, "Margin"),
+    "marginal": (PAIR, "Marginal"),
+    "multi_similarity": (PAIR, "MultiSimilarity"),
+    "nca": (PAIR, "NCA"),
+    "norm_softmax": (PROXY, "NormSoftmax"),
+    "npair": (PAIR, "NPair"),
+    "nt_xent": (PAIR, "NTXent"),
+    "proxy_anchor": (PROXY, "ProxyAnchor"),
+    "proxy_nca": (PROXY, "ProxyNCA"),
+    "proxy_softmax": (ENDPOINT, "ProxySoftmax"),
+    "range_loss": (PAIR, "RangeLoss"),
+    "ranked_list": (PAIR, "RankedList"),
+    "smooth_ap": (PAIR, "SmoothAP"),
+    "soft_nearest_neighbor": (PAIR, "SoftNearestNeighbor"),
+    "soft_triple": (PROXY, "SoftTriple"),
+    "sphereface": (PROXY, "SphereFace"),
+    "sup_con": (PAIR, "SupCon"),
+    "temperature_softmax": (PROXY, "TemperatureSoftmax"),
+    "triplet": (PAIR, "Triplet"),
+    "tuplet_margin": (PAIR, "TupletMargin"),
+}
+TWO_ROWS = ("invariant_spread", "npair", "nt_xent")  # of each class, exactly
+SIMILARITY = {
+    "large_margin_softmax": "product_and_length",
+    "temperature_softmax": "product",
+}
+MINERS = {
+    "all_valid": "AllValidMiner",
+    "distance_weighted": "DistanceWeightedMiner",
+    "hard": "HardMiner",
+    "multi_similarity": "MultiSimilarityMiner",
+    "semi_hard": "SemiHardMiner",
+    "top_k": "TopKMiner",
+}
+
+
+class Objective(NamedTuple):
+    """What trains an embedding.
+
+    Attributes:
+        outputs: Symbolic output of the model.
+        loss: What `compile` is given, or `None`.
+        labelled: Whether the model takes labels as an input.
+        scheduled: The loss or layer whose temperature a schedule sets.
+    """
+
+    outputs: Any
+    loss: Any
+    labelled: bool
+    scheduled: Any
+
+
+def build_objective(config, embeddings, labels, num_classes):
+    """Builds the loss of a config on symbolic embeddings.
+
+    Args:
+        config: The config of `tfembed.recipes.supervised`.
+        embeddings: Symbolic, `(batch, dim)`.
+        labels: Symbolic class numbers, int64 `(batch,)`.
+        num_classes: Number of training classes.
+
+    Returns:
+        An `Objective`.
+
+    Raises:
+        ValueError: If the config's options do not fit its loss.
+    """
+    kind, name = LOSSES[config.loss]
+    options = read_options(config.loss_options)
+    if kind == ENDPOINT:
+        return _endpoint(config, name, options, embeddings, labels, num_classes)
+    from tfembed import layers, losses
+
+    loss_class = getattr(losses, name)
+    if kind == PROXY:
+        if config.miner != "none" or config.cross_batch:
+            raise ValueError(
+                "--miner and --cross-batch go with losses that compare embeddings. "
+                f"Received: --loss {config.loss}, which compares them with proxies."
+            )
+        if "per_class" in inspect.signature(loss_class).parameters:
+            options.setdefault("per_class", config.per_class)
+        elif config.per_class != 1:
+            raise ValueError(
+                f"--per-class must be 1 with --loss {config.loss}, which has one "
+                f"proxy a class. Received: per_class={config.per_class}."
+            )
+        loss = _make(loss_class, options, config.loss)
+        similarities = layers.Proxies(
+            num_classes,
+            per_class=config.per_class,
+            similarity=SIMILARITY.get(config.loss, "cosine"),
+            merge=config.proxy_merge,
+            name="proxies",
+        )(embeddings)
+        return Objective(similarities, loss, False, loss)
+    loss = _make(loss_class, _with_miner(config, loss_class, options), config.loss)
+    if not config.cross_batch:
+        return Objective(embeddings, loss, False, loss)
+    layer = layers.CrossBatch(
+        loss, config.cross_batch, config.cross_batch_warmup, name="cross_batch"
+    )
+    return Objective(layer([embeddings, labels]), loss, True, loss)
+
+
+def _endpoint(config, name, options, embeddings, labels, num_classes):
+    from tensorflow import keras
+
+    from tfembed import layers
+
+    if config.cross_batch:
+        raise ValueError(
+            "--cross-batch goes with losses that compare embeddings. "
+            f"Received: --loss {config.loss}."
+        )
+    layer_class = getattr(layers, name)
+    options = _with_miner(config, layer_class, options)
+    layer = _make(layer_class, {"num_classes": num_classes, **options}, config.loss)
+    outputs, loss = layer([embeddings, labels]), None
+    if config.loss == "center":  # beside its softmax classifier, as in the paper
+        outputs = keras.layers.Dense(num_classes, name="classifier")(outputs)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return Objective(outputs, loss, True, layer)
+
+
+def _with_miner(config, target, options):
+    if config.miner == "none":
+        return options
+    if "miner" not in inspect.signature(target).parameters:
+        raise ValueError(
+            f"--loss {config.loss} takes no miner. Received: --miner {config.miner}."
+        )
+    from tfembed import miners
+
+    return {**options, "miner": getattr(miners, MINERS[config.miner])()}
+
+
+def _make(target, options, name):
+    """Calls a class with options, refusing unknown ones by name."""
+    known = list(inspect.signature(target).parameters)
+    known = [each for each in known if each not in ("kwargs", "name", "reduction")]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ValueError(
+            f"--loss-options of {name} must be among {', '.join(known)}. "
+            f"Received: {', '.join(unknown)}."
+        )
+    return target(**options)
+
+
+def read_options(text):
+    """Reads `"margin=0.5,form=cosine"` as a dictionary.
+
+    Raises:
+        ValueError: If a part is not `key=value`.
+    """
+    options = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip().isidentifier():
+            raise ValueError(
+                "--loss-options must look like margin=0.5,form=cosine. "
+                f"Received: {text!r}."
+            )
+        try:
+            options[key.strip()] = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError):
+            options[key.strip()] = value.strip()
+    return options
+
+
+def read_schedule(text):
+    """Reads `"0:0.0625,60:0.25"` as `{first epoch: value}`; `None` if empty.
+
+    Raises:
+        ValueError: If a part is not `epoch:value`.
+    """
+    if not text:
+        return None
+    try:
+        pairs = [part.split(":") for part in text.split(",")]
+        return {int(epoch): float(value) for epoch, value in pairs}
+    except ValueError as error:
+        raise ValueError(
+            "--temperature-schedule must look like 0:0.0625,60:0.25, the first epoch "
+            f"of each value. Received: {text!r}."
+        ) from error

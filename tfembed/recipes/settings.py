@@ -1,0 +1,105 @@
+"""The settings that all recipes share: data, network, optimizer, evaluation."""
+
+import dataclasses
+from typing import Optional
+
+from tfembed.recipes import config as configs
+from tfembed.recipes.config import option
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Settings of a run; every field is a flag. A recipe's `Config` adds its own."""
+
+    dataset: str = option(
+        "fashion_mnist",
+        "fashion_mnist, mnist, cifar10, cifar100, folder:PATH, npz:PATH, tfds:NAME "
+        "or synthetic",
+    )
+    data_dir: Optional[str] = option(None, "where the data set is, or is put")
+    limit: Optional[int] = option(
+        20000, "train on the first so many images; none for all"
+    )
+    test_limit: Optional[int] = option(None, "evaluate on so many test images")
+    split: str = option(
+        "seen",
+        "seen: evaluate on other images of the same classes, by neighbours' votes. "
+        "unseen: train on half of the classes, evaluate by retrieval among the others. "
+        "given: likewise, the test part having classes of its own",
+        ("seen", "unseen", "given"),
+    )
+    holdout: int = option(
+        0,
+        "evaluate on so many left-out training images, not on test images; where the "
+        "split is not seen, so many classes",
+    )
+    image_size: Optional[int] = option(None, "height and width; none for the source's")
+    strict: bool = option(False, "stop at an image that does not decode")
+
+    backbone: str = option(
+        "small_conv",
+        "small_conv, resnet18_cifar, keras_cv:NAME, ..., or keras:FILE, a saved model "
+        "from images to features",
+    )
+    dim: int = option(128, "length of an embedding")
+    head_norm: bool = option(
+        True, "batch normalisation without scale and centre before the unit norm"
+    )
+
+    frozen_batch_norm: bool = option(
+        False, "keep the backbone's batch norms as they are; for a trained backbone"
+    )
+
+    optimizer: str = option(
+        "sgd",
+        "sgd as in the paper; lamb and sgdw need tensorflow-addons",
+        ("sgd", "adam", "adamw", "lamb", "sgdw"),
+    )
+    learning_rate: float = option(0.03, "the first learning rate")
+    sgd_momentum: float = option(0.9, "momentum of sgd and sgdw")
+    weight_decay: float = option(0.0, "weight decay")
+    schedule: str = option(
+        "cosine", "of the learning rate", ("constant", "cosine", "step")
+    )
+    warmup_epochs: int = option(0, "epochs of linear warm-up")
+    precision: str = option(
+        "float32", "Keras policy", ("float32", "mixed_float16", "mixed_bfloat16")
+    )
+    batch_size: int = option(64, "images in a step, over all replicas")
+    epochs: int = option(12, "passes over the images")
+    seed: int = option(0, "of everything random")
+    replicas: Optional[int] = option(
+        None, "GPUs to use, or logical CPU devices; none for all GPUs or one CPU"
+    )
+    strategy: str = option(
+        "mirrored",
+        "mirrored, or multi_worker as TF_CONFIG says",
+        ("mirrored", "multi_worker"),
+    )
+
+    crop_min: float = option(0.5, "smallest area of a random crop, 1 for no crop")
+    brightness: float = option(0.3, "strength of the jitter, 0 for none")
+    contrast: float = option(0.4, "strength of the jitter, 0 for none")
+    saturation: float = option(0.4, "strength of the jitter; colour images only")
+    hue: float = option(0.4, "strength of the jitter; colour images only")
+    grayscale: float = option(0.2, "probability; colour images only")
+    flip: float = option(0.0, "probability of a horizontal flip")
+
+    knn_temperature: float = option(0.07, "temperature of the neighbours' vote")
+    knn_every: int = option(1, "evaluate after so many epochs")
+    linear_probe: bool = option(True, "train linear classifiers at the end")
+    nmi: bool = option(
+        True, "cluster unseen classes at the end; takes long for thousands of classes"
+    )
+
+    def __post_init__(self):
+        configs.check_choices(self)
+        counts = ["dim", "batch_size", "epochs", "knn_every", "replicas"]
+        configs.check_range(self, counts, 1)
+        configs.check_range(self, ["limit", "test_limit", "image_size"], 1)
+        positive = ["knn_temperature", "learning_rate", "crop_min"]
+        configs.check_range(self, positive, 0, open_low=True)
+        configs.check_range(self, ["weight_decay", "holdout", "warmup_epochs"], 0)
+        shares = ["crop_min", "brightness", "contrast", "saturation"]
+        configs.check_range(self, [*shares, "grayscale", "flip"], 0, 1)
+        configs.check_range(self, ["hue"], 0, 0.5)

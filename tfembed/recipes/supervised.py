@@ -1,0 +1,213 @@
+"""Supervised metric learning: any loss of the library, on classes that have labels.
+
+Batches hold P classes of K images. By default the classes are halved: one half is
+trained on, and retrieval is measured among the images of the other, as on CUB, Cars
+and Stanford Online Products.
+
+Without any flag: multi-similarity on five classes of Fashion-MNIST, measured on the
+other five; a few minutes on a CPU.
+"""
+
+import dataclasses
+
+from tfembed.recipes import config as configs
+from tfembed.recipes.config import default, option
+from tfembed.recipes.networks import Networks, build_encoder
+from tfembed.recipes.objectives import (
+    LOSSES,
+    MINERS,
+    TWO_ROWS,
+    build_objective,
+    read_options,
+    read_schedule,
+)
+from tfembed.recipes.recipe import Recipe
+from tfembed.recipes.settings import Settings
+
+SCHEDULED = ("temperature", "scale", "alpha")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Settings):
+    """Settings of a run; every field is a flag."""
+
+    split: str = default(Settings, "split", "unseen")
+    epochs: int = default(Settings, "epochs", 6)
+    optimizer: str = default(Settings, "optimizer", "adam")
+    learning_rate: float = default(Settings, "learning_rate", 0.001)
+    head_norm: bool = default(Settings, "head_norm", False)
+
+    loss: str = option("multi_similarity", "the loss, by name", tuple(LOSSES))
+    loss_options: str = option("", "its settings, as margin=0.5,form=cosine")
+    samples_per_class: int = option(
+        16, "images of a class in a batch, K; the batch has batch_size / K classes"
+    )
+    steps_per_epoch: int = option(
+        0, "batches of an epoch; 0 for as many as hold all images"
+    )
+    unit_norm: bool = option(
+        True,
+        "give the loss embeddings of unit length; where not, the loss sees them "
+        "before they are divided by their length, as N-pair and center loss want it",
+    )
+    miner: str = option("none", "which pairs count", ("none", *MINERS))
+    cross_batch: int = option(
+        0, "rows of earlier batches that the loss compares with, too; 0 for none"
+    )
+    cross_batch_warmup: int = option(0, "steps without them at the beginning")
+    per_class: int = option(1, "proxies of a class")
+    proxy_merge: float = option(
+        0.0, "draws the proxies of a class together; 0.2 in SoftTriple's paper"
+    )
+    proxy_rate: float = option(
+        1.0, "learning rate of the proxies, as a multiple of the network's"
+    )
+    temperature_schedule: str = option(
+        "",
+        "first epochs and values of the loss's temperature or scale, as "
+        "0:0.0625,60:0.25 (heated-up softmax)",
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        configs.check_range(self, ["samples_per_class", "per_class"], 1)
+        counts = ["steps_per_epoch", "cross_batch", "cross_batch_warmup"]
+        configs.check_range(self, [*counts, "proxy_merge"], 0)
+        configs.check_range(self, ["proxy_rate"], 0, open_low=True)
+        read_options(self.loss_options)
+        read_schedule(self.temperature_schedule)
+        if self.loss in TWO_ROWS and self.samples_per_class != 2:
+            raise ValueError(
+                f"--loss {self.loss} wants two images of each class in a batch: "
+                "--samples-per-class 2. Received: "
+                f"samples_per_class={self.samples_per_class}."
+            )
+        if self.batch_size % self.samples_per_class:
+            raise ValueError(
+                "`batch_size` must be a multiple of `samples_per_class`. Received: "
+                f"batch_size={self.batch_size}, "
+                f"samples_per_class={self.samples_per_class}."
+            )
+        if 0 < self.cross_batch < self.batch_size:
+            raise ValueError(
+                "`cross_batch` must be 0, or at least `batch_size`. Received: "
+                f"cross_batch={self.cross_batch}, batch_size={self.batch_size}."
+            )
+
+
+class Supervised(Recipe):
+    """Classes with labels, any loss."""
+
+    name = "supervised"
+    Config = Config
+
+    def build(self, config, data):
+        """Builds the networks, and the loss on top."""
+        from tensorflow import keras
+
+        built = build_encoder(config, tuple(data.image_shape))
+        encoder, features = built.models()
+        labels = keras.Input((), dtype="int64", name="labels")
+        embeddings = built.embeddings if config.unit_norm else built.projected
+        objective = build_objective(
+            config, embeddings, labels, len(self._classes(config, data))
+        )
+        inputs = {"images": built.images}
+        if objective.labelled:
+            inputs["labels"] = labels
+        model = keras.Model(inputs, objective.outputs, name="supervised")
+        return Networks(
+            model, encoder, features, loss=objective.loss, endpoint=objective.scheduled
+        )
+
+    def optimizer(self, config, steps):
+        """Builds the optimizer; proxies have a rate of their own."""
+        return super().optimizer(config, steps, {"proxies": config.proxy_rate})
+
+    def steps(self, config, data):
+        """Returns the number of batches in an epoch."""
+        return config.steps_per_epoch or max(1, data.train.size // config.batch_size)
+
+    def images_in_epoch(self, config, data):
+        """Returns how many images an epoch goes through."""
+        return self.steps(config, data) * config.batch_size
+
+    def batches(self, run, first_epoch, last_epoch):
+        """Batches of P classes x K images; the labels as a model input and as `y`."""
+        import numpy as np
+
+        from tfembed.data import class_balanced
+
+        config, train = run.config, run.data.train
+        classes = self._classes(config, run.data)
+        inputs = run.networks.model.input_names
+
+        def example(batch):
+            labels = batch["labels"]
+            x = {"images": batch["images"], "labels": labels}
+            x = {name: x[name] for name in inputs}
+            return (x, labels) if run.networks.loss is not None else x
+
+        return class_balanced(
+            np.searchsorted(classes, train.labels),
+            config.batch_size // config.samples_per_class,
+            config.samples_per_class,
+            seed=config.seed,
+            read=train,
+            augmentation=run.augmentation,
+            first_epoch=first_epoch,
+            last_epoch=last_epoch,
+            steps_per_epoch=run.steps,
+            lanes=2,
+        ).map(example)
+
+    def callbacks(self, run):
+        """Drives the temperature, if there is a schedule for it."""
+        schedule = read_schedule(run.config.temperature_schedule)
+        if schedule is None:
+            return []
+        from tfembed.callbacks import TemperatureSchedule
+
+        target = run.networks.endpoint
+        named = [name for name in SCHEDULED if hasattr(target, name)]
+        if not named:
+            raise ValueError(
+                "--temperature-schedule goes with losses that have a temperature or "
+                f"scale. Received: --loss {run.config.loss}."
+            )
+        return [TemperatureSchedule(target, schedule, named[0])]
+
+    def _classes(self, config, data):
+        """Returns the training classes' labels, sorted."""
+        import numpy as np
+
+        if data.train.labels is None:
+            raise ValueError(
+                "Supervised training needs a label for each image. Received: "
+                f"{config.dataset!r}, which has none. Take a folder with one folder a "
+                "class, or train without labels: tfembed.recipes.instdisc."
+            )
+        classes = np.unique(data.train.labels)
+        wanted = config.batch_size // config.samples_per_class
+        if wanted > len(classes):
+            raise ValueError(
+                f"A batch would hold {wanted} classes, batch_size / samples_per_class, "
+                f"and there are {len(classes)} to train on. Lower --batch-size, or "
+                "raise --samples-per-class."
+            )
+        return classes
+
+
+def main(argv=None):
+    """Runs the recipe; returns its `result.json` as a dictionary."""
+    config, run_dir = configs.parse(Config, "supervised", __doc__, argv)
+    from tfembed.recipes import training
+
+    return training.main(Supervised(), config, run_dir)
+
+
+if __name__ == "__main__":
+    # Under its own name, so that a config file's `Config` is this one.
+    from tfembed.recipes.supervised import main
+
+    main()

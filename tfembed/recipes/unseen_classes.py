@@ -1,0 +1,83 @@
+"""The protocol of classes that nobody trained on: retrieval among them."""
+
+import numpy as np
+
+from tfembed.recipes.evaluation import BATCH, KNOWN_SHARE, Judge
+
+KS = (1, 2, 4, 8)
+
+
+class UnseenClasses(Judge):
+    """Searches the images of the test classes for others of the same class."""
+
+    protocol = "unseen"
+
+    def callback(self):
+        """Returns the callback that measures after each epoch."""
+        from tfembed.callbacks import RetrievalQuality
+
+        return RetrievalQuality(
+            self.encoder,
+            self.data.test.batches(BATCH),
+            self.data.test.labels,
+            ks=(1,),
+            every=self.config.knn_every,
+        )
+
+    def baselines(self):
+        """Measures raw pixels, centred pixels and the network as it is now."""
+        from tfembed.metrics import embed
+
+        test = self.data.test
+        rows = []
+        pixels = self.pixels(test)
+        if pixels is not None:
+            rows.append(self._row("raw pixels", pixels[0]))
+            mean = self.pixels(self.data.train)
+            if mean is not None:
+                centred = pixels[0] - mean[0].mean(axis=0)
+                rows.append(self._row("raw pixels - mean", centred))
+        embeddings = embed(self.encoder, test.batches(BATCH))
+        rows.append(self._row("untrained network", embeddings))
+        return rows
+
+    def result(self, baselines):
+        """Measures the trained encoder."""
+        from tfembed.metrics import embed, nearest
+
+        self.gallery = embed(self.encoder, self.data.test.batches(BATCH))
+        row = self._row("trained encoder", self.gallery)
+        scores, _ = nearest(self.gallery, self.gallery, 2)
+        self.known_threshold = float(np.quantile(scores[:, 1], 1 - KNOWN_SHARE))
+        return {
+            **self.facts(),
+            "test_classes": len(np.unique(self.data.test.labels)),
+            "table": [*baselines, row],
+            "known_threshold": self.known_threshold,
+        }
+
+    def write_embeddings(self, directory):
+        """Writes the gallery, which searches itself."""
+        test = self.data.test
+        self.write_gallery(directory, test, self.gallery, self.known_threshold)
+        self.write_samples(directory)
+
+    def _row(self, name, embeddings):
+        from tfembed.metrics import clustering, retrieval
+
+        labels = self.data.test.labels
+        ks = [k for k in KS if k < len(labels)]
+        found = retrieval(embeddings, labels, ks=ks)
+        row = {"representation": name}
+        row.update(
+            {
+                key: value
+                for key, value in found.means().items()
+                if not key.startswith("P@")
+            }
+        )
+        if self.config.nmi:
+            row.update(
+                clustering(embeddings, labels, restarts=2, seed=self.config.seed)
+            )
+        return row
