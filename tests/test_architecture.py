@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "version": set(),
     "compat": set(),
     "ops": set(),
-    "backbones": BASE,
+    "backbones": BASE | {"tfembed"},
     "data": BASE,
     "layers": BASE,
     "metrics": BASE,
@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "export": BASE | {"layers", "losses", "tfembed", "version"},
     "serving": BASE | {"tfembed", "version"},
     "report": BASE | {"data", "metrics", "tfembed", "version"},
-    "interop": BASE | PARTS - {"callbacks"},
+    "interop": BASE | PARTS - {"callbacks"} | {"tfembed", "version"},
 }
 LIBRARY = pathlib.Path(os.__file__).parent
 STANDARD = {path.stem.partition(".")[0] for path in LIBRARY.iterdir()}

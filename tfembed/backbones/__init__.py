@@ -5,7 +5,7 @@ Importing this room imports no TensorFlow; `build_backbone` does.
 
 import importlib
 
-_HOMES = {"BACKBONES": "names", "build_backbone": "build"}
+_HOMES = {"BACKBONES": "names", "Encoder": "encoder", "build_backbone": "build"}
 
 __all__ = list(_HOMES)
 

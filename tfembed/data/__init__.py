@@ -1,4 +1,4 @@
-"""Images by name, deterministic `tf.data` pipelines, and augmentation.
+"""Images by name, `tf.data` pipelines, augmentation; embeddings on disk.
 
 Importing this room imports no TensorFlow, keras-cv, tensorflow-datasets or Pillow:
 each is imported when it is first used.
@@ -8,11 +8,14 @@ import importlib
 
 _HOMES = {
     "Augmentation": "augmentation",
+    "EmbeddingFiles": "embeddings",
+    "Embeddings": "embeddings",
     "ImageData": "image_data",
     "SOURCES": "sources",
     "Split": "split",
     "class_balanced": "balanced",
     "load_images": "load",
+    "read_embeddings": "embeddings",
 }
 
 __all__ = list(_HOMES)

@@ -1,0 +1,263 @@
+"""Embeddings read back from disk: shards of a folder, or one file."""
+
+import dataclasses
+import os
+import struct
+import zipfile
+
+import numpy as np
+
+from tfembed.data.shards import FORMATS, read_manifest, require_pyarrow
+
+__all__ = ["EmbeddingFiles", "Embeddings", "read_embeddings"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Embeddings:
+    """Embeddings with their ids and labels.
+
+    Attributes:
+        embeddings: Float array `[n, d]`; of an uncompressed `.npz`, an `np.memmap`.
+        labels: int64 `[n]`, -1 where unknown.
+        ids: Strings `[n]`.
+    """
+
+    embeddings: np.ndarray
+    labels: np.ndarray
+    ids: np.ndarray
+
+
+class EmbeddingFiles:
+    """Embeddings on disk, read a file at a time or all at once.
+
+    ```python
+    files = read_embeddings("catalogue")
+    for part in files:  # one shard in memory at a time
+        print(part.embeddings.shape, part.ids[0])
+    everything = files.load()
+    ```
+
+    Attributes:
+        paths: The files, in order.
+        class_names: Tuple of strings, the name of each label; empty if not known.
+        manifest: The dictionary in `manifest.json`; `None` if there is none.
+    """
+
+    def __init__(self, paths, class_names=(), manifest=None):
+        """Keeps paths; opens nothing."""
+        self.paths = list(paths)
+        self.class_names = tuple(class_names)
+        self.manifest = manifest
+
+    def __len__(self):
+        """Number of files."""
+        return len(self.paths)
+
+    def __iter__(self):
+        """Yields the `Embeddings` of each file."""
+        for path in self.paths:
+            yield _read(path)
+
+    def load(self):
+        """Reads all files.
+
+        Returns:
+            An `Embeddings` in memory; of a single `.npz`, with mapped embeddings.
+
+        Raises:
+            ValueError: If the files hold embeddings of different lengths.
+        """
+        if len(self.paths) == 1:
+            return _read(self.paths[0])
+        labels, ids, lengths = [], [], set()
+        for part in self:  # twice over the files, so that one array is made once
+            labels.append(part.labels)
+            ids.append(part.ids)
+            lengths.add(part.embeddings.shape[1])
+        if len(lengths) > 1:
+            raise ValueError(
+                "The files must hold embeddings of one length. "
+                f"Received: lengths {sorted(lengths)} in "
+                f"{os.path.dirname(self.paths[0])!r}. Embed all with one model."
+            )
+        labels, ids = np.concatenate(labels), np.concatenate(ids)
+        embeddings, start = None, 0
+        for part in self:
+            if embeddings is None:
+                shape = len(labels), part.embeddings.shape[1]
+                embeddings = np.empty(shape, part.embeddings.dtype)
+            embeddings[start : start + len(part.ids)] = part.embeddings
+            start += len(part.ids)
+        return Embeddings(embeddings, labels, ids)
+
+
+def read_embeddings(path):
+    """Finds embeddings that were written to disk.
+
+    Args:
+        path: A folder that `tfembed.embed` or `tfembed.interop` wrote, a run directory
+            (its `gallery.npz`), or a file: `.npz` with the arrays `embeddings`, and
+            `labels` and `ids` if there are any, or `.parquet` with the columns
+            `embedding`, `id`, `label`.
+
+    Returns:
+        An `EmbeddingFiles`. Nothing but names has been read yet.
+
+    Raises:
+        ValueError: If there are no embeddings, or the job that writes them has not
+            finished.
+    """
+    path = os.path.expanduser(os.fspath(path))
+    if os.path.isfile(path):
+        if not path.endswith(tuple(f".{each}" for each in FORMATS)):
+            raise ValueError(
+                "`path` must be a folder or end in .npz or .parquet. "
+                f"Received: path={path!r}."
+            )
+        return EmbeddingFiles([path], _class_names(path))
+    manifest = read_manifest(path) if os.path.isdir(path) else None
+    if manifest is not None:
+        if not manifest.get("finished"):
+            raise ValueError(
+                "`path` must be a folder of embeddings that is complete. "
+                f"Received: path={path!r}, whose job has not finished. Start its "
+                "command again: it goes on where it stopped."
+            )
+        files = [os.path.join(path, shard["file"]) for shard in manifest["shards"]]
+        missing = [file for file in files if not os.path.isfile(file)]
+        if missing:
+            raise ValueError(
+                "`path` must hold all the shards that its manifest lists. "
+                f"Received: path={path!r}, without {os.path.basename(missing[0])!r}"
+                f"{' and others' if len(missing) > 1 else ''}. Embed again."
+            )
+        return EmbeddingFiles(files, manifest.get("class_names") or (), manifest)
+    gallery = os.path.join(path, "gallery.npz")
+    if os.path.isfile(gallery):
+        return EmbeddingFiles([gallery], _class_names(gallery))
+    raise ValueError(
+        "`path` must be a folder of embeddings, a run directory with a gallery, or a "
+        f"file that ends in .npz or .parquet. Received: path={path!r}, "
+        f"{'which has neither' if os.path.isdir(path) else 'which is not there'}. "
+        "Make one with `python -m tfembed.embed MODEL SOURCE OUTPUT`."
+    )
+
+
+def _class_names(path):
+    if not path.endswith(".npz"):
+        return ()
+    with _opened(path) as archive:
+        names = archive["class_names"] if "class_names" in archive.files else ()
+    return tuple(str(name) for name in names)
+
+
+def _read(path):
+    found = _read_parquet(path) if path.endswith(".parquet") else _read_npz(path)
+    count = len(found.embeddings)
+    if found.embeddings.ndim != 2 or found.embeddings.dtype.kind != "f":
+        raise ValueError(
+            f"{path!r} must hold embeddings as floats, [n, d]. Received: "
+            f"{found.embeddings.dtype} of shape {found.embeddings.shape}."
+        )
+    if found.ids.shape != (count,) or found.labels.shape != (count,):
+        raise ValueError(
+            f"{path!r} must hold one id and one label for each of its {count} "
+            f"embeddings. Received: ids of shape {found.ids.shape}, labels of shape "
+            f"{found.labels.shape}."
+        )
+    return found
+
+
+def _opened(path):
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path, error):
+    return ValueError(
+        f"{path!r} must be a file of embeddings, but reading it says: {error}. Write "
+        "it with `python -m tfembed.embed`, or `numpy.savez` without object arrays."
+    )
+
+
+def _read_npz(path):
+    with _opened(path) as archive:
+        if "embeddings" not in getattr(archive, "files", ()):
+            raise ValueError(
+                f"{path!r} must hold the array `embeddings`. Received: "
+                f"{sorted(getattr(archive, 'files', ()))}."
+            )
+        try:
+            embeddings = _mapped(path, "embeddings")
+            if embeddings is None:
+                embeddings = archive["embeddings"]
+            ids, labels = (
+                archive[key] if key in archive.files else None
+                for key in ("ids", "labels")
+            )
+        except (ValueError, zipfile.BadZipFile) as error:
+            raise _unreadable(path, error) from error
+    count = len(embeddings)
+    if ids is None:
+        ids = np.array([str(row) for row in range(count)], np.str_)
+    if labels is None:
+        labels = np.full(count, -1)
+    return Embeddings(embeddings, labels.astype(np.int64), ids)
+
+
+def _mapped(path, name):
+    """Maps an array of an archive from its file; `None` where that cannot be done.
+
+    NumPy maps files with one array only; in an uncompressed archive an array's bytes
+    stand as they are too, some way into the file.
+    """
+    with zipfile.ZipFile(path) as archive:
+        member = archive.getinfo(f"{name}.npy")
+        if member.compress_type != zipfile.ZIP_STORED:
+            return None
+        with archive.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            if version == (1, 0):
+                head = np.lib.format.read_array_header_1_0(file)
+            elif version == (2, 0):
+                head = np.lib.format.read_array_header_2_0(file)
+            else:
+                return None
+            inside = file.tell()
+    shape, by_column, dtype = head
+    if by_column or dtype.hasobject or not np.prod(shape):
+        return None
+    with open(path, "rb") as file:
+        file.seek(member.header_offset)
+        name_length, extra_length = struct.unpack("<26xHH", file.read(30))
+    start = member.header_offset + 30 + name_length + extra_length + inside
+    return np.memmap(path, dtype, "r", start, shape)
+
+
+def _read_parquet(path):
+    pa = require_pyarrow()
+    try:
+        table = pa.parquet.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+    missing = {"embedding", "id", "label"} - set(table.column_names)
+    if missing:
+        raise ValueError(
+            f"{path!r} must hold the columns `embedding`, `id` and `label`. Received: "
+            f"{table.column_names}."
+        )
+    lists = table.column("embedding").combine_chunks()
+    numbers = lists.flatten().to_numpy(zero_copy_only=False)
+    ids = table.column("id").to_pylist()
+    return Embeddings(
+        numbers.reshape(table.num_rows, -1) if table.num_rows else _no_rows(lists),
+        table.column("label").to_numpy().astype(np.int64),
+        np.array(ids, np.str_) if ids else np.empty(0, np.str_),
+    )
+
+
+def _no_rows(lists):
+    dim = getattr(lists.type, "list_size", 0)
+    return np.empty((0, dim), lists.type.value_type.to_pandas_dtype())

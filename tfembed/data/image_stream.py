@@ -1,0 +1,121 @@
+"""Images read once and in order, in bounded memory, with no look at them beforehand.
+
+Training looks into every file first, so that what does not decode has no number. A
+job that reads each image once would so read it twice; here what does not decode is
+found on the way.
+"""
+
+import functools
+import os
+import re
+
+import numpy as np
+import tensorflow as tf
+
+from tfembed.data.folder import FolderSplit
+from tfembed.ops.images import decode_image
+
+__all__ = ["decode_or_reason", "stream_images"]
+
+
+def stream_images(split, rows, batch_size, image_shape):
+    """Reads images of a split, with the pixels that training on it would see.
+
+    Args:
+        split: A `Split`; one of a folder need not be `checked` or `converted`.
+        rows: Integers `[n]` in 0..size-1, ascending.
+        batch_size: Images in a batch, at most.
+        image_shape: `(height, width, channels)` that images are brought to.
+
+    Yields:
+        `(rows, images, skipped)`: int64 `[b]`, float32 `[b, height, width, channels]`
+        in 0..255, and a list of `(row, reason)` of images that do not decode. The
+        rows of one split come in ascending order, but for files that were read only
+        at the second try, which come last.
+
+    Raises:
+        OSError: If the folder of a split is no longer there.
+    """
+    rows = np.asarray(rows, np.int64)
+    if isinstance(split, FolderSplit):
+        yield from _stream_files(split, rows, batch_size, image_shape)
+        return
+    for start in range(0, len(rows), batch_size):
+        some = rows[start : start + batch_size]
+        part = split.take(some).converted(image_shape)
+        images = part.read(np.arange(part.size)).astype(np.float32)
+        yield some, images, []
+
+
+def _stream_files(split, rows, batch_size, image_shape):
+    part = split.take(rows).converted(image_shape)
+    numbers = tf.data.Dataset.range(part.size)
+    with tf.device("CPU:0"):
+        dataset = part._images(numbers).ignore_errors()
+    missing = np.ones(part.size, bool)
+    for batch in dataset.batch(batch_size).prefetch(2):
+        found = batch["ids"].numpy()
+        missing[found] = False
+        yield rows[found], batch["images"].numpy(), []
+    again, skipped = [], []
+    for number in np.flatnonzero(missing):
+        pixels, reason = _read_file(part.root, part.names[number], image_shape)
+        if reason is None:
+            again.append((rows[number], pixels))
+        else:
+            skipped.append((int(rows[number]), reason))
+    if skipped and not os.path.isdir(split.root):
+        raise OSError(
+            f"The folder {split.root!r} was there and is no longer: "
+            f"{skipped[0][1]}. Bring it back and start again."
+        )
+    for row, pixels in again:
+        yield np.array([row], np.int64), pixels[None], []
+    if skipped:
+        yield np.empty(0, np.int64), np.empty((0, *image_shape), np.float32), skipped
+
+
+def _read_file(root, name, image_shape):
+    try:
+        with open(os.path.join(root, name), "rb") as file:
+            return decode_or_reason(file.read(), image_shape)
+    except OSError as error:
+        return None, error.strerror or type(error).__name__
+
+
+def decode_or_reason(encoded, image_shape):
+    """Decodes one image, or tells why not.
+
+    Args:
+        encoded: The bytes of an image file.
+        image_shape: `(height, width, channels)` that it is brought to.
+
+    Returns:
+        `(pixels, None)`, float32 in 0..255, as `tfembed.ops.images.decode_image` gives
+        them; or `(None, reason)`, one line.
+    """
+    try:
+        return _decoder(tuple(image_shape))(tf.constant(encoded)).numpy(), None
+    except tf.errors.OpError:
+        pass
+    try:  # again without a graph, whose own words would stand around the reason
+        with tf.device("CPU:0"):
+            return decode_image(encoded, image_shape).numpy(), None
+    except tf.errors.OpError as error:
+        return None, _first_line(error)
+
+
+def _first_line(error):
+    """What an operation says, without what it says about itself."""
+    lines = str(error.message).strip().splitlines() or [type(error).__name__]
+    return re.sub(r"^\{\{.*?\}\}\s*|\s*\[Op:.*$", "", lines[0])
+
+
+@functools.lru_cache(maxsize=8)
+def _decoder(image_shape):
+    @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
+    def decode(encoded):
+        with tf.device("CPU:0"):
+            return decode_image(encoded, image_shape)
+
+    return decode

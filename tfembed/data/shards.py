@@ -1,0 +1,210 @@
+"""Embeddings on disk: a folder of shards, and the manifest that lists them.
+
+    FOLDER/part-00000.npz      arrays `embeddings` [n, d], `labels` int64 [n], `ids`
+    FOLDER/part-00000.parquet  columns `id`, `label`, `embedding`, a list of d numbers
+    FOLDER/manifest.json       what they are of, and which of them are whole
+
+A label of -1 is one that is not known. Files are written beside, synced and renamed,
+so that a file under its own name is whole. `"finished": true` in the manifest is the
+last thing written.
+"""
+
+import contextlib
+import errno
+import io
+import json
+import os
+import shutil
+
+import numpy as np
+
+__all__ = [
+    "FORMATS",
+    "MANIFEST",
+    "full_disk",
+    "parquet_schema",
+    "read_manifest",
+    "write_manifest",
+    "write_shard",
+    "written_beside",
+]
+
+FORMATS = ("npz", "parquet")
+MANIFEST = "manifest.json"
+PARTIAL = ".partial"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextlib.contextmanager
+def written_beside(path):
+    """Gives a path to write to, which is synced and takes its name at the end.
+
+    If the block raises, nothing of the file stays.
+
+    Args:
+        path: The file that is to be there, whole, or not at all.
+
+    Yields:
+        The path to write to, in the same folder and hidden.
+
+    Raises:
+        OSError: With a sentence, if there is no room.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    partial = os.path.join(folder, f".{name}{PARTIAL}")
+    try:
+        yield partial
+        _sync(partial)
+        os.replace(partial, path)
+        _sync(folder)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(partial)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise full_disk(path, error) from error
+        raise
+
+
+def full_disk(path, error):
+    """Returns the error that says that there is no room for a file."""
+    folder = os.path.dirname(os.path.abspath(path))
+    free = shutil.disk_usage(folder).free / 1e6
+    return OSError(
+        error.errno,
+        f"There is no room for {os.path.basename(path)!r} in {folder!r}, where "
+        f"{free:.0f} MB are free ({error.strerror}). What was whole before is kept: "
+        "free some room and start again",
+    )
+
+
+def write_shard(path, ids, labels, embeddings):
+    """Writes one shard, in the format that its ending says.
+
+    Args:
+        path: File that ends in `.npz` or `.parquet`.
+        ids: Strings `[n]`.
+        labels: Integers `[n]`, or `None` where none are known.
+        embeddings: Float array `[n, d]`.
+
+    Raises:
+        ImportError: If a Parquet file is asked for and pyarrow is missing.
+        OSError: If it cannot be written.
+    """
+    labels = np.full(len(ids), -1) if labels is None else labels
+    labels = np.asarray(labels, np.int64)
+    with written_beside(path) as partial:
+        if os.fspath(path).endswith(".parquet"):
+            _write_parquet(partial, ids, labels, embeddings)
+            return
+        # By way of memory: NumPy leaves a broken archive behind where a disk is full,
+        # which says so once more when it is collected.
+        buffer = io.BytesIO()
+        ids = np.asarray(ids, np.str_)
+        np.savez(buffer, embeddings=embeddings, labels=labels, ids=ids)
+        with open(partial, "wb") as file:
+            file.write(buffer.getbuffer())
+
+
+def parquet_schema(dim, dtype="float32"):
+    """Returns the `pyarrow.Schema` of a shard of embeddings of `dim` numbers."""
+    pa = require_pyarrow()
+    kind = pa.from_numpy_dtype(np.dtype(dtype))
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("label", pa.int64(), nullable=False),
+            pa.field("embedding", pa.list_(kind, dim), nullable=False),
+        ]
+    )
+
+
+def parquet_table(ids, labels, embeddings):
+    """Returns a shard as a `pyarrow.Table`."""
+    pa = require_pyarrow()
+    embeddings = np.ascontiguousarray(embeddings)
+    dim = embeddings.shape[1]
+    schema = parquet_schema(dim, embeddings.dtype)
+    columns = [
+        pa.array([str(each) for each in ids], pa.string()),
+        pa.array(np.asarray(labels, np.int64)),
+        pa.FixedSizeListArray.from_arrays(pa.array(embeddings.reshape(-1)), dim),
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _write_parquet(path, ids, labels, embeddings):
+    import pyarrow.parquet as pq
+
+    # Embeddings are noise to a dictionary or a compressor: they only cost time.
+    pq.write_table(
+        parquet_table(ids, labels, embeddings),
+        path,
+        use_dictionary=False,
+        compression="NONE",
+    )
+
+
+def require_pyarrow():
+    """Returns the module `pyarrow`, with its Parquet part imported.
+
+    Raises:
+        ImportError: With a sentence, if it cannot be imported.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        hint = "Install it with `pip install 'tfembed[parquet]'`"
+        if "NumPy" in str(error):
+            hint = "Install one for this NumPy, such as `pip install 'pyarrow<26'`"
+        raise ImportError(
+            f"Parquet needs pyarrow, which could not be imported ({error}). {hint}, "
+            "or write `.npz`."
+        ) from error
+    return pyarrow
+
+
+def write_manifest(folder, manifest):
+    """Writes the manifest of a folder of shards.
+
+    Args:
+        folder: The folder.
+        manifest: Dictionary of plain values; see `tfembed.embed`.
+    """
+    with written_beside(os.path.join(folder, MANIFEST)) as partial:
+        with open(partial, "w", encoding="utf-8") as file:
+            json.dump(manifest, file, indent=1)
+            file.write("\n")
+
+
+def read_manifest(folder):
+    """Returns the manifest of a folder of shards; `None` if there is none.
+
+    Raises:
+        ValueError: If it is not one.
+    """
+    path = os.path.join(folder, MANIFEST)
+    try:
+        with open(path, encoding="utf-8") as file:
+            manifest = json.load(file)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ValueError(
+            f"{path!r} must be the manifest of a folder of embeddings, but reading it "
+            f"says: {error}. Give another folder, or remove this one."
+        ) from error
+    if not isinstance(manifest, dict) or "shards" not in manifest:
+        raise ValueError(
+            f"{path!r} must be the manifest of a folder of embeddings, and lists no "
+            "shards. Give another folder, or remove this one."
+        )
+    return manifest
+
+
+def _sync(path):
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

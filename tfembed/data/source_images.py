@@ -1,0 +1,112 @@
+"""All images of a source as one numbered row, whatever its parts."""
+
+import os
+
+import numpy as np
+
+from tfembed.data.fingerprint import fingerprint
+from tfembed.data.image_stream import stream_images
+from tfembed.data.request import Request
+from tfembed.data.sources import find_source
+from tfembed.data.split import Split
+
+__all__ = ["SourceImages"]
+
+
+class SourceImages:
+    """The images of a source, to be read once and in order.
+
+    Args:
+        source: A source of `tfembed.data`, such as `folder:PATH`, or a `Split`.
+        split: `"all"`, or `"train"` or `"test"` of a source that has both.
+        image_shape: `(height, width, channels)` that images are brought to.
+        data_dir: As in `load_images`.
+        strict: Raise when a source that decodes its images while it looks for them
+            (`tfds`) finds one that does not.
+
+    Attributes:
+        name: The source, with the whole of a path that it has.
+        class_names: Tuple of strings, the name of each label; may be empty.
+        size: Number of images.
+        sha256: Digest of what it holds; see `fingerprint`.
+        skipped: List of `[id, reason]` of images that have no number.
+
+    Raises:
+        ValueError: If there is no such source, or no such part of it.
+    """
+
+    def __init__(self, source, split, image_shape, data_dir=None, strict=False):
+        self.class_names, self.name = (), "a Split"
+        if isinstance(source, Split):
+            self._parts = [source]
+        else:
+            self.name = _absolute(source)
+            self._parts, self.class_names = _parts_of(
+                source, split, image_shape, data_dir, strict
+            )
+        self.image_shape = image_shape
+        self.size = sum(part.size for part in self._parts)
+        self.sha256 = fingerprint(self._parts)
+        # What a source decoded while it was found, and left out, has no number.
+        self.skipped = [list(pair) for part in self._parts for pair in part.skipped]
+
+    def stream(self, first, last, batch_size):
+        """Reads the images from `first` to before `last`, as `stream_images` does."""
+        before = 0
+        for part in self._parts:
+            rows = np.arange(max(first, before), min(last, before + part.size)) - before
+            for some, pixels, skipped in stream_images(
+                part, rows, batch_size, self.image_shape
+            ):
+                moved = [(row + before, reason) for row, reason in skipped]
+                yield some + before, pixels, moved
+            before += part.size
+
+    def ids(self, rows):
+        """Returns the ids of images, strings `[n]`, of ascending rows."""
+        return self._pick([part.names for part in self._parts], rows)
+
+    def labels(self, rows):
+        """Returns the labels of images, int64 `[n]`, -1 where there are none."""
+        labels = [
+            np.full(part.size, -1) if part.labels is None else part.labels
+            for part in self._parts
+        ]
+        return self._pick(labels, rows)
+
+    def _pick(self, arrays, rows):
+        rows, found, before = np.asarray(rows, np.int64), [], 0
+        for values in arrays:
+            inside = rows[(rows >= before) & (rows < before + len(values))]
+            found.append(values[inside - before])
+            before += len(values)
+        return np.concatenate(found)
+
+
+def _absolute(source):
+    """Returns a source's name, with the whole of a path that it has."""
+    kind, colon, path = str(source).partition(":")
+    if kind in ("folder", "npz") and colon:
+        return f"{kind}:{os.path.abspath(os.path.expanduser(path))}"
+    return str(source)
+
+
+def _parts_of(source, split, image_shape, data_dir, strict):
+    _, find, argument = find_source(source)
+    found = find(
+        argument,
+        Request(
+            data_dir=data_dir,
+            image_size=tuple(image_shape[:2]),
+            channels=image_shape[2],
+            strict=bool(strict),
+        ),
+    )
+    if split != "all" and found.test is None:
+        raise ValueError(
+            "`split` must be 'all' for a source without a train and a test part of "
+            f"its own. Received: split={split!r}, source={str(source)!r}."
+        )
+    parts = {"train": found.train, "test": found.test}
+    chosen = [parts[name] for name in ("train", "test") if split in ("all", name)]
+    return [part for part in chosen if part is not None], found.class_names or ()

@@ -1,0 +1,335 @@
+"""`python -m tfembed.embed`: the embeddings of a whole source of images, on disk.
+
+    python -m tfembed.embed MODEL SOURCE OUTPUT
+
+runs a trained encoder over every image of a source and writes a folder of shards, or
+one `.npz`. Images are read as they are needed, so that memory does not grow with the
+source. Killed at any moment, the same command goes on at the first shard that is not
+whole, and refuses to mix two models or two sources.
+
+`tfembed.data.read_embeddings(OUTPUT)` reads it back. `tfembed.interop` does the same on
+many machines.
+"""
+
+import argparse
+import os
+import sys
+import time
+
+import numpy as np
+
+from tfembed.version import __version__
+
+__all__ = ["embed_source"]
+
+SPLITS = ("all", "train", "test")
+SHARD_SIZE = 8192
+BATCH_SIZE = 256
+_SECONDS_BETWEEN_REPORTS = 5.0
+_NOT_FINITE = "its embedding is not finite"
+_NAMED = 20  # images left out that are named on the screen; the manifest has all
+
+
+def embed_source(
+    model,
+    source,
+    output,
+    split="all",
+    format=None,
+    batch_size=BATCH_SIZE,
+    shard_size=SHARD_SIZE,
+    image_size=None,
+    channels=None,
+    dtype="float32",
+    data_dir=None,
+    strict=False,
+    strategy=None,
+    say=None,
+):
+    """Embeds every image of a source, and writes ids, labels and embeddings.
+
+    Started again with the same arguments it goes on where it was stopped, at a whole
+    shard; once it has finished, it does nothing.
+
+    Args:
+        model: A saved Keras encoder (`.keras`), a run directory (its `model.keras`),
+            a `keras.Model` from images `[b, height, width, channels]` in 0..255 to
+            embeddings `[b, d]`, or a `tfembed.backbones.Encoder`, as it is.
+        source: A source of `tfembed.data`, such as `folder:PATH`, or a `Split`.
+        output: Folder to write shards to, made if need be; or a file that ends in
+            `.npz`, written at the end and in one piece.
+        split: `"all"`, or `"train"` or `"test"` of a source that has both.
+        format: `"npz"` or `"parquet"` for the shards of a folder; `None` for npz.
+        batch_size: Images in a batch. It changes no embedding.
+        shard_size: Images in a shard, which is what memory has to hold.
+        image_size: `(height, width)` or an integer for both; only where the encoder
+            takes images of any size.
+        channels: 1 or 3; only where the encoder takes any number.
+        dtype: `"float32"`, or `"float16"` to write half as much.
+        data_dir: As in `tfembed.data.load_images`.
+        strict: Stop at an image that does not decode or whose embedding is not finite,
+            instead of leaving it out.
+        strategy: The `tf.distribute.Strategy` that a `keras.Model` was made under.
+            `None`: all GPUs, where the model is loaded here and there are several.
+        say: Function that is given a line of progress now and then; `None` for none.
+
+    Returns:
+        A `tfembed.data.EmbeddingFiles` of what was written. Its manifest counts the
+        images (`embedded`) and names those left out (`skipped`).
+
+    Raises:
+        ValueError: If an argument is wrong, `output` holds something else, no image
+            can be embedded, or, with `strict`, one cannot.
+        OSError: If it cannot be written. What was whole before is kept.
+        ImportError: If Parquet is asked for and pyarrow is missing.
+    """
+    say = say or (lambda line: None)
+    _check(split, format, batch_size, shard_size, dtype, os.fspath(output))
+    from tfembed.backbones.encoder import Encoder
+    from tfembed.data.shard_writer import open_shards
+    from tfembed.data.source_images import SourceImages
+
+    encoder = model
+    if not isinstance(model, Encoder):
+        encoder = Encoder(model, image_size, channels, strategy)
+    images = SourceImages(source, split, encoder.image_shape, data_dir, strict)
+    identity = {
+        "model": encoder.sha256,
+        "source": images.sha256,
+        "split": split,
+        "image_shape": list(encoder.image_shape),
+        "dim": encoder.dim,
+        "dtype": dtype,
+        "format": format or "npz",
+        "shard_size": shard_size,
+    }
+    about = {
+        "tfembed": __version__,
+        "model": encoder.name,
+        "source": images.name,
+        "images": images.size,
+        "dim": encoder.dim,
+        "class_names": list(images.class_names),
+    }
+    with open_shards(output, identity, about, images.skipped) as shards:
+        if not shards.finished:
+            _embed(shards, encoder, images, batch_size, shard_size, dtype, strict, say)
+            if not shards.embedded:
+                reasons = [f"{name!r}: {reason}" for name, reason in shards.skipped]
+                shards.clear()
+                raise ValueError(
+                    "`source` must have images that can be embedded. Received: "
+                    f"{images.name!r}, which has none"
+                    + "".join(f"; the first, {one}" for one in reasons[:1])
+                    + "."
+                )
+        return shards.finish()
+
+
+def _embed(shards, encoder, images, batch_size, shard_size, dtype, strict, say):
+    """Writes the shards that are not there."""
+    starts = range(0, images.size, shard_size)[len(shards.entries) :]
+    done = len(shards.entries) * shard_size
+    progress = _Progress(images.size, min(done, images.size), say)
+    for first in starts:
+        rows, embeddings, skipped = [], [], []
+        last = min(first + shard_size, images.size)
+        for some, pixels, unread in images.stream(first, last, batch_size):
+            values = encoder(pixels)
+            finite = np.isfinite(values).all(axis=1)
+            unread = unread + [(row, _NOT_FINITE) for row in some[~finite]]
+            rows.append(some[finite])
+            embeddings.append(values[finite].astype(dtype))
+            skipped += [(images.ids([row])[0], reason) for row, reason in unread]
+            if strict and skipped:
+                raise ValueError(
+                    "Every image must decode and have an embedding where `strict` is "
+                    f"set. Received: {str(skipped[0][0])!r}: {skipped[0][1]}. Repair "
+                    "or remove it, or do without `strict` to leave such images out."
+                )
+            progress.step(len(some) + len(unread) - np.sum(~finite))
+        rows, embeddings = np.concatenate(rows), np.concatenate(embeddings)
+        order = np.argsort(rows, kind="stable")
+        rows = rows[order]
+        skipped = [(str(name), reason) for name, reason in skipped]
+        shards.add(
+            images.ids(rows), images.labels(rows), embeddings[order], skipped=skipped
+        )
+    progress.end()
+
+
+def _check(split, format, batch_size, shard_size, dtype, output):
+    from tfembed.data.shards import FORMATS, require_pyarrow
+
+    for name, value, allowed in (
+        ("split", split, SPLITS),
+        ("format", format, (None, *FORMATS)),
+        ("dtype", dtype, ("float32", "float16")),
+    ):
+        if value not in allowed:
+            raise ValueError(
+                f"`{name}` must be one of {', '.join(map(repr, allowed))}. "
+                f"Received: {name}={value!r}."
+            )
+    for name, value in (("batch_size", batch_size), ("shard_size", shard_size)):
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if not whole or value < 1:
+            raise ValueError(
+                f"`{name}` must be an integer of 1 or more. Received: {name}={value!r}."
+            )
+    if format == "parquet":
+        if output.endswith(".npz"):
+            raise ValueError(
+                "`format` must be 'npz' for an output that ends in .npz. "
+                "Received: format='parquet'. Give a folder."
+            )
+        require_pyarrow()
+
+
+class _Progress:
+    """Says now and then how far it is, and how long it will take."""
+
+    def __init__(self, total, done, say):
+        self._total, self._done, self._before, self._say = total, done, done, say
+        self._start = self._said = time.monotonic()
+        if done:
+            say(f"going on after {done:,} of {total:,} images")
+
+    def step(self, count):
+        self._done += count
+        now = time.monotonic()
+        if now - self._said >= _SECONDS_BETWEEN_REPORTS:
+            self._said = now
+            rate = (self._done - self._before) / (now - self._start)
+            left = (self._total - self._done) / max(rate, 1e-9)
+            self._say(
+                f"{self._done:,} of {self._total:,} images, {rate:,.0f} a second, "
+                f"{_duration(left)} left"
+            )
+
+    def end(self):
+        seconds = time.monotonic() - self._start
+        count = self._done - self._before
+        self._say(f"{count:,} images in {_duration(seconds)}")
+
+
+def _duration(seconds):
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def main(argv=None):
+    """Runs the command; returns the exit status."""
+    args = _parser().parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        files = embed_source(
+            args.model,
+            args.source,
+            args.output,
+            split=args.split,
+            format=args.format,
+            batch_size=args.batch_size,
+            shard_size=args.shard_size,
+            image_size=args.image_size,
+            channels=args.channels,
+            dtype=args.dtype,
+            data_dir=args.data_dir,
+            strict=args.strict,
+            say=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        words = error.strerror if isinstance(error, OSError) else None
+        print(f"error: {words or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    skipped = files.manifest["skipped"]
+    for name, reason in skipped[:_NAMED]:
+        print(f"left out {name}: {reason}", file=sys.stderr)
+    if len(skipped) > _NAMED:
+        print(f"and {len(skipped) - _NAMED:,} more", file=sys.stderr)
+    print(
+        f"{args.output}: {files.manifest['embedded']:,} embeddings of "
+        f"{files.manifest['dim']} numbers"
+        + f", {len(skipped):,} images left out"
+        * bool(skipped)
+    )
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m tfembed.embed",
+        description="Writes the embeddings of every image of a source. Started again "
+        "after it was stopped, it goes on where it was.",
+    )
+    parser.add_argument(
+        "model", metavar="MODEL", help="a saved encoder (.keras) or a run directory"
+    )
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="folder:PATH, npz:PATH, tfds:NAME, fashion_mnist, mnist, cifar10, "
+        "cifar100 or synthetic",
+    )
+    parser.add_argument(
+        "output",
+        metavar="OUTPUT",
+        help="folder for shards and their manifest.json, or a file FILE.npz",
+    )
+    parser.add_argument(
+        "--split",
+        choices=SPLITS,
+        default="all",
+        help="of a source that has both parts (default: all)",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("npz", "parquet"),
+        help="of the shards (default: npz); parquet needs tfembed[parquet]",
+    )
+    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32")
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=BATCH_SIZE,
+        metavar="N",
+        help="images at once (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--shard-size",
+        type=int,
+        default=SHARD_SIZE,
+        metavar="N",
+        help="images in a shard (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        metavar="N",
+        help="height and width, where the encoder takes any",
+    )
+    parser.add_argument(
+        "--channels",
+        type=int,
+        choices=(1, 3),
+        help="gray or RGB, where the encoder takes any",
+    )
+    parser.add_argument(
+        "--data-dir", metavar="DIR", help="folder to look for the data in first"
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="stop at an image that does not decode, instead of leaving it out",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
