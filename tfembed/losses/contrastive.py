@@ -59,19 +59,19 @@ def contrastive(
     _check(margin, form)
 
     def rows(pairs):
-        zero = tf.zeros([], pairs.similarity.dtype)
         if form == "cosine":
-            pull = -pairs.similarity
-            push = tf.maximum(pairs.similarity - margin, zero)
+            pull, push = -pairs.similarity, pairs.similarity - margin
         elif form == "survey":
-            pull = pairs.squared_distance
-            push = tf.maximum(margin - pull, zero)
+            pull, push = pairs.squared_distance, margin - pairs.squared_distance
         else:
-            pull = pairs.squared_distance
-            push = tf.square(tf.maximum(margin - pairs.distance, zero))
-        terms = tf.where(pairs.positive, pull, push)
-        pair = pairs.positive | pairs.negative
-        return masked_sum(terms, pair), masked_count(pair, terms.dtype)
+            pull, push = pairs.squared_distance, margin - pairs.distance
+        push = tf.nn.relu(push)
+        if form == "hadsell":
+            push = tf.square(push)
+        kinds = (pull, pairs.positive), (push, pairs.negative)
+        sums = [masked_sum(*kind) for kind in kinds]
+        counts = [masked_count(kind, pull.dtype) for _, kind in kinds]
+        return tf.add_n(sums), tf.add_n(counts)
 
     return over_terms(
         rows,

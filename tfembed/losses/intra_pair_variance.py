@@ -4,13 +4,9 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tfembed.losses.base import FunctionalLoss
-from tfembed.ops import replicas
 from tfembed.ops.arguments import check_not_negative
-from tfembed.ops.floats import widen
-from tfembed.ops.labels import flat_labels
 from tfembed.ops.masked import masked_count, masked_sum
-from tfembed.ops.pairs import Similarities, check_pairs, over_pairs, sum_over_rows
-from tfembed.ops.unit_rows import unit_rows
+from tfembed.ops.pairs import over_pairs, similarities_once, sum_over_rows
 
 
 def intra_pair_variance(
@@ -55,7 +51,7 @@ def intra_pair_variance(
     _check(positive_epsilon, negative_epsilon)
     alone = ref_labels is None and ref_embeddings is None
     if alone and row_chunk is None and miner is None:
-        embeddings = _similarities_once(labels, embeddings)
+        embeddings = similarities_once(labels, embeddings)
     batch = labels, embeddings, ref_labels, ref_embeddings
     settings = {"normalize": True, "miner": miner, "row_chunk": row_chunk}
 
@@ -85,19 +81,6 @@ def intra_pair_variance(
         row_inputs=[tf.broadcast_to(value, to_each_row) for value in (means, shares)],
         **settings,
     )
-
-
-def _similarities_once(labels, embeddings):
-    """Returns the similarities of a batch that stands in one place as a whole.
-
-    The pairs are gone through twice; their products are made once, and their gradient.
-    """
-    if replicas.in_replica() or isinstance(embeddings, Similarities):
-        return embeddings
-    embeddings = widen(embeddings)
-    check_pairs(flat_labels(labels), embeddings)
-    rows = unit_rows(embeddings)
-    return Similarities(tf.matmul(rows, rows, transpose_b=True))
 
 
 def _check(positive_epsilon, negative_epsilon):

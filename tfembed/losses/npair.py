@@ -70,14 +70,14 @@ def npair(
         similarity, positive = pairs.similarity, pairs.positive
         lowest = similarity.dtype.min
         push = log_sum_exp(similarity, pairs.negative, empty=lowest)
-        terms = tf.nn.softplus(push[:, None] - similarity)
+        sums = masked_sum(tf.nn.softplus(push[:, None] - similarity), positive)
+        counts = masked_count(positive, sums.dtype)
         if pairs.anchors is not None and not normalize:
-            norms = norm(pairs.anchors)[:, None] + norm(pairs.refs)[None, :]
-            terms += l2 / 2 * norms
-        sums, counts = masked_sum(terms, positive), masked_count(positive, terms.dtype)
+            of_refs = tf.linalg.matvec(tf.cast(positive, sums.dtype), norm(pairs.refs))
+            sums += l2 / 2 * (counts * norm(pairs.anchors) + of_refs)
         if form == "survey":
             return sums, counts
-        there = tf.cast(counts > 0, terms.dtype)
+        there = tf.cast(counts > 0, counts.dtype)
         return tf.math.divide_no_nan(sums, counts), there
 
     return over_terms(

@@ -5,7 +5,7 @@ from tensorflow import keras
 
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_fraction, check_not_negative, check_number
-from tfembed.ops.masked import masked_max, masked_sum
+from tfembed.ops.masked import masked_max
 from tfembed.ops.pairs import over_pairs
 
 
@@ -68,20 +68,22 @@ def ranked_list(
         distance = pairs.distance
         fixed = tf.stop_gradient(distance) if stop_gradient_weights else distance
 
-        def weighted_mean(excess, exponent, kind):
+        def weighted_mean(excess, temperature, kind):
             kept = kind & (excess > 0)
-            exponent -= tf.stop_gradient(masked_max(exponent, kept))[:, None]
-            weight = tf.exp(tf.where(kept, exponent, tf.zeros_like(exponent)))
+            weight = tf.cast(kept, excess.dtype)
+            if tf.is_tensor(temperature) or temperature != 0:
+                exponent = temperature * fixed
+                largest = tf.stop_gradient(masked_max(exponent, kept))
+                weight *= tf.exp(tf.minimum(exponent - largest[:, None], 0))
+            weighted = tf.math.multiply_no_nan(excess, weight)
             return tf.math.divide_no_nan(
-                masked_sum(weight * excess, kept), masked_sum(weight, kept)
+                tf.reduce_sum(weighted, axis=1), tf.reduce_sum(weight, axis=1)
             )
 
         pull = weighted_mean(
-            distance - (alpha - margin), positive_temperature * fixed, pairs.positive
+            distance - (alpha - margin), positive_temperature, pairs.positive
         )
-        push = weighted_mean(
-            alpha - distance, -negative_temperature * fixed, pairs.negative
-        )
+        push = weighted_mean(alpha - distance, -negative_temperature, pairs.negative)
         return (1 - balance) * pull + balance * push
 
     return over_pairs(

@@ -1,6 +1,31 @@
-"""Euclidean distances of all pairs, exact at zero and with finite gradients."""
+"""Inner products and Euclidean distances of all pairs.
+
+Distances are exact at zero, and their gradients finite. What is compared with itself,
+the same tensor on both sides, has one product in the backward pass and not two.
+"""
 
 import tensorflow as tf
+
+
+def inner_products(left, right):
+    """Computes the inner product of every pair.
+
+    Args:
+        left: `(rows, dim)`, float32 or float64.
+        right: `(refs, dim)`, of the same dtype; may be `left` itself.
+
+    Returns:
+        `(rows, refs)`.
+    """
+    if left is not right:
+        return tf.matmul(left, right, transpose_b=True)
+
+    @tf.custom_gradient
+    def of_all(rows):
+        products = tf.matmul(rows, rows, transpose_b=True)
+        return products, lambda upstream: tf.matmul(_both_ways(upstream), rows)
+
+    return of_all(left)
 
 
 def squared_distances(left, right):
@@ -11,30 +36,69 @@ def squared_distances(left, right):
 
     Args:
         left: `(rows, dim)`, float32 or float64.
-        right: `(refs, dim)`, of the same dtype.
+        right: `(refs, dim)`, of the same dtype; may be `left` itself.
 
     Returns:
         `(rows, refs)`, at least 0. At 0 the gradient is 0, as it should be.
     """
-    lengths = tf.reduce_sum(left * left, axis=1)[:, None]
-    lengths += tf.reduce_sum(right * right, axis=1)[None, :]
-    squared = lengths - 2 * tf.matmul(left, right, transpose_b=True)
-    noise = 4 * _EPSILON[left.dtype]
-    return tf.where(squared > noise * lengths, squared, tf.zeros_like(squared))
+    if left is not right:
+        lengths = tf.reduce_sum(left * left, axis=1)[:, None]
+        squared = tf.matmul(-2 * left, right, transpose_b=True) + lengths
+        squared += tf.reduce_sum(right * right, axis=1)[None, :]
+        return _cut(squared, _far(squared, lengths))
+
+    @tf.custom_gradient
+    def of_all(rows):
+        lengths = tf.reduce_sum(rows * rows, axis=1)[:, None]
+        squared = tf.matmul(-2 * rows, rows, transpose_b=True) + lengths
+        squared += tf.transpose(lengths)
+        far = _far(squared, lengths)
+
+        def gradient(upstream):
+            weights = _both_ways(_cut(upstream, far))
+            sums = tf.reduce_sum(weights, axis=1, keepdims=True)
+            return 2 * (sums * rows - tf.matmul(weights, rows))
+
+        return _cut(squared, far), gradient
+
+    return of_all(left)
 
 
 def from_similarities(similarities):
     """Computes squared distances of unit rows from their cosine similarities."""
     squared = 2 - 2 * similarities
-    noise = 8 * _EPSILON[similarities.dtype]
-    return tf.where(squared > noise, squared, tf.zeros_like(squared))
+    return _cut(squared, _far(squared, tf.ones([], squared.dtype)))
 
 
+@tf.custom_gradient
 def safe_sqrt(squared):
-    """Takes the square root, with gradient 0 at 0 instead of infinity."""
-    positive = squared > 0
-    root = tf.sqrt(tf.where(positive, squared, tf.ones_like(squared)))
-    return tf.where(positive, root, tf.zeros_like(root))
+    """Takes the square root of what is at least 0; its gradient at 0 is 0."""
+
+    def gradient(upstream):
+        return tf.math.divide_no_nan(upstream / 2, safe_sqrt(squared))
+
+    return tf.sqrt(squared), gradient
+
+
+def _both_ways(weights):
+    """Returns the weights of pairs that are the same either way round."""
+    return weights + tf.transpose(weights)
+
+
+def _far(squared, lengths):
+    """Tells what is more than rounding, 1 or 0; of close rows the lengths agree."""
+    far = squared > 8 * _EPSILON[squared.dtype] * lengths
+    return tf.stop_gradient(tf.cast(far, squared.dtype))
+
+
+@tf.custom_gradient
+def _cut(values, far):
+    """Returns the values where `far` is 1, and 0 elsewhere; the gradient likewise."""
+
+    def gradient(upstream):
+        return _cut(upstream, far), None
+
+    return tf.math.multiply_no_nan(values, far), gradient
 
 
 # Difference of 1 and the next larger number.

@@ -11,7 +11,14 @@ import tensorflow as tf
 
 def masked_sum(values, mask):
     """Sums the entries of `mask`; 0 without any."""
-    return tf.reduce_sum(tf.where(mask, values, tf.zeros_like(values)), axis=-1)
+
+    @tf.custom_gradient
+    def of_all(values):
+        kept = tf.cast(mask, values.dtype)
+        total = tf.reduce_sum(tf.math.multiply_no_nan(values, kept), axis=-1)
+        return total, lambda upstream: upstream[..., None] * kept
+
+    return of_all(values)
 
 
 def masked_count(mask, dtype):

@@ -103,7 +103,7 @@ class Pairs:
         """Inner products `(rows, refs)`: cosines where the rows have unit length."""
         if self._similarity is not None:
             return self._similarity
-        return tf.matmul(self.anchors, self.refs, transpose_b=True)
+        return distances.inner_products(self.anchors, self.refs)
 
     @functools.cached_property
     def squared_distance(self):
@@ -116,6 +116,27 @@ class Pairs:
     def distance(self):
         """Euclidean distances, `(rows, refs)`."""
         return distances.safe_sqrt(self.squared_distance)
+
+
+def similarities_once(labels, embeddings):
+    """Returns the similarities of a batch that stands in one place as a whole.
+
+    For a loss that goes through the pairs more than once: their products are made
+    once, and so is their gradient.
+
+    Args:
+        labels: `(batch,)` or `(batch, 1)`.
+        embeddings: `(batch, dim)`, float, normalised here; or `Similarities`.
+
+    Returns:
+        `Similarities`; on several replicas the embeddings as they are.
+    """
+    if replicas.in_replica() or isinstance(embeddings, Similarities):
+        return embeddings
+    embeddings = widen(embeddings)
+    check_pairs(flat_labels(labels), embeddings)
+    rows = unit_rows(embeddings)
+    return Similarities(distances.inner_products(rows, rows), of=embeddings)
 
 
 def over_pairs(
