@@ -6,6 +6,7 @@ from tfembed.callbacks.collapse_watchdog import CollapseWatchdog
 from tfembed.callbacks.log_values import LogValues
 from tfembed.callbacks.neighbor_accuracy import NeighborAccuracy
 from tfembed.callbacks.pace import Pace
+from tfembed.callbacks.retrieval_quality import RetrievalQuality
 from tfembed.callbacks.temperature_schedule import TemperatureSchedule
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "LogValues",
     "NeighborAccuracy",
     "Pace",
+    "RetrievalQuality",
     "TemperatureSchedule",
 ]

@@ -25,6 +25,16 @@ def linear_probe(
     Raises:
         ImportError: If scikit-learn is not installed.
     """
+    hits = linear_probe_hits(
+        features, labels, test_features, test_labels, regularization, iterations
+    )
+    return float(np.mean(hits))
+
+
+def linear_probe_hits(
+    features, labels, test_features, test_labels, regularization=1.0, iterations=200
+):
+    """As `linear_probe`, query by query: whether it is right, bool `(queries,)`."""
     import warnings
 
     try:
@@ -45,4 +55,5 @@ def linear_probe(
         # Stopping early is part of the probe's definition.
         warnings.simplefilter("ignore", ConvergenceWarning)
         classifier.fit(np.asarray(features, np.float64), np.asarray(labels))
-    return float(classifier.score(np.asarray(test_features, np.float64), test_labels))
+    predicted = classifier.predict(np.asarray(test_features, np.float64))
+    return predicted == np.asarray(test_labels)

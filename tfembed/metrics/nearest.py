@@ -107,3 +107,35 @@ def unit_rows(values):
     """Divides each row by its length; a zero row stays zero."""
     length = np.sqrt(np.einsum("ij,ij->i", values, values))  # without a second matrix
     return values / np.maximum(length, 1e-12)[:, None]
+
+
+def rows_of_ids(ids, gallery_ids, queries, gallery):
+    """Returns each query's own gallery row, int64 `(queries,)`, -1 where it has none.
+
+    Raises:
+        ValueError: If one side has no ids, or not one for each row, or an id stands in
+            the gallery twice.
+    """
+    if (ids is None) != (gallery_ids is None):
+        raise ValueError(
+            "`ids` and `gallery_ids` come together, or not at all. Received: "
+            f"{'gallery_ids' if ids is None else 'ids'} alone."
+        )
+    if ids is None:
+        return np.full(len(queries), -1)
+    ids, gallery_ids = np.asarray(ids).reshape(-1), np.asarray(gallery_ids).reshape(-1)
+    if len(ids) != len(queries):
+        raise ValueError(
+            "`ids` must name every query. Received: "
+            f"{len(ids)} ids and {len(queries)} queries."
+        )
+    known, rows, times = np.unique(gallery_ids, return_index=True, return_counts=True)
+    if len(gallery_ids) != len(gallery) or times.max(initial=1) > 1:
+        raise ValueError(
+            "`gallery_ids` must name every gallery row, each id once. Received: "
+            f"{len(known)} different ids for {len(gallery)} rows."
+        )
+    if not len(known):
+        return np.full(len(ids), -1)
+    where = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+    return np.where(known[where] == ids, rows[where], -1)

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from tfembed.metrics.nearest import check_embeddings, unit_rows
+from tfembed.metrics.nearest import check_embeddings, rows_of_ids, unit_rows
 from tfembed.metrics.ranking import SCORE_BYTES, ranked_in_chunks
 
 
@@ -99,14 +99,9 @@ def retrieval(
     queries = check_embeddings("embeddings", embeddings)
     gallery = queries if own else check_embeddings("gallery", gallery)
     codes, gallery_codes = _codes(labels, gallery_labels, queries, gallery, own)
-    itself = np.arange(len(queries)) if own else _rows_of(ids, gallery_ids, gallery)
-    if itself is None:
-        itself = np.full(len(queries), -1)
-    if len(itself) != len(queries):
-        raise ValueError(
-            "`ids` must name every query. Received: "
-            f"{len(itself)} ids and {len(queries)} queries."
-        )
+    itself = np.arange(len(queries))
+    if not own:
+        itself = rows_of_ids(ids, gallery_ids, queries, gallery)
     finds_itself = itself >= 0
     sizes = np.bincount(gallery_codes, minlength=codes.max(initial=-1) + 1)
     relevant = sizes[codes]
@@ -172,28 +167,6 @@ def _codes(labels, gallery_labels, queries, gallery, own):
     return codes[: len(queries)], codes[: len(gallery)] if own else codes[
         len(queries) :
     ]
-
-
-def _rows_of(ids, gallery_ids, gallery):
-    """Returns each query's own gallery row, -1 where it has none; None without ids."""
-    if (ids is None) != (gallery_ids is None):
-        raise ValueError(
-            "`ids` and `gallery_ids` come together, or not at all. Received: "
-            f"{'gallery_ids' if ids is None else 'ids'} alone."
-        )
-    if ids is None:
-        return None
-    ids, gallery_ids = np.asarray(ids).reshape(-1), np.asarray(gallery_ids).reshape(-1)
-    known, rows, times = np.unique(gallery_ids, return_index=True, return_counts=True)
-    if len(gallery_ids) != len(gallery) or times.max(initial=1) > 1:
-        raise ValueError(
-            "`gallery_ids` must name every gallery row, each id once. Received: "
-            f"{len(known)} different ids for {len(gallery)} rows."
-        )
-    if not len(known):
-        return np.full(len(ids), -1)
-    where = np.minimum(np.searchsorted(known, ids), len(known) - 1)
-    return np.where(known[where] == ids, rows[where], -1)
 
 
 def _measure(right, first, relevant, place, ks, found):

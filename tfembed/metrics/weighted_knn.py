@@ -3,7 +3,12 @@
 import numpy as np
 import tensorflow as tf
 
-from tfembed.metrics.nearest import SCORE_BYTES, check_k, nearest_in_chunks
+from tfembed.metrics.nearest import (
+    SCORE_BYTES,
+    check_k,
+    nearest_in_chunks,
+    rows_of_ids,
+)
 from tfembed.ops.vote import weighted_vote
 
 
@@ -45,6 +50,78 @@ def weighted_knn(
     Reference: Wu et al., 2018, section 3.4 (https://arxiv.org/abs/1805.01978).
     """
     ks = [k] if np.ndim(k) == 0 else list(k)
+    predictions = _predict(
+        queries, gallery, gallery_labels, ks, temperature, normalize, score_bytes
+    )
+    return predictions if np.ndim(k) else predictions[ks[0]]
+
+
+def weighted_knn_hits(
+    queries,
+    labels,
+    gallery,
+    gallery_labels,
+    ks=(10, 200),
+    temperature=0.07,
+    ids=None,
+    gallery_ids=None,
+    normalize=True,
+    score_bytes=SCORE_BYTES,
+    progress=None,
+):
+    """Tells which queries `weighted_knn` classifies rightly; the mean is the accuracy.
+
+    Args:
+        queries: `(queries, dim)`, float.
+        labels: `(queries,)`, their true classes, of the type of `gallery_labels`.
+        gallery: `(size, dim)`, float.
+        gallery_labels: `(size,)`.
+        ks: Numbers of neighbours.
+        temperature: As in `weighted_knn`.
+        ids: `(queries,)`, with `gallery_ids`: the gallery row of a query's own id has
+            no vote.
+        gallery_ids: `(size,)`, each once.
+        normalize: As in `weighted_knn`.
+        score_bytes: As in `weighted_knn`.
+        progress: Called as `progress(done, total)`, in queries, after each chunk.
+
+    Returns:
+        `{k: bool (queries,)}`.
+
+    Raises:
+        ValueError: As in `weighted_knn`, and if a query has no label or id.
+    """
+    labels = np.asarray(labels).reshape(-1)
+    if len(labels) != len(queries):
+        raise ValueError(
+            "`labels` must have one label for each query. Received: "
+            f"{len(labels)} labels and {len(queries)} queries."
+        )
+    predictions = _predict(
+        queries,
+        gallery,
+        gallery_labels,
+        list(ks),
+        temperature,
+        normalize,
+        score_bytes,
+        rows_of_ids(ids, gallery_ids, queries, gallery),
+        progress,
+    )
+    return {k: predicted == labels for k, predicted in predictions.items()}
+
+
+def _predict(
+    queries,
+    gallery,
+    gallery_labels,
+    ks,
+    temperature,
+    normalize,
+    score_bytes,
+    itself=None,
+    progress=None,
+):
     labels = np.asarray(gallery_labels).reshape(-1)
     if len(labels) != len(gallery):
         raise ValueError(
@@ -55,17 +132,25 @@ def weighted_knn(
         raise ValueError(
             f"`temperature` must be positive. Received: temperature={temperature}."
         )
+    some_stand_there = itself is not None and bool((itself >= 0).any())
     for each in ks or [0]:
-        check_k(each, len(gallery))
+        check_k(each, len(gallery) - some_stand_there)
     classes, codes = np.unique(labels, return_inverse=True)
+    codes = codes.reshape(-1)
     queries = np.asarray(queries)
     winners = {each: np.empty(len(queries), np.int64) for each in ks}
     # A step holds scores (size), neighbours (k) and votes (classes) of a query.
-    held = 4 * (len(labels) + 4 * max(ks) + len(classes))
+    look = max(ks) + some_stand_there
+    held = 4 * (len(labels) + 4 * look + len(classes))
     chunk = max(1, score_bytes // held)
     for part, scores, rows in nearest_in_chunks(
-        queries, gallery, max(ks), normalize, chunk
+        queries, gallery, look, normalize, chunk
     ):
+        if some_stand_there:
+            others = np.argsort(rows == itself[part, None], axis=1, kind="stable")
+            scores, rows = (
+                np.take_along_axis(each, others, axis=1) for each in (scores, rows)
+            )
         for each in ks:
             won, _ = weighted_vote(
                 tf.constant(scores[:, :each]),
@@ -74,5 +159,6 @@ def weighted_knn(
                 temperature,
             )
             winners[each][part] = won.numpy()
-    predictions = {each: classes[won] for each, won in winners.items()}
-    return predictions if np.ndim(k) else predictions[ks[0]]
+        if progress is not None:
+            progress(min(part.stop, len(queries)), len(queries))
+    return {each: classes[won] for each, won in winners.items()}

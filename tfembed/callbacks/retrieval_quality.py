@@ -1,0 +1,96 @@
+"""Retrieval among given images, after each epoch."""
+
+import math
+
+import numpy as np
+from tensorflow import keras
+
+from tfembed.metrics import embed, retrieval
+
+
+class RetrievalQuality(keras.callbacks.Callback):
+    """Logs how well images find others of their class.
+
+    Embeds them anew, without augmentation and in inference mode, and adds `R@1` (and so
+    on for all `ks`), `R-precision`, `MAP@R` and `MRR` to the epoch's logs, where the
+    progress bar, the CSV log and TensorBoard find them, and `ModelCheckpoint` and
+    `EarlyStopping` by `monitor="MAP@R", mode="max"`. Changes nothing of the training.
+
+    A stop or a checkpoint chosen by these numbers has seen the images: choose on
+    classes that are held out of training, and report others.
+
+    Args:
+        encoder: Keras model from images to embeddings; shares its weights with the
+            model that is trained.
+        queries: Iterable of batches of images, or of dictionaries with `"images"`; it
+            is gone through in each epoch, so that a generator will not do.
+        labels: `(queries,)`.
+        gallery: As `queries`, what is searched; by default the queries themselves.
+        gallery_labels: `(gallery,)`, with `gallery`.
+        ids: `(queries,)`, with `gallery_ids`: which queries stand in the gallery.
+        gallery_ids: `(gallery,)`, each once.
+        ks: Ranks of the recall.
+        every: Evaluate after so many epochs; the others log NaN.
+        prefix: Put before each name, to tell two of these apart.
+    """
+
+    def __init__(
+        self,
+        encoder,
+        queries,
+        labels,
+        gallery=None,
+        gallery_labels=None,
+        ids=None,
+        gallery_ids=None,
+        ks=(1,),
+        every=1,
+        prefix="",
+    ):
+        super().__init__()
+        if every < 1:
+            raise ValueError(f"`every` must be at least 1. Received: every={every}.")
+        if (gallery is None) != (gallery_labels is None):
+            raise ValueError(
+                "`gallery` and `gallery_labels` come together, or not at all. "
+                f"Received: {'gallery_labels' if gallery is None else 'gallery'} alone."
+            )
+        self.encoder = encoder
+        self.queries = queries
+        self.labels = np.asarray(labels)
+        self.gallery = gallery
+        self.gallery_labels = gallery_labels
+        self.ids = ids
+        self.gallery_ids = gallery_ids
+        self.ks = sorted(ks)
+        self.every = every
+        self.prefix = prefix
+
+    def names(self):
+        """Returns the names that it logs."""
+        names = [f"R@{k}" for k in self.ks] + ["R-precision", "MAP@R", "MRR"]
+        return [self.prefix + name for name in names]
+
+    def evaluate(self):
+        """Returns a dictionary from the names to numbers from 0 to 1."""
+        gallery = None if self.gallery is None else embed(self.encoder, self.gallery)
+        means = retrieval(
+            embed(self.encoder, self.queries),
+            self.labels,
+            gallery,
+            self.gallery_labels,
+            self.ids,
+            self.gallery_ids,
+            self.ks,
+        ).means()
+        return {name: means[name[len(self.prefix) :]] for name in self.names()}
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds the numbers to the logs."""
+        if logs is None:
+            return
+        broken = not math.isfinite(logs.get("loss", 0.0))
+        if (epoch + 1) % self.every == 0 and not broken:
+            logs.update(self.evaluate())
+        else:  # the columns of a CSV log are those of its first row
+            logs.update({name: float("nan") for name in self.names()})

@@ -1,0 +1,208 @@
+"""The two protocols of the field, each as one call: every number with its interval."""
+
+import dataclasses
+
+import numpy as np
+
+from tfembed.metrics.bootstrap import bootstrap_intervals
+from tfembed.metrics.clustering import clustering
+from tfembed.metrics.linear_probe import linear_probe_hits
+from tfembed.metrics.retrieval import retrieval
+from tfembed.metrics.weighted_knn import weighted_knn_hits
+
+KNN = (10, 200)
+KS = (1, 2, 4, 8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """What an encoder is worth, by one protocol.
+
+    Attributes:
+        protocol: `"seen"` or `"unseen"`.
+        values: `{name: number}`.
+        intervals: `{name: (low, high)}`, of those that are means over the queries.
+        per_query: `{name: (queries,)}`, float64, of the same; NaN where a query does
+            not count.
+        queries: Number of queries.
+        gallery: Number of gallery rows.
+        lone: Queries whose class has no other row to find. They are in no mean of
+            retrieval, and are misses of a vote.
+    """
+
+    protocol: str
+    values: dict
+    intervals: dict
+    per_query: dict
+    queries: int
+    gallery: int
+    lone: int
+
+    def row(self, representation):
+        """Returns the row of a table of `result.json`."""
+        return {
+            "representation": representation,
+            **self.values,
+            "intervals": {name: list(pair) for name, pair in self.intervals.items()},
+        }
+
+
+def measure_seen(
+    queries,
+    labels,
+    gallery,
+    gallery_labels,
+    ids=None,
+    gallery_ids=None,
+    knn=KNN,
+    temperature=0.07,
+    ks=KS,
+    probe=False,
+    normalize=True,
+    confidence=0.95,
+    resamples=2000,
+    seed=0,
+    progress=None,
+):
+    """Measures on classes that were trained on: queries against a labelled gallery.
+
+    Args:
+        queries: `(queries, dim)`, float.
+        labels: `(queries,)`.
+        gallery: `(size, dim)`, float.
+        gallery_labels: `(size,)`.
+        ids: `(queries,)`, with `gallery_ids`: nothing finds itself.
+        gallery_ids: `(size,)`, each once.
+        knn: Numbers of neighbours that vote, `knn_K`; those above the gallery's size
+            are left out.
+        temperature: Of the vote.
+        ks: Ranks of recall and precision, `R@K` and `P@K`; likewise.
+        probe: Whether a linear probe is trained on the gallery, `linear_probe`; or its
+            hits, bool `(queries,)`, where it was trained on other features.
+        normalize: Whether similarity is the cosine, or the inner product.
+        confidence: Of the intervals.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+        progress: Called as `progress(what, done, total)`, in queries.
+
+    Returns:
+        A `Measurement`.
+    """
+    per_query = {}
+    room = len(gallery) - (ids is not None)
+    knn = [k for k in knn if k <= room]
+    if knn:
+        hits = weighted_knn_hits(
+            queries,
+            labels,
+            gallery,
+            gallery_labels,
+            knn,
+            temperature,
+            ids,
+            gallery_ids,
+            normalize,
+            progress=_named(progress, "votes"),
+        )
+        per_query.update({f"knn_{k}": np.float64(hits[k]) for k in knn})
+    if probe is True:
+        probe = linear_probe_hits(gallery, gallery_labels, queries, labels)
+    if probe is not False and probe is not None:
+        per_query["linear_probe"] = np.float64(probe)
+    found = retrieval(
+        queries,
+        labels,
+        gallery,
+        gallery_labels,
+        ids,
+        gallery_ids,
+        [k for k in ks if k <= room],
+        normalize,
+        progress=_named(progress, "ranking"),
+    )
+    per_query.update(_of_all(found, len(queries)))
+    return _measurement(
+        "seen", per_query, {}, len(gallery), found.lone, confidence, resamples, seed
+    )
+
+
+def measure_unseen(
+    embeddings,
+    labels,
+    ks=KS,
+    cluster=None,
+    normalize=True,
+    confidence=0.95,
+    resamples=2000,
+    seed=0,
+    progress=None,
+):
+    """Measures on classes that were not trained on: each row among all others.
+
+    Args:
+        embeddings: `(queries, dim)`, float.
+        labels: `(queries,)`.
+        ks: Ranks of recall and precision; those that no row can reach are left out.
+        cluster: Dictionary of arguments of `clustering`, for NMI and AMI; `None` for
+            neither. With thousands of classes k-means takes long.
+        normalize: Whether similarity is the cosine, or the inner product.
+        confidence: Of the intervals.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+        progress: Called as `progress(what, done, total)`, in queries.
+
+    Returns:
+        A `Measurement`.
+    """
+    found = retrieval(
+        embeddings,
+        labels,
+        ks=[k for k in ks if k < len(embeddings)],
+        normalize=normalize,
+        progress=_named(progress, "ranking"),
+    )
+    more = {}
+    if cluster is not None:
+        more = clustering(embeddings, labels, normalize=normalize, **cluster)
+    count = len(embeddings)
+    return _measurement(
+        "unseen",
+        _of_all(found, count),
+        more,
+        count,
+        found.lone,
+        confidence,
+        resamples,
+        seed,
+    )
+
+
+def _measurement(protocol, per_query, more, gallery, lone, confidence, resamples, seed):
+    values = {
+        name: float(np.mean(column[np.isfinite(column)]))
+        if np.isfinite(column).any()
+        else float("nan")
+        for name, column in per_query.items()
+    }
+    return Measurement(
+        protocol,
+        {**values, **more},
+        bootstrap_intervals(per_query, confidence, resamples, seed),
+        per_query,
+        len(next(iter(per_query.values()))),
+        gallery,
+        lone,
+    )
+
+
+def _of_all(found, count):
+    """Returns what was found for each of all queries, NaN for those without."""
+    columns = {}
+    for name, values in found.per_query().items():
+        columns[name] = np.full(count, np.nan)
+        columns[name][found.queries] = values
+    return columns
+
+
+def _named(progress, what):
+    return None if progress is None else lambda *counts: progress(what, *counts)
