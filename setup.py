@@ -32,7 +32,7 @@ SERVING = [
     "requests",
     "werkzeug",
 ]
-REPORT = ["matplotlib", "pillow", "scikit-learn"]
+REPORT = ["jinja2", "matplotlib", "pillow", "scikit-learn"]
 DEV = [
     "packaging",
     "pillow",
@@ -40,6 +40,7 @@ DEV = [
     "pytest-xdist",
     "ruff",
     "scikit-learn",
+    "selenium",
     "setuptools<81",
     "wheel",
 ]
@@ -70,6 +71,7 @@ setup(
         "Topic :: Scientific/Engineering :: Image Recognition",
     ],
     packages=find_packages(include=["tfembed*"]),
+    package_data={"tfembed.report": ["page/*"]},
     python_requires=">=3.9",
     # TensorFlow 2.21 writes TensorBoard's logs only where tensorboard is installed;
     # the ones before bring it themselves.

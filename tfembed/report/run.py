@@ -1,0 +1,307 @@
+"""Reads a run directory, as far as it is there, and says what is missing."""
+
+import csv
+import dataclasses
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """Embedded images.
+
+    Attributes:
+        embeddings: float32 `(n, d)`.
+        labels: int64 `(n,)`, -1 where unknown.
+        ids: str `(n,)`.
+        pictures: `{id: row of thumbnails}`; empty without thumbnails.
+        thumbnails: uint8 `(m, height, width, channels)`, or None.
+    """
+
+    embeddings: np.ndarray
+    labels: np.ndarray
+    ids: np.ndarray
+    pictures: dict
+    thumbnails: np.ndarray
+
+    @property
+    def size(self):
+        """Number of images."""
+        return len(self.embeddings)
+
+    @property
+    def finite(self):
+        """Whether every number of the embeddings is finite."""
+        return bool(np.isfinite(self.embeddings).all())
+
+    def picture(self, row):
+        """Returns an image's thumbnail, None if there is none."""
+        at = self.pictures.get(str(self.ids[row]))
+        return None if at is None else self.thumbnails[at]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run directory as the report sees it.
+
+    Attributes:
+        path: The directory.
+        name: What the report calls it.
+        config: `config.json`, empty if missing.
+        environment: `environment.json`, empty if missing.
+        result: `result.json`, empty if missing: the run is not finished.
+        log: Columns of `log.csv`, `{name: float array}`.
+        rounds: Columns of `rounds.csv`.
+        positives: `(offsets, indices)` of `positives.npz`, or None.
+        gallery: `Images`, or None.
+        queries: `Images`, or None: then the gallery searches itself.
+        class_names: Names by label; those of labels beyond it are the numbers.
+        vote_temperature: Temperature of the neighbours' vote.
+        missing: Sentences on what is not there.
+    """
+
+    path: Path
+    name: str
+    config: dict
+    environment: dict
+    result: dict
+    log: dict
+    rounds: dict
+    positives: tuple
+    gallery: Images
+    queries: Images
+    class_names: list
+    vote_temperature: float
+    missing: list
+
+    @property
+    def unseen(self):
+        """Whether the run was measured on classes that it was not trained on."""
+        return self.result.get("protocol") == "unseen"
+
+    @property
+    def searchable(self):
+        """Whether there is a gallery of finite embeddings to search in."""
+        images = [each for each in (self.gallery, self.queries) if each is not None]
+        return self.gallery is not None and all(each.finite for each in images)
+
+    @property
+    def judged(self):
+        """The images that are looked up: the queries, or the gallery itself."""
+        return self.gallery if self.queries is None else self.queries
+
+    @property
+    def labelled(self):
+        """Whether right and wrong can be told apart."""
+        return (
+            self.gallery is not None
+            and bool((self.gallery.labels >= 0).any())
+            and bool((self.judged.labels >= 0).any())
+        )
+
+    def class_name(self, label):
+        """Returns a label's name, `""` where the label is unknown."""
+        if label < 0:
+            return ""
+        known = label < len(self.class_names)
+        return str(self.class_names[label]) if known else str(label)
+
+
+def read_runs(paths):
+    """Reads run directories, and names them so that no two are called the same.
+
+    Raises:
+        ValueError: If one is not a run directory, or one of its files is broken.
+    """
+    paths = [Path(path) for path in paths]
+    names = [path.resolve().name for path in paths]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in paths]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"`RUN` must name different run directories. Received: {', '.join(names)}."
+        )
+    return [read_run(path, name) for path, name in zip(paths, names)]
+
+
+def read_run(path, name=None):
+    """Reads one run directory.
+
+    Args:
+        path: The directory; has a `config.json` or a `gallery.npz` at least.
+        name: What the report calls it; its last part by default.
+
+    Returns:
+        A `Run`.
+
+    Raises:
+        ValueError: If it is not a run directory, or one of its files is broken.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "does not exist"
+        raise ValueError(
+            "`RUN` must be a run directory, as a recipe writes it. "
+            f"Received: {str(path)!r}, which {what}."
+        )
+    if not (path / "config.json").exists() and not (path / "gallery.npz").exists():
+        raise ValueError(
+            "`RUN` must be a run directory, with a `config.json` or a `gallery.npz`. "
+            f"Received: {str(path)!r}, which has neither."
+        )
+    missing = []
+    config = _json(path / "config.json", missing, "the settings are not known")
+    result = _json(
+        path / "result.json",
+        missing,
+        "the run is not finished; repeat its command to go on with it",
+    )
+    environment = _json(
+        path / "environment.json", missing, "versions and command are not known"
+    )
+    if not (path / "log.csv").exists():
+        missing.append("`log.csv` is missing: there are no learning curves.")
+    content = _npz(path / "gallery.npz", ("embeddings", "labels", "ids"))
+    gallery = queries = None
+    if content is None:
+        missing.append(
+            "`gallery.npz` is missing: there are no neighbours, no map, and no health."
+        )
+    else:
+        gallery = _images(path, "gallery.npz", content, "thumbnails.npz", missing)
+        found = _npz(path / "queries.npz", ("embeddings", "labels", "ids"))
+        if found is not None:
+            queries = _images(
+                path, "queries.npz", found, "query_thumbnails.npz", missing
+            )
+            if queries.embeddings.shape[1] != gallery.embeddings.shape[1]:
+                raise ValueError(
+                    f"{str(path / 'queries.npz')!r} must have embeddings as long as "
+                    "the gallery's. Received: "
+                    f"{queries.embeddings.shape[1]} and {gallery.embeddings.shape[1]}."
+                )
+        elif result.get("protocol") != "unseen":
+            missing.append(
+                "`queries.npz` is missing, the embeddings of the images held out: the "
+                "images of the gallery are looked up among each other instead. The "
+                "encoder was trained on them, which flatters it."
+            )
+    content = content or {}
+    return Run(
+        path=path,
+        name=name or path.resolve().name,
+        config=config,
+        environment=environment,
+        result=result,
+        log=_csv(path / "log.csv"),
+        rounds=_csv(path / "rounds.csv"),
+        positives=_positives(path / "positives.npz", gallery, missing),
+        gallery=gallery,
+        queries=None if queries is None or not queries.size else queries,
+        class_names=[str(each) for each in content.get("class_names", [])],
+        vote_temperature=float(content.get("vote_temperature", 0.07)),
+        missing=missing,
+    )
+
+
+def _json(path, missing, consequence):
+    if not path.exists():
+        missing.append(f"`{path.name}` is missing: {consequence}.")
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is not JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{str(path)!r} must hold a JSON object. Received: {type(content)}."
+        )
+    return content
+
+
+def _csv(path):
+    """Returns `{column: float array}`; what is no number is NaN."""
+    if not path.exists():
+        return {}
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    columns = {}
+    for name in rows[0] if rows else []:
+        if name is not None:
+            columns[name] = np.array([_number(row[name]) for row in rows])
+    return columns
+
+
+def _number(text):
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def _npz(path, required):
+    """Returns the arrays of a file, None if it is not there."""
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            content = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error}.") from error
+    lacking = [name for name in required if name not in content]
+    if lacking:
+        raise ValueError(
+            f"{str(path)!r} must have {', '.join(required)}. "
+            f"Received: a file without {', '.join(lacking)}."
+        )
+    return content
+
+
+def _images(path, name, content, thumbnails, missing):
+    embeddings = np.asarray(content["embeddings"], np.float32)
+    labels = np.asarray(content["labels"]).reshape(-1)
+    ids = np.asarray(content["ids"]).astype(np.str_).reshape(-1)
+    if embeddings.ndim != 2 or not len(embeddings) == len(labels) == len(ids):
+        raise ValueError(
+            f"{str(path / name)!r} must have one label and one id for each row of "
+            f"`embeddings`. Received: embeddings of shape {embeddings.shape}, "
+            f"{len(labels)} labels, {len(ids)} ids."
+        )
+    pictures, images = {}, None
+    found = _npz(path / thumbnails, ("images", "ids"))
+    if found is not None:
+        images = found["images"]
+        if (
+            images.ndim != 4
+            or images.dtype != np.uint8
+            or len(images) < len(found["ids"])
+        ):
+            raise ValueError(
+                f"{str(path / thumbnails)!r} must have `images` uint8 (size, height, "
+                "width, channels), one for each of its `ids`. Received: "
+                f"{images.dtype} {images.shape}, {len(found['ids'])} ids."
+            )
+        pictures = {str(each): row for row, each in enumerate(found["ids"])}
+    else:
+        missing.append(
+            f"`{thumbnails}` is missing: the images of `{name}` are shown by their "
+            "names. Recipes leave it out for folders and large data sets."
+        )
+    return Images(embeddings, labels.astype(np.int64), ids, pictures, images)
+
+
+def _positives(path, gallery, missing):
+    content = _npz(path, ("offsets", "indices"))
+    if content is None or gallery is None:
+        return None
+    offsets, indices = content["offsets"], content["indices"]
+    if len(offsets) != gallery.size + 1 or offsets[-1] != len(indices):
+        missing.append(
+            f"`{path.name}` has sets of {len(offsets) - 1} images, and the gallery has "
+            f"{gallery.size}: the sets are of other images and are not shown."
+        )
+        return None
+    return offsets, indices
