@@ -13,6 +13,7 @@ _ROOMS = (
     "callbacks",
     "data",
     "embed",
+    "evaluate",
     "export",
     "interop",
     "layers",
