@@ -1,4 +1,7 @@
-"""What Keras' `fit` lacks: the papers' optimizers, batches larger than memory."""
+"""What Keras' `fit` lacks.
+
+The papers' optimizers, batches larger than memory, positives found by a GAN.
+"""
 
 from tfembed.training.grad_cache import GradCacheModel
 from tfembed.training.optimizers import (
@@ -9,6 +12,9 @@ from tfembed.training.optimizers import (
     build_optimizer,
     build_schedule,
 )
+from tfembed.training.positive_sets import PositiveSets
+from tfembed.training.proxy_gan import ProxyGAN, build_discriminator, build_generator
+from tfembed.training.proxy_miner import ProxyMiner
 
 __all__ = [
     "OPTIMIZERS",
@@ -16,6 +22,11 @@ __all__ = [
     "DecayedSGD",
     "GradCacheModel",
     "LearningRate",
+    "PositiveSets",
+    "ProxyGAN",
+    "ProxyMiner",
+    "build_discriminator",
+    "build_generator",
     "build_optimizer",
     "build_schedule",
 ]
