@@ -61,7 +61,7 @@ def test_every_loss_trains_an_embedding(name):
     inputs = [features, labels] if objective.labelled else features
     model = keras.Model(inputs, objective.outputs)
     y = np.repeat(np.arange(4 if pairs else 2), 2 if pairs else 4)
-    x = np.random.default_rng(0).normal(size=(8, 6)).astype("float32")
+    x = tf.constant(np.random.default_rng(0).normal(size=(8, 6)), tf.float32)
     before = dense.get_weights()[0]
     with tf.GradientTape() as tape:
         output = model([x, tf.constant(y)] if objective.labelled else x, training=True)

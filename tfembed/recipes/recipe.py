@@ -70,6 +70,10 @@ class Recipe:
     def prepare(self, run):
         """Does what is to be done once before the first epoch."""
 
+    def least_rank(self, config, data):
+        """Returns the effective rank of an embedding below which it has collapsed."""
+        return None  # as in `CollapseWatchdog`
+
     def callbacks(self, run):
         """Returns the method's own callbacks."""
         return []

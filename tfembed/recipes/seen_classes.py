@@ -83,9 +83,10 @@ class SeenClasses(Judge):
         return gallery, queries, self._probe(train_features, test_features)
 
     def _probe(self, train, test):
+        """Returns the hits of a linear probe, `None` where there is none to train."""
         if not self.config.linear_probe:
             return None
-        from tfembed.metrics import linear_probe
+        from tfembed.metrics import linear_probe_hits
 
         labels = self.data.train.labels
         rows = np.arange(len(train))
@@ -93,24 +94,30 @@ class SeenClasses(Judge):
             rows = np.random.default_rng(0).permutation(rows)[:PROBE_IMAGES]
         if len(np.unique(labels[rows])) < 2:
             return None
-        return linear_probe(train[rows], labels[rows], test, self.data.test.labels)
+        return linear_probe_hits(train[rows], labels[rows], test, self.data.test.labels)
 
     def _row(self, name, gallery, queries, probe):
-        from tfembed.metrics import weighted_knn
+        from tfembed.metrics import bootstrap_intervals, weighted_knn_hits
 
         ks = [k for k in KS if k <= len(gallery)]
-        predictions = weighted_knn(
+        found = weighted_knn_hits(
             queries,
+            self.data.test.labels,
             gallery,
             self.data.train.labels,
             ks,
             self.config.knn_temperature,
         )
+        hits = {f"knn_{k}": found.get(k) for k in KS}
+        hits["linear_probe"] = probe
+        known = {
+            key: np.float64(each) for key, each in hits.items() if each is not None
+        }
         row = {"representation": name}
-        for k in KS:
-            row[f"knn_{k}"] = None
-            if k in predictions:
-                hits = predictions[k] == self.data.test.labels
-                row[f"knn_{k}"] = float(np.mean(hits))
-        row["linear_probe"] = probe
-        return row
+        for key in hits:
+            row[key] = float(known[key].mean()) if key in known else None
+        intervals = bootstrap_intervals(known, seed=self.config.seed)
+        return {
+            **row,
+            "intervals": {key: list(each) for key, each in intervals.items()},
+        }

@@ -140,7 +140,7 @@ class Supervised(Recipe):
 
         config, train = run.config, run.data.train
         classes = self._classes(config, run.data)
-        inputs = run.networks.model.input_names
+        inputs = [each.name for each in run.networks.model.inputs]
 
         def example(batch):
             labels = batch["labels"]
@@ -160,6 +160,11 @@ class Supervised(Recipe):
             steps_per_epoch=run.steps,
             lanes=2,
         ).map(example)
+
+    def least_rank(self, config, data):
+        """C classes may end in C - 1 directions: half of them is a collapse."""
+        classes = len(self._classes(config, data))
+        return min(0.05 * config.dim, 0.5 * (classes - 1))
 
     def callbacks(self, run):
         """Drives the temperature, if there is a schedule for it."""

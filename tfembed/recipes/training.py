@@ -11,6 +11,8 @@ from typing import Any
 
 from tfembed.recipes.run_directory import RunDirectory, is_chief
 
+SAMPLE = 256
+
 
 def main(recipe, config, run_dir):
     """Runs a recipe from its config to its result.
@@ -244,7 +246,7 @@ def check_batch(batch_size, size, replicas):
 def _callbacks(run):
     from tensorflow import keras
 
-    from tfembed.callbacks import LogValues, Pace
+    from tfembed.callbacks import CollapseWatchdog, LogValues, Pace
 
     images = run.recipe.images_in_epoch(run.config, run.data)
     callbacks = [
@@ -253,6 +255,10 @@ def _callbacks(run):
         *run.recipe.callbacks(run),
         LogValues(learning_rate=lambda: _learning_rate(run.networks.model.optimizer)),
     ]
+    sample = _sample(run)
+    if len(sample) > 1:
+        rank = run.recipe.least_rank(run.config, run.data)
+        callbacks.append(CollapseWatchdog(run.networks.encoder, sample, min_rank=rank))
     if run.judge.labelled:
         callbacks.append(run.judge.callback())
     if run.chief:
@@ -262,6 +268,15 @@ def _callbacks(run):
             keras.callbacks.TensorBoard(folder, write_graph=False, profile_batch=0),
         ]
     return [*callbacks, run.backup]  # last: what it holds has been logged
+
+
+def _sample(run):
+    """Returns a few training images, always the same, to watch the embedding by."""
+    import numpy as np
+
+    train = run.data.train
+    order = np.random.default_rng(run.config.seed).permutation(train.size)
+    return train.read(np.sort(order[:SAMPLE]))
 
 
 def _learning_rate(optimizer):
@@ -289,7 +304,7 @@ def table_text(result):
     rows = result["table"]
     if not rows:
         return "no labels: nothing to measure against"
-    columns = [key for key in rows[0] if key != "representation"]
+    columns = [key for key in rows[0] if key not in ("representation", "intervals")]
     width = max(len(row["representation"]) for row in rows)
     lines = [
         " " * width + "".join(f"{column.replace('_', ' '):>14}" for column in columns)

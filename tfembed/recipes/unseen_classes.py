@@ -5,6 +5,7 @@ import numpy as np
 from tfembed.recipes.evaluation import BATCH, KNOWN_SHARE, Judge
 
 KS = (1, 2, 4, 8)
+RESTARTS = 2
 
 
 class UnseenClasses(Judge):
@@ -63,21 +64,13 @@ class UnseenClasses(Judge):
         self.write_samples(directory)
 
     def _row(self, name, embeddings):
-        from tfembed.metrics import clustering, retrieval
+        from tfembed.metrics import measure_unseen
 
-        labels = self.data.test.labels
-        ks = [k for k in KS if k < len(labels)]
-        found = retrieval(embeddings, labels, ks=ks)
-        row = {"representation": name}
-        row.update(
-            {
-                key: value
-                for key, value in found.means().items()
-                if not key.startswith("P@")
-            }
-        )
+        cluster = None
         if self.config.nmi:
-            row.update(
-                clustering(embeddings, labels, restarts=2, seed=self.config.seed)
-            )
+            cluster = {"restarts": RESTARTS, "seed": self.config.seed}
+        found = measure_unseen(embeddings, self.data.test.labels, KS, cluster)
+        row = found.row(name)
+        for key in [key for key in row if key.startswith("P@")]:
+            del row[key], row["intervals"][key]
         return row

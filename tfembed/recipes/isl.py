@@ -1,0 +1,241 @@
+"""Instance similarity learning: images that are alike become each other's positives.
+
+Rounds of training with a memory bank (Wang et al., 2021,
+https://arxiv.org/abs/2108.02721). The first is instance discrimination. Before each
+other one a GAN learns to generate proxies of an image's positives, and the images
+near them are added to its set of positives. No label is used; where there are some,
+they measure what was learned, and how many of the positives are right.
+
+Without any flag: 20,000 images of Fashion-MNIST, 2 rounds of 6 epochs, some minutes
+on a CPU.
+"""
+
+import dataclasses
+from typing import Optional
+
+from tfembed.recipes import config as configs
+from tfembed.recipes.bank import fill_bank
+from tfembed.recipes.config import option
+from tfembed.recipes.networks import Networks, build_encoder
+from tfembed.recipes.recipe import Recipe
+from tfembed.recipes.settings import Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Settings):
+    """Settings of a run; every field is a flag."""
+
+    rounds: int = option(
+        2, "rounds of training the encoder; the first has no positives. The paper: 4"
+    )
+    first_round_epochs: Optional[int] = option(
+        None, "epochs of the first round; none for as many as the others"
+    )
+
+    temperature: float = option(0.1, "divides the similarities")
+    momentum: float = option(0.5, "share of the old row in a bank update")
+    proximal: float = option(0.0, "weight of the proximal term")
+    bank_init: str = option(
+        "forward",
+        "first rows of the bank: from a forward pass over the images, random unit "
+        "vectors, or the paper's code's uniform numbers",
+        ("forward", "unit", "paper"),
+    )
+    set_width: int = option(
+        32, "largest number of positives of an image that count; of more, some"
+    )
+    hard_weight: float = option(0.5, "weight of hard positive enhancement")
+    hard: str = option(
+        "least_similar",
+        "the hard positive: the least similar member of the set as in the paper, or "
+        "the most similar as in its code",
+        ("least_similar", "most_similar"),
+    )
+    hard_by: str = option(
+        "bank",
+        "what the hard positive is similar to: the image's row of the bank (code), or "
+        "its embedding",
+        ("bank", "embedding"),
+    )
+    hard_sign: str = option(
+        "plus",
+        "the divergence from the hard positive is added (code), or subtracted (the "
+        "paper's formula as printed)",
+        ("plus", "minus"),
+    )
+    single: str = option(
+        "skip",
+        "an image without positives has no hard positive (code), or its own row of "
+        "the bank, the memory of its augmented views (paper)",
+        ("skip", "own_row"),
+    )
+
+    triplet_positive: str = option(
+        "own_row",
+        "the positive of the GAN's triplets: the image's own row of the bank (code), "
+        "or a random member of its set (paper)",
+        ("own_row", "set"),
+    )
+    alpha: float = option(
+        1.0, "draws proxies towards negatives; the paper's weight, 1 in its code"
+    )
+    fakes: str = option(
+        "half",
+        "the discriminator's two false triplets weigh together as much as the real "
+        "one (code), or each one (paper)",
+        ("half", "one"),
+    )
+    generator_loss: str = option(
+        "non_saturating",
+        "-log D (code), or log(1 - D) (paper)",
+        ("non_saturating", "minimax"),
+    )
+    candidates: int = option(4096, "rows that a triplet's negative is chosen among")
+    gan_batch_size: int = option(128, "images in a step of the GAN and of mining")
+    gan_learning_rate: float = option(1e-4, "of generator and discriminator")
+    gan_epochs: int = option(20, "at most so many epochs of the GAN in a round")
+    gan_least_epochs: int = option(3, "at least so many epochs of the GAN in a round")
+    gan_patience: int = option(
+        3, "the GAN is trained when its best loss is so many epochs old"
+    )
+
+    score: float = option(
+        0.5, "the discriminator's score of a proxy must be above it; 0.3 for ImageNet"
+    )
+    radius_rule: str = option(
+        "score",
+        "how near a positive is to the proxy: cosine above radius + (1 - score) * (1 - "
+        "radius) (code), or distance below radius (paper)",
+        ("score", "euclidean"),
+    )
+    radius: float = option(0.6, "see --radius-rule; 0.3 for ImageNet")
+    neighbors: int = option(10, "rows of the bank that are looked at near a proxy")
+    proxies: int = option(
+        1, "proxies of an image, of which the one with the best score counts (paper)"
+    )
+    mining_passes: int = option(10, "at most so many passes over the images in a round")
+    mining_target: float = option(
+        0.5, "mining ends at so many positives an image, times the number of rounds"
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        counts = ["rounds", "first_round_epochs", "set_width", "candidates"]
+        counts += ["gan_batch_size", "gan_epochs", "gan_least_epochs", "gan_patience"]
+        counts += ["neighbors", "proxies", "mining_passes"]
+        configs.check_range(self, counts, 1)
+        positive = ["temperature", "gan_learning_rate", "radius", "mining_target"]
+        configs.check_range(self, positive, 0, open_low=True)
+        configs.check_range(self, ["proximal", "hard_weight", "alpha"], 0)
+        configs.check_range(self, ["score"], 0, 1)
+        if self.radius_rule == "score":
+            configs.check_range(self, ["radius"], 0, 1, open_low=True)
+        if not 0 <= self.momentum < 1:
+            raise ValueError(
+                "`momentum` must be at least 0 and below 1. "
+                f"Received: momentum={self.momentum}."
+            )
+        if self.strategy != "mirrored":
+            raise ValueError(
+                "`strategy` must be mirrored: mining is done by one process. "
+                f"Received: strategy={self.strategy!r}."
+            )
+        if any(last <= first for first, last in self.spans()):
+            raise ValueError(
+                "`epochs` must leave one epoch for each round. Received: "
+                f"epochs={self.epochs}, rounds={self.rounds}, "
+                f"first_round_epochs={self.first_round_epochs}."
+            )
+
+    def spans(self):
+        """Returns the first epoch of each round, from 0, and that behind its last."""
+        first = self.first_round_epochs
+        if self.rounds == 1 or first is None:
+            ends = [
+                self.epochs * each // self.rounds for each in range(self.rounds + 1)
+            ]
+        else:
+            rest, others = self.epochs - first, self.rounds - 1
+            ends = [0] + [first + rest * each // others for each in range(self.rounds)]
+        return list(zip(ends, ends[1:]))
+
+
+class InstanceSimilarityLearning(Recipe):
+    """Rounds of an encoder, and between them of a GAN that finds positives."""
+
+    name = "isl"
+    Config = Config
+
+    def build(self, config, data):
+        """Builds the networks: the endpoint layer stands on the embeddings."""
+        from tensorflow import keras
+
+        from tfembed.layers import InstanceSimilarity
+
+        built = build_encoder(config, tuple(data.image_shape))
+        encoder, features = built.models()
+        ids = keras.Input((), dtype="int64", name="ids")
+        endpoint = InstanceSimilarity(
+            data.train.size,
+            width=config.set_width,
+            temperature=config.temperature,
+            momentum=config.momentum,
+            hard_weight=config.hard_weight,
+            hard=config.hard,
+            hard_by=config.hard_by,
+            hard_sign=config.hard_sign,
+            single=config.single,
+            proximal=config.proximal,
+            initializer="paper" if config.bank_init == "paper" else "unit",
+            seed=config.seed,
+            name="endpoint",
+        )
+        model = keras.Model(
+            {"images": built.images, "ids": ids},
+            endpoint([built.embeddings, ids]),
+            name="isl",
+        )
+        return Networks(model, encoder, features, endpoint=endpoint)
+
+    def prepare(self, run):
+        """Fills the bank before the first epoch."""
+        if run.config.bank_init == "forward":
+            fill_bank(run)
+
+    def callbacks(self, run):
+        """Watches the bank."""
+        from tfembed.callbacks import BankWatchdog
+
+        return [BankWatchdog(run.networks.endpoint)]
+
+    def train(self, run):
+        """Trains round after round, with the positives mined before each but the first.
+
+        The learning rate follows its schedule through all rounds: no accuracy, and so
+        no label, has a say in it.
+        """
+        mining = None
+        for number, (first, last) in enumerate(run.config.spans()):
+            if run.first_epoch >= last:
+                continue
+            if number:
+                from tfembed.recipes.mining import Mining
+
+                mining = mining or Mining(run)
+                mining.before_round(number)
+            run.fit(max(first, run.first_epoch), last)
+
+
+def main(argv=None):
+    """Runs the recipe; returns its `result.json` as a dictionary."""
+    config, run_dir = configs.parse(Config, "isl", __doc__, argv)
+    from tfembed.recipes import training
+
+    return training.main(InstanceSimilarityLearning(), config, run_dir)
+
+
+if __name__ == "__main__":
+    # Under its own name, so that a config file's `Config` is this one.
+    from tfembed.recipes.isl import main
+
+    main()
