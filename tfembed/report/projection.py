@@ -25,6 +25,8 @@ def project(embeddings, method, seed=0):
 
     rows = unit_rows(np.float32(embeddings))
     size, dim = rows.shape
+    if np.ptp(rows, axis=0).max(initial=0) == 0:
+        return np.full((size, 2), 0.5)
     if method == "tsne" and size > 3:
         neighbors = min(30.0, (size - 1) / 3)
         points = TSNE(perplexity=neighbors, init="pca", random_state=seed)

@@ -1,5 +1,7 @@
 """One run, looked at: what the page shows of it."""
 
+import functools
+
 import numpy as np
 
 from tfembed.report import curves, figures, pictures, projection, tables
@@ -59,7 +61,7 @@ class View:
             "confusion": None,
             "pairs": None,
             "positives": self._positives(side),
-            "health": self._health(),
+            "health": self._health,
         }
         if self.found is not None:
             context["looked_up"] = self._looked_up()
@@ -82,7 +84,7 @@ class View:
             context["map"] = self._map(cell, points)
             if run.labelled:
                 context["confusion"] = self._confusion(side)
-            context["pairs"] = self._pairs()
+            context["pairs"] = self._pairs
         return context
 
     def _looked_up(self):
@@ -244,6 +246,7 @@ class View:
             "total": int(counts.sum()),
         }
 
+    @functools.cached_property
     def _pairs(self):
         found = pairs(self.run, self.found, self.seed)
         groups = []
@@ -337,6 +340,7 @@ class View:
             "sets": sets,
         }
 
+    @functools.cached_property
     def _health(self):
         if self.health is None:
             return None

@@ -1,0 +1,233 @@
+"""The page in headless Chromium, clicked through, at the width of a phone and a desk.
+
+Needs Debian's packages chromium and chromium-driver.
+"""
+
+import base64
+import io
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfembed.report.page import build_page
+from tfembed.report.run import read_run, read_runs
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="there is no chromium with its chromedriver"
+)
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync "
+    "--hide-scrollbars"
+)
+PHONE, DESK = 390, 1280
+
+
+class Browser:
+    """A headless Chromium with one page open."""
+
+    def __init__(self, folder):
+        from selenium import webdriver
+
+        options = webdriver.ChromeOptions()
+        options.binary_location = CHROMIUM
+        for flag in [*FLAGS.split(), f"--user-data-dir={folder / 'profile'}"]:
+            options.add_argument(flag)
+        service = webdriver.ChromeService(DRIVER)
+        self.driver = webdriver.Chrome(options=options, service=service)
+        self.folder = folder
+
+    def open(self, path, width=DESK, dark=False):
+        self.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {
+                "width": width,
+                "height": 844,
+                "deviceScaleFactor": 1,
+                "mobile": width == PHONE,
+            },
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.driver.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"features": [scheme]}
+        )
+        self.driver.get(path.as_uri())
+
+    def all(self, selector):
+        from selenium.webdriver.common.by import By
+
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def one(self, selector):
+        (found,) = self.all(selector)
+        return found
+
+    def click(self, selector):
+        element = self.one(selector)
+        self.driver.execute_script(
+            "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})",
+            element,
+        )
+        element.click()
+
+    def run(self, script, *arguments):
+        return self.driver.execute_script(f"return {script}", *arguments)
+
+    def screenshot(self, name):
+        """Takes a picture of the whole page; returns its pixels."""
+        width, height = self.run(
+            "[document.documentElement.clientWidth, "
+            "document.documentElement.scrollHeight]"
+        )
+        taken = self.driver.execute_cdp_cmd(
+            "Page.captureScreenshot",
+            {
+                "captureBeyondViewport": True,
+                "clip": {"x": 0, "y": 0, "width": width, "height": height, "scale": 1},
+            },
+        )
+        content = base64.b64decode(taken["data"])
+        (self.folder / f"{name}.png").write_bytes(content)
+        return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser = Browser(tmp_path_factory.mktemp("browser"))
+    yield browser
+    # No script of the page failed, and nothing was asked for from outside.
+    log = browser.driver.get_log("browser")
+    browser.driver.quit()
+    errors = [each for each in log if each["level"] == "SEVERE"]
+    assert not errors, errors
+
+
+@pytest.fixture(scope="module")
+def run(make_shared_run):
+    path = make_shared_run("seen", queries=30, width=0.8)
+    make_shared_run.add_positives(path)
+    return read_run(path)
+
+
+@pytest.fixture(scope="module")
+def page(run):
+    path = run.path / "report.html"
+    path.write_text(build_page([run], ("tsne", "pca")), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, DESK], ids=["phone", "desk"])
+def test_fits_and_shows_its_pictures(browser, page, width, dark):
+    browser.open(page, width, dark)
+    assert browser.run("document.documentElement.scrollWidth") == width
+    assert browser.run(
+        "[...document.images].every(image => image.complete && image.naturalWidth)"
+    )
+    pixels = browser.screenshot(f"{width}-{'dark' if dark else 'light'}")
+    assert pixels.shape[1] == width and pixels.shape[0] > 3000
+    assert (pixels[:, :4].mean() < 60) == dark and (pixels[:, :4].mean() > 200) != dark
+    small = browser.run(
+        "[...document.querySelectorAll('.plots .plot text')].filter("
+        "text => text.getBoundingClientRect().height < 9).length"
+    )
+    assert small == 0
+
+
+def test_tabs_show_the_random_ones_or_the_worst(browser, page):
+    browser.open(page, PHONE)
+    random, worst = (browser.one(f"#run0-{kind}") for kind in ("random", "worst"))
+    assert random.is_displayed() and not worst.is_displayed()
+    browser.click("#run0-worst-tab")
+    assert worst.is_displayed() and not random.is_displayed()
+    assert worst.find_elements("css selector", ".tile.wrong img")
+    from selenium.webdriver.common.keys import Keys
+
+    browser.one("#run0-worst-tab").send_keys(Keys.ARROW_RIGHT)
+    assert random.is_displayed() and not worst.is_displayed()
+
+
+def test_light_and_dark_by_the_button(browser, page):
+    browser.open(page)
+    color = "getComputedStyle(document.body).backgroundColor"
+    before = browser.run(color)
+    browser.click("#theme")
+    assert browser.run(color) != before
+    browser.click("#theme")
+    assert browser.run(color) == before
+
+
+def test_the_map_shows_the_image_under_the_pointer(browser, page, run):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    browser.open(page)
+    stage, tip = browser.one(".stage"), browser.one("[data-tip=id]")
+    points = "[...document.querySelectorAll('.layer:not([hidden]) use')].slice(-30)"
+    ids = browser.run("JSON.parse(document.getElementById('run0-map-data').text).ids")
+    assert sorted(ids) == sorted(run.queries.ids)
+    browser.driver.execute_script(
+        "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", stage
+    )
+    for at in (3, 17):
+        x, y = browser.run(
+            f"(box => [box.x + box.width / 2, box.y + box.height / 2])"
+            f"({points}[{at}].getBoundingClientRect())"
+        )
+        box = browser.run("arguments[0].getBoundingClientRect()", stage)
+        move = ActionChains(browser.driver).move_to_element_with_offset(
+            stage, x - box["x"] - box["width"] / 2, y - box["y"] - box["height"] / 2
+        )
+        move.perform()
+        assert tip.text == ids[at]
+        row = list(run.queries.ids).index(ids[at])
+        name = run.class_name(run.queries.labels[row])
+        assert browser.one("[data-tip=label]").text == name
+        # The canvas shows this image's thumbnail, enlarged.
+        seen = browser.run(
+            "[...document.querySelector('.tip canvas').getContext('2d')"
+            ".getImageData(0, 0, 96, 96).data]"
+        )
+        shown = np.reshape(seen, (96, 96, 4))[6::12, 6::12, 0]
+        assert np.abs(shown - run.queries.picture(row)[..., 0].astype(int)).max() < 12
+    reached = []
+    for key in (Keys.ARROW_LEFT, Keys.ARROW_UP, Keys.ARROW_RIGHT, Keys.ARROW_DOWN):
+        stage.send_keys(key)
+        reached.append(tip.text)
+    assert set(reached) <= set(ids) and len(set(reached)) > 1
+
+    browser.click("[data-layer=pca]")
+    layers = {e.get_attribute("data-method"): e for e in browser.all(".layer")}
+    assert layers["pca"].is_displayed() and not layers["tsne"].is_displayed()
+    full = f"{points}.filter(use => use.style.opacity != 0.06).length"
+    browser.click("[data-class='1']")
+    assert browser.run(full) == (run.queries.labels == 1).sum()
+    browser.click("[data-class='1']")
+    browser.click("[data-wrong]")
+    wrong = browser.run(
+        "JSON.parse(document.getElementById('run0-map-data').text)"
+        ".right.filter(right => right === 0).length"
+    )
+    assert 0 < browser.run(full) == wrong < 30
+
+
+def test_a_comparison_turns_from_run_to_run(browser, make_shared_run):
+    runs = read_runs([make_shared_run("one"), make_shared_run("two", seed=4)])
+    path = runs[0].path / "both.html"
+    path.write_text(build_page(runs, ("pca",)), encoding="utf-8")
+    for width in (DESK, PHONE):
+        browser.open(path, width)
+        assert browser.run("document.documentElement.scrollWidth") == width
+        browser.screenshot(f"comparison-{width}")
+    assert browser.one("#run0").is_displayed()
+    browser.click("#run1-tab")
+    assert browser.one("#run1").is_displayed()
+    assert not browser.one("#run0").is_displayed()
+    browser.driver.execute_script(
+        "document.querySelector('nav a[href=\"#run0\"]').click()"
+    )
+    assert browser.one("#run0").is_displayed()
