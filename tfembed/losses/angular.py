@@ -8,7 +8,7 @@ from tensorflow import keras
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_number
 from tfembed.ops.masked import log_sum_exp, masked_count
-from tfembed.ops.pairs import Similarities, over_terms
+from tfembed.ops.pairs import Similarities, over_terms, similarities_once
 from tfembed.ops.positives import entry, sum_over_positives
 
 
@@ -52,6 +52,9 @@ def angular(
     Reference: Wang et al., 2017 (https://arxiv.org/abs/1708.01682).
     """
     _check(alpha)
+    alone = ref_labels is None and ref_embeddings is None
+    if alone and row_chunk is None and miner is None:
+        embeddings = similarities_once(labels, embeddings)
     given = isinstance(embeddings, Similarities)
     if given and ref_labels is not None:
         raise ValueError(
@@ -61,23 +64,25 @@ def angular(
     slope = math.tan(math.radians(alpha)) ** 2
 
     def rows(pairs):
-        if given:
-            inputs = [pairs.similarity, *pairs.ref_inputs]
-        else:
-            inputs = [pairs.anchors, pairs.refs]
+        def by_similarities(column, own, refs):
+            against = log_sum_exp(own + tf.gather(refs, column), pairs.negative)
+            return against - (1 + slope) / (2 * slope) * entry(own, column)
 
-        def term(column, own, refs):
-            if given:
-                to_positive = entry(own, column)
-                to_refs = own + tf.gather(refs, column)
-            else:
-                positives = tf.gather(refs, column)
-                to_positive = tf.reduce_sum(own * positives, axis=-1)
-                to_refs = tf.matmul(own + positives, refs, transpose_b=True)
+        def by_embeddings(column, own, refs):
+            positives = tf.gather(refs, column)
+            to_positive = tf.reduce_sum(own * positives, axis=-1)
+            to_refs = tf.matmul(own + positives, refs, transpose_b=True)
             against = log_sum_exp(4 * slope * to_refs, pairs.negative)
-            return tf.math.softplus(against - 2 * (1 + slope) * to_positive)
+            return against - 2 * (1 + slope) * to_positive
 
-        sums = sum_over_positives(term, pairs, inputs)
+        if given:
+            inputs = [4 * slope * x for x in (pairs.similarity, *pairs.ref_inputs)]
+            excess = by_similarities
+        else:
+            inputs, excess = [pairs.anchors, pairs.refs], by_embeddings
+        sums = sum_over_positives(
+            lambda *inputs: tf.math.softplus(excess(*inputs)), pairs, inputs
+        )
         possible = tf.reduce_any(pairs.negative, axis=-1)
         return (
             tf.where(possible, sums, tf.zeros_like(sums)),
