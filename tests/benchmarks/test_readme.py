@@ -10,7 +10,7 @@ def scripts(folder):
     return sorted(
         path
         for path in folder.glob("*.py")
-        if path.name not in ("measure.py", "nce_torch.py", "losses_torch.py")
+        if path.name != "measure.py" and not path.stem.endswith("_torch")
     )
 
 
