@@ -57,7 +57,7 @@ def setups():
     """Returns `{name: Setup}` of every loss that learns from classes."""
     from tensorflow import keras
 
-    from tfembed import layers, losses
+    from tfembed import layers, losses, miners
 
     def pair(name, per_class=8, **settings):
         return Setup(
@@ -103,6 +103,10 @@ def setups():
         "AffinityProjection": pair("AffinityProjection"),
         "BinomialDeviance": pair("BinomialDeviance"),
         "MultiSimilarity": pair("MultiSimilarity"),
+        "MultiSimilarity, weights alone": pair("MultiSimilarity", epsilon=None),
+        "MultiSimilarity, mining alone": pair(
+            "Contrastive", form="cosine", margin=0.5, miner=miners.MultiSimilarityMiner()
+        ),
         "RangeLoss": pair("RangeLoss", **unit),
         "Marginal": pair("Marginal"),
         "SupCon": pair("SupCon"),
