@@ -105,7 +105,10 @@ def setups():
         "MultiSimilarity": pair("MultiSimilarity"),
         "MultiSimilarity, weights alone": pair("MultiSimilarity", epsilon=None),
         "MultiSimilarity, mining alone": pair(
-            "Contrastive", form="cosine", margin=0.5, miner=miners.MultiSimilarityMiner()
+            "Contrastive",
+            form="cosine",
+            margin=0.5,
+            miner=miners.MultiSimilarityMiner(),
         ),
         "RangeLoss": pair("RangeLoss", **unit),
         "Marginal": pair("Marginal"),
