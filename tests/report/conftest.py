@@ -5,6 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from tfembed.report import figures
+from tfembed.report.page import build_page
+from tfembed.report.run import read_run, read_runs
+
 CLASSES = ["T-shirt/top", "<b>Boot</b> $x_1$", "Bag & co"]
 DIM = 6
 TABLE = [
@@ -136,3 +140,33 @@ def make_run(tmp_path):
 @pytest.fixture(scope="module")
 def make_shared_run(tmp_path_factory):
     return RunMaker(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="session")
+def shown(tmp_path_factory):
+    """A run with everything, and `report.html` in it."""
+    make = RunMaker(tmp_path_factory.mktemp("shown"))
+    path = make("full", queries=30, width=0.8, temperature=0.1)
+    make.add_positives(path)
+    run = read_run(path)
+    (path / "report.html").write_text(build_page([run]), encoding="utf-8")
+    return run
+
+
+@pytest.fixture(scope="session")
+def compared(tmp_path_factory):
+    """The page of two runs on the same queries."""
+    make = RunMaker(tmp_path_factory.mktemp("compared"))
+    runs = read_runs([make("one", temperature=0.1), make("two", seed=4)])
+    path = make.folder / "comparison.html"
+    path.write_text(build_page(runs, ("pca",)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Draws nothing, for tests of what else is in a page."""
+    for name in ("curves", "intervals", "histograms", "spectrum", "scatter"):
+        monkeypatch.setattr(
+            figures, name, lambda *_, **__: '<svg role="img" aria-label="-"></svg>'
+        )

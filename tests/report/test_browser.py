@@ -11,9 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfembed.report.page import build_page
-from tfembed.report.run import read_run, read_runs
-
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -106,22 +103,17 @@ def browser(tmp_path_factory):
     assert not errors, errors
 
 
-@pytest.fixture(scope="module")
-def run(make_shared_run):
-    path = make_shared_run("seen", queries=30, width=0.8)
-    make_shared_run.add_positives(path)
-    return read_run(path)
+@pytest.fixture
+def run(shown):
+    return shown
 
 
-@pytest.fixture(scope="module")
-def page(run):
-    path = run.path / "report.html"
-    path.write_text(build_page([run], ("tsne", "pca")), encoding="utf-8")
-    return path
+@pytest.fixture
+def page(shown):
+    return shown.path / "report.html"
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [PHONE, DESK], ids=["phone", "desk"])
+@pytest.mark.parametrize(("width", "dark"), [(PHONE, True), (DESK, False)])
 def test_fits_and_shows_its_pictures(browser, page, width, dark):
     browser.open(page, width, dark)
     assert browser.run("document.documentElement.scrollWidth") == width
@@ -215,14 +207,11 @@ def test_the_map_shows_the_image_under_the_pointer(browser, page, run):
     assert 0 < browser.run(full) == wrong < 30
 
 
-def test_a_comparison_turns_from_run_to_run(browser, make_shared_run):
-    runs = read_runs([make_shared_run("one"), make_shared_run("two", seed=4)])
-    path = runs[0].path / "both.html"
-    path.write_text(build_page(runs, ("pca",)), encoding="utf-8")
+def test_a_comparison_turns_from_run_to_run(browser, compared):
     for width in (DESK, PHONE):
-        browser.open(path, width)
+        browser.open(compared, width)
         assert browser.run("document.documentElement.scrollWidth") == width
-        browser.screenshot(f"comparison-{width}")
+    browser.screenshot("comparison")
     assert browser.one("#run0").is_displayed()
     browser.click("#run1-tab")
     assert browser.one("#run1").is_displayed()

@@ -6,7 +6,7 @@ import sys
 from tfembed.report.__main__ import main
 
 
-def test_writes_a_page_beside_the_run_and_the_projector(make_run, capsys):
+def test_writes_a_page_beside_the_run_and_the_projector(make_run, capsys, no_figures):
     path = make_run()
     assert main([str(path), "--map", "pca"]) == 0
     printed = capsys.readouterr().out
@@ -17,7 +17,7 @@ def test_writes_a_page_beside_the_run_and_the_projector(make_run, capsys):
     assert not list(path.glob("*.partial"))
 
 
-def test_writes_a_comparison_where_it_is_told(make_run, tmp_path):
+def test_writes_a_comparison_where_it_is_told(make_run, tmp_path, no_figures):
     runs = [str(make_run(name)) for name in ("one", "two")]
     output = tmp_path / "page.html"
     options = ["--output", str(output), "--map", "pca", "--no-projector"]
@@ -46,7 +46,7 @@ def test_an_output_without_a_folder_gets_a_sentence(make_run, tmp_path, capsys):
 
 
 def test_a_full_disk_gets_a_sentence_and_leaves_the_old_page(
-    make_run, capsys, monkeypatch
+    make_run, capsys, monkeypatch, no_figures
 ):
     path = make_run()
     (path / "report.html").write_text("old")

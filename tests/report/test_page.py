@@ -57,29 +57,25 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(make_shared_run):
-    path = make_shared_run("full", temperature=0.1)
-    make_shared_run.add_positives(path)
-    return build_page([read_run(path)], ("tsne", "pca"))
+def page(shown):
+    return (shown.path / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def both(make_shared_run):
-    """The page of two runs on the same queries."""
-    paths = make_shared_run("one", temperature=0.1), make_shared_run("two", seed=4)
-    return build_page(read_runs(paths), ("pca",))
+def both(compared):
+    return compared.read_text(encoding="utf-8")
 
 
 def test_says_what_the_run_directory_holds(page):
     text = Reader(page).text
     for words in (
         "instdisc, temperature 0.1",
-        "tiny, 36 training images, 15 test images",
+        "tiny, 36 training images, 30 test images",
         "83.0 %",
         "79.0 to 87.0",
         "12 s, epochs 1 to 3",
         "instdisc.py --dataset tiny",
-        "12 of 15 queries, drawn without looking",
+        "12 of 30 queries, drawn without looking",
         "smallest share of the vote",
         "At the end an image has 1.00 positives in the mean, 2 at most; 12 of 36",
         "Linear probe: 61.0 %, raw pixels 62.0 %",
@@ -129,7 +125,7 @@ def test_a_comparison_puts_runs_side_by_side(both):
     assert 'id="run1-map"' in both and 'role="tabpanel"' in both
 
 
-def test_an_older_run_gives_a_report_with_what_is_there(make_run):
+def test_an_older_run_gives_a_report_with_what_is_there(make_run, no_figures):
     path = make_run(queries=0, thumbnails=False)
     make_run.json(path / "result.json", {"dataset": "tiny", "table": []})
     (path / "log.csv").unlink()
@@ -145,7 +141,7 @@ def test_an_older_run_gives_a_report_with_what_is_there(make_run):
         assert words in text, words
 
 
-def test_a_run_that_is_not_finished(make_run):
+def test_a_run_that_is_not_finished(make_run, no_figures):
     path = make_run()
     for name in ("gallery.npz", "queries.npz", "result.json", "thumbnails.npz"):
         (path / name).unlink()
@@ -172,13 +168,13 @@ def test_without_labels_nothing_is_right_or_wrong(make_run):
     assert "nearest neighbours" in Reader(page).text
 
 
-def test_color_pictures_of_unseen_classes(make_run):
+def test_color_pictures_of_unseen_classes(make_run, no_figures):
     path = make_run(queries=0, channels=3, result={"protocol": "unseen"})
     text = Reader(build_page([read_run(path)], ("pca",))).text
     assert "36 images of classes that training never saw" in text
 
 
-def test_detail_gives_way_to_size(make_run, monkeypatch):
+def test_detail_gives_way_to_size(make_run, monkeypatch, no_figures):
     monkeypatch.setattr("tfembed.report.page.DETAIL", ((32, 32, 50), (8, 8, 50)))
     path = make_run(thumbnails=False)
     ids = read_run(path).queries.ids
