@@ -119,17 +119,20 @@ class RunMaker:
 
     @staticmethod
     def add_positives(path, gallery=36):
-        """Adds what the rounds of an ISL run leave."""
+        """Adds what the rounds of an ISL run leave: each image in its own set."""
         (path / "rounds.csv").write_text(
-            "round,positives,precision,seconds\n1,1.0,nan,2\n2,2.5,0.8,3\n3,3.0,0.75,3\n"
+            "round,gan_epochs,positives_per_image,precision,neighbor_precision\n"
+            "1,2,0,nan,nan\n2,2,0.5,0.8,0.7\n3,2,1.0,0.75,0.6\n"
         )
-        sets = [[row, (row + 3) % gallery][: row % 3] for row in range(gallery)]
+        sets = [
+            [row, (row + 1) % gallery, (row + 3) % gallery][: 1 + row % 3]
+            for row in range(gallery)
+        ]
         np.savez(
             path / "positives.npz",
             offsets=np.cumsum([0, *map(len, sets)]),
-            indices=np.concatenate(sets).astype(np.int64),
+            indices=np.concatenate(sets).astype(np.int32),
         )
-        return sets
 
 
 @pytest.fixture

@@ -164,6 +164,8 @@ def test_agreement_counts_who_is_right(make_run, run):
         sum(not a and not b for a, b in zip(one, two)),
     ]
     assert found.counts() == expected and sum(expected) == 30
+    text = found.context(32)["text"]
+    assert f"{100 * (one.mean() - two.mean()):+.1f} points" in text
     shown = found.context(32)["groups"][0]["queries"]
     assert len(shown) == min(6, expected[1]) > 0
     for mine, theirs in shown:

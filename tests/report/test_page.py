@@ -78,6 +78,8 @@ def test_says_what_the_run_directory_holds(page):
         "12 of 30 queries, drawn without looking",
         "smallest share of the vote",
         "At the end an image has 1.00 positives in the mean, 2 at most; 12 of 36",
+        "33.3 % of the positives are of the image's class",
+        "mined: 75.0 % at the end; as many nearest neighbours: 60.0 % at the end",
         "Linear probe: 61.0 %, raw pixels 62.0 %",
     ):
         assert words in text, words
@@ -121,6 +123,7 @@ def test_a_comparison_puts_runs_side_by_side(both):
     assert "Comparison of one, two" in text
     assert "Settings that differ temperature" in re.sub(r" (one|two)\b", "", text)
     assert "15 queries that both looked up" in text
+    assert "one is right on" in text and "the queries being paired" in text
     assert both.count('<th scope="row">raw pixels</th>') == 1  # the same in both
     assert 'id="run1-map"' in both and 'role="tabpanel"' in both
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from tfembed.metrics import compare
 from tfembed.report.neighbors import Search
 
 SHOWN = 6
@@ -55,8 +56,18 @@ class Agreement:
                 for each in at
             ]
             groups.append({"name": names[who], "queries": queries})
+        paired = compare(*({"vote": np.float64(each)} for each in self.right))["vote"]
+        low, high = (100 * each for each in paired.interval)
+        text = (
+            f"{names[0]} is right on {100 * paired.first:.1f} %, {names[1]} on "
+            f"{100 * paired.second:.1f} %: a difference of "
+            f"{100 * paired.difference:+.1f} points, 95 % interval {low:+.1f} to "
+            f"{high:+.1f}, p = {paired.p_value:.2g} (the queries being paired). It is "
+            "about these queries and these two encoders, not about other seeds."
+        )
         return {
             "names": names,
+            "text": text,
             "rows": [
                 (name, count, f"{100 * count / total:.1f} %") for name, count in rows
             ],

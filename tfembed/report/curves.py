@@ -6,6 +6,13 @@ from tfembed.report import figures
 from tfembed.report.tables import percent, title_of
 
 LAST = ("mean_cosine", "effective_rank", "mean_norm", "learning_rate")
+SETS = ("positives_per_image", "images_with_positives")
+PRECISIONS = {
+    "precision": "mined",
+    "neighbor_precision": "as many nearest neighbours",
+    "closest_precision": "as many closest pairs",
+}
+SHARES = {"images_with_positives", *PRECISIONS}
 MOST_BASELINES = 4
 LONGEST = 60  # most rows of a table of numbers
 
@@ -71,27 +78,46 @@ def curve_figures(runs, table):
 
 
 def round_figures(run, key, number):
-    """Draws each column of a run's `rounds.csv`, as `curve_figures` does.
+    """Draws a run's `rounds.csv`, growth and precision of the sets first.
 
     Args:
         run: A `Run`.
         key: Start of the figures' names.
         number: Number of the run's colour.
+
+    Returns:
+        As `curve_figures`.
     """
     x = run.rounds.get("round", np.arange(len(next(iter(run.rounds.values()), ()))))
+    there = {
+        name: y
+        for name, y in run.rounds.items()
+        if name != "round" and np.isfinite(y).any()
+    }
+    precisions = [name for name in PRECISIONS if name in there]
+    groups = [[name] for name in SETS if name in there]
+    groups += [precisions] if precisions else []
+    drawn = {name for group in groups for name in group}
+    groups += [[name] for name in there if name not in drawn]
     found = []
-    for place, (column, y) in enumerate(run.rounds.items()):
-        if column == "round" or not np.isfinite(y).any():
-            continue
-        lines = [(run.name, number, x, y)]
-        words = _words(False, lines)
+    for place, names in enumerate(groups):
+        share = names[0] in SHARES
+        lines = [
+            (PRECISIONS.get(name, run.name), number + at, x, there[name])
+            for at, name in enumerate(names)
+        ]
+        title = title_of(names[0])
+        if names == precisions:
+            title = "Positives of the image's class"
+        words = _words(share, lines)
         svg = figures.curves(
             f"{key}-round{place}",
             lines,
-            f"{title_of(column)} by round. {words}",
+            f"{title} by round. {words}",
             x_label="round",
+            share=share,
         )
-        found.append((title_of(column), svg, words))
+        found.append((title, svg, words))
     return found
 
 

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 
+from tfembed.metrics.nearest import unit_rows
 from tfembed.report import curves, figures, pictures, projection, tables
 from tfembed.report.health import health
 from tfembed.report.neighbors import confusions, most_confused, pairs, search
@@ -293,45 +294,27 @@ class View:
         run = self.run
         if not run.rounds and run.positives is None:
             return None
-        sets = sizes = None
-        text = ""
+        text, sizes, sets = "", None, None
         if run.positives is not None:
             offsets, indices = run.positives
-            counts = np.diff(offsets)
-            text = (
-                f"At the end an image has {counts.mean():.2f} positives in the mean, "
-                f"{int(counts.max(initial=0)):,} at most; {int((counts == 0).sum()):,} "
-                f"of {len(counts):,} have none."
-            )
-            owner = np.repeat(np.arange(len(counts)), counts)
-            labels = run.gallery.labels
-            known = (labels[owner] >= 0) & (labels[indices] >= 0) & (owner != indices)
-            if known.any():
-                same = labels[owner[known]] == labels[indices[known]]
-                text += f" {100 * same.mean():.1f} % of them are of its class."
+            owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+            others = owner != indices  # an image stands in its own set
+            owner, indices = owner[others], indices[others]
+            counts = np.bincount(owner, minlength=len(offsets) - 1)
+            text = self._positives_text(counts, owner, indices)
             sizes = figures.histograms(
                 f"{self.key}-sizes",
                 [("images", self.number, counts)],
                 f"Histogram of the sizes of the sets: mean {counts.mean():.2f}.",
                 "positives of an image",
                 "images",
-                bins=int(np.clip(counts.max(initial=0) - counts.min(initial=0), 1, 40)),
+                bins=int(np.clip(np.ptp(counts), 1, 40)),
             )
-            sets = []
             order = np.random.default_rng(self.seed).permutation(len(counts))
-            for row in order[counts[order] > 0][:SETS]:
-                anchor = self._image(run.gallery, row, side)
-                mine = indices[offsets[row] : offsets[row + 1]]
-                anchor.update(vote="", right=None, neighbors=[], more=0)
-                anchor["more"] = max(0, len(mine) - NEIGHBORS)
-                for other in mine[:NEIGHBORS]:
-                    each = self._image(run.gallery, other, side)
-                    cosine = _cosine(run.gallery.embeddings, row, other)
-                    each.update(score=f"{cosine:.2f}", right=None)
-                    if labels[row] >= 0 and labels[other] >= 0:
-                        each["right"] = bool(labels[row] == labels[other])
-                    anchor["neighbors"].append(each)
-                sets.append(anchor)
+            sets = [
+                self._positive_set(row, indices[owner == row], side)
+                for row in order[counts[order] > 0][:SETS]
+            ]
         return {
             "text": text,
             "figures": curves.round_figures(run, self.key, self.number),
@@ -339,6 +322,34 @@ class View:
             "sizes": sizes,
             "sets": sets,
         }
+
+    def _positives_text(self, counts, owner, indices):
+        text = (
+            f"At the end an image has {counts.mean():.2f} positives in the mean, "
+            f"{counts.max():,} at most; {int((counts == 0).sum()):,} of "
+            f"{len(counts):,} have none."
+        )
+        labels = self.run.gallery.labels
+        known = (labels[owner] >= 0) & (labels[indices] >= 0)
+        if known.any():
+            same = np.mean(labels[owner[known]] == labels[indices[known]])
+            text += f" {100 * same:.1f} % of the positives are of the image's class."
+        return text
+
+    def _positive_set(self, row, members, side):
+        """Returns an image and its positives, for the template."""
+        gallery = self.run.gallery
+        anchor = self._image(gallery, row, side)
+        anchor.update(vote="", right=None, neighbors=[])
+        anchor["more"] = max(0, len(members) - NEIGHBORS)
+        unit = unit_rows(gallery.embeddings[[row, *members]])
+        for other, cosine in zip(members[:NEIGHBORS], unit[1:] @ unit[0]):
+            each = self._image(gallery, other, side)
+            each.update(score=f"{cosine:.2f}", right=None)
+            if gallery.labels[row] >= 0 and gallery.labels[other] >= 0:
+                each["right"] = bool(gallery.labels[row] == gallery.labels[other])
+            anchor["neighbors"].append(each)
+        return anchor
 
     @functools.cached_property
     def _health(self):
@@ -371,8 +382,3 @@ class View:
                     )
                 )
         return {"rows": self.health["rows"], "figures": svgs}
-
-
-def _cosine(embeddings, one, other):
-    a, b = np.float64(embeddings[one]), np.float64(embeddings[other])
-    return a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12)
