@@ -60,6 +60,7 @@ SPEAKS = {
     "tfembed/serving/rest.py": SERVES,
     "tfembed/serving/rest_transport.py": SERVES,
     "tfembed/serving/server.py": SERVES,
+    "tfembed/interop/beam.py": {"apache_beam"},
 }
 
 

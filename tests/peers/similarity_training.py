@@ -2,7 +2,8 @@
 
 A script, so that it can run in a process of its own, with the Keras that TensorFlow
 Similarity needs; `test_similarity_model.py` starts it. The last line that it prints is
-JSON: `{loss: [share of right neighbours before training, after it]}`.
+JSON: `{loss: [share of right neighbours before training, after it, after it in the
+index that tfembed.interop makes]}`.
 """
 
 import json
@@ -28,10 +29,12 @@ def points(seed):
 
 
 def trained(loss):
-    """Returns the share of right first neighbours, before and after training."""
+    """Returns the shares of right first neighbours that are printed."""
     from tensorflow_similarity.layers import MetricEmbedding
     from tensorflow_similarity.models import SimilarityModel
     from tensorflow_similarity.samplers import MultiShotMemorySampler
+
+    from tfembed.interop import to_tensorflow_similarity
 
     tf.keras.utils.set_random_seed(0)
     x, labels = points(1)
@@ -55,7 +58,12 @@ def trained(loss):
 
     before = share()
     model.fit(sampler, epochs=3, verbose=0)
-    return before, share()
+    names = [f"point {row}" for row in range(ROWS)]
+    index = to_tensorflow_similarity(model(x).numpy(), names, labels)
+    found = index.batch_lookup(model(queries).numpy(), k=1, verbose=0)
+    rows = [names.index(neighbours[0].data) for neighbours in found]
+    assert [neighbours[0].label for neighbours in found] == labels[rows].tolist()
+    return before, share(), float(np.mean(labels[rows] == expected))
 
 
 def main():
