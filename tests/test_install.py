@@ -110,11 +110,13 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     (wheel,) = tmp_path.glob("tfembed-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"tfembed"}
-    packed = {name for name in names if name.endswith(".py")}
-    modules = {
-        path.relative_to(ROOT).as_posix() for path in (ROOT / "tfembed").rglob("*.py")
+    packed = {name for name in names if name.startswith("tfembed/")}
+    there = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "tfembed").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
     }
-    assert packed == modules
+    assert packed == there
     code = "import tfembed; print(tfembed.__file__, tfembed.__version__)"
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -56,7 +56,7 @@ def _facts(run):
             data += f"{', ' if data else ''}{text.format(result[key])}"
     network = str(config.get("backbone", ""))
     if config.get("dim"):
-        network += f" to {config['dim']} numbers"
+        network += f"{', ' if network else ''}embeddings of {config['dim']} numbers"
     training = []
     if config.get("epochs"):
         done = len(next(iter(run.log.values()), ()))
