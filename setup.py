@@ -33,6 +33,11 @@ SERVING = [
     "werkzeug",
 ]
 REPORT = ["jinja2", "matplotlib", "pillow", "scikit-learn"]
+PARQUET = ["pyarrow"]
+FAISS = ["faiss-cpu"]
+# Beam holds pillow, python-dateutil, pyarrow and protobuf below what the two locks
+# have. So it is not in `all`; constraints/beam-*.txt are what differs with it.
+BEAM = ['apache-beam>=2.77,<3; python_version >= "3.10"', *PARQUET]
 DEV = [
     "packaging",
     "pillow",
@@ -82,8 +87,11 @@ setup(
         "similarity": SIMILARITY,
         "serving": SERVING,
         "report": REPORT,
+        "parquet": PARQUET,
+        "faiss": FAISS,
+        "beam": BEAM,
         "dev": DEV,
-        "all": AUGMENT + ADDONS + SIMILARITY + SERVING + REPORT,
+        "all": AUGMENT + ADDONS + SIMILARITY + SERVING + REPORT + PARQUET + FAISS,
     },
     zip_safe=False,
 )

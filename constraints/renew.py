@@ -5,6 +5,9 @@
 Each stack is resolved by the pip of every Python it is for, as far as that Python
 is on this machine as `python3.X`; nothing is installed. Where the Pythons differ the
 lock has one line each, with a marker. Run the tests on both stacks afterwards.
+
+Apache Beam holds some packages below what the locks have. So it is in neither of them,
+and `beam-STACK.txt` is what an environment with it has otherwise.
 """
 
 import json
@@ -23,7 +26,10 @@ STACKS = {
         ["3.9", "3.10", "3.11"],
     ),
     "current": (
-        [".[augment,similarity,serving,report,dev]", "tensorflow==2.21.*"],
+        [
+            ".[augment,similarity,serving,report,parquet,faiss,dev]",
+            "tensorflow==2.21.*",
+        ],
         ["3.10", "3.11", "3.12", "3.13"],
     ),
 }
@@ -31,6 +37,12 @@ HEADER = """\
 # The {stack} stack in full: every package of one environment that passes the tests,
 # on Linux x86-64, Python {first} to {last}. Written by constraints/renew.py.
 """
+BEAM_HEADER = """\
+# Laid over constraints/{stack}.txt for Apache Beam: what it brings, and what it holds
+# below the lock, on Python {first} to {last}. Written by constraints/renew.py.
+"""
+# The Pythons that Beam is not for.
+WITHOUT_BEAM = ["3.9"]
 
 
 def resolve(python, requirements):
@@ -84,20 +96,37 @@ def merge(resolved):
                 yield f"{name}=={version}{marker(run, pythons)}"
 
 
+def differences(lock, other):
+    """Returns what `other` has that the lock has not, or has in another version."""
+    return {
+        name: version for name, version in other.items() if lock.get(name) != version
+    }
+
+
+def write(name, header, stack, resolved):
+    """Writes `constraints/NAME.txt`."""
+    pythons = list(resolved)
+    header = header.format(stack=stack, first=pythons[0], last=pythons[-1])
+    lines = "".join(f"{line}\n" for line in merge(resolved))
+    (ROOT / "constraints" / f"{name}.txt").write_text(header + lines)
+
+
 def main(stacks):
-    """Writes `constraints/STACK.txt` for each of the stacks."""
+    """Writes `constraints/STACK.txt` and `beam-STACK.txt` for each of the stacks."""
     for stack in stacks:
         requirements, pythons = STACKS[stack]
-        resolved = {}
+        resolved, with_beam = {}, {}
         for version in pythons:
             python = shutil.which(f"python{version}")
             if python is None:
                 sys.exit(f"python{version} is needed to renew {stack}, and not here.")
             print(f"{stack} on Python {version} ...", flush=True)
             resolved[version] = resolve(python, requirements)
-        header = HEADER.format(stack=stack, first=pythons[0], last=pythons[-1])
-        lines = "".join(f"{line}\n" for line in merge(resolved))
-        (ROOT / "constraints" / f"{stack}.txt").write_text(header + lines)
+            if version not in WITHOUT_BEAM:
+                other = resolve(python, [*requirements, ".[beam]"])
+                with_beam[version] = differences(resolved[version], other)
+        write(stack, HEADER, stack, resolved)
+        write(f"beam-{stack}", BEAM_HEADER, stack, with_beam)
 
 
 if __name__ == "__main__":
