@@ -169,6 +169,51 @@ def test_an_encoder_on_images(place, tmp_path, capsys):
     same(read(out), measure_unseen(x, labels, ks=(1,)))
 
 
+@pytest.fixture
+def photos(tmp_path):
+    """Files of mixed sizes and modes in a folder a class, one of them no image."""
+    image = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(1)
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for n, side in enumerate((SIDE, 9, 12)):
+            pixels = rng.integers(0, 255, (side, SIDE, 3)).astype(np.uint8)
+            picture = image.fromarray(pixels).convert(("RGB", "L", "P")[n])
+            picture.save(tmp_path / "photos" / name / f"{n}.png")
+    (tmp_path / "photos" / "cat" / "3.png").write_bytes(b"no image")
+    return f"--dataset=folder:{tmp_path / 'photos'}"
+
+
+def test_images_that_do_not_decode_are_counted(place, photos, capsys):
+    words = place[0] / "encoder.keras", photos, "--split=whole", "--ks=1"
+    printed = run(capsys, *words)
+    assert "6 queries, each among all others" in printed
+    assert "1 images do not decode and are left out: cat/3.png" in printed
+
+
+@pytest.mark.slow
+def test_images_that_do_not_decode_stop_where_that_is_asked_for(place, photos, capsys):
+    words = place[0] / "encoder.keras", photos, "--split=whole", "--strict"
+    error = run(capsys, *words, status=1)
+    assert "cat/3.png" in error and "--strict" in error
+
+
+def test_what_the_embedding_job_wrote(place, tmp_path, capsys):
+    from tfembed.data.shard_writer import open_shards
+
+    _, x, labels, _ = place
+    with open_shards(
+        tmp_path / "shards", {"format": "npz", "dim": DIM}, {"images": 48}, []
+    ) as shards:
+        for part in (slice(20), slice(20, 48)):
+            ids = np.array([f"image {n}" for n in range(48)])[part]
+            shards.add(ids, labels[part], x[part], skipped=[])
+        shards.finish()
+    out = tmp_path / "out.json"
+    run(capsys, tmp_path / "shards", "--ks=1", f"--output={out}")
+    same(read(out), measure_unseen(x, labels, ks=(1,)))
+
+
 def test_rows_without_a_label_and_lone_rows_are_counted(place, tmp_path, capsys):
     _, x, labels, _ = place
     labels = labels.copy()
