@@ -1,7 +1,10 @@
 """The embedding job on Beam, in this process, against the local command.
 
-Beam wants older packages than either lock has: constraints/beam-*.txt are laid over an
-environment to run this, as CONTRIBUTING.md says.
+Beam wants older packages than the locks have. To run this, lay what differs over an
+environment (STACK is addons or current):
+
+    pip install --no-deps --target .venv/beam -r constraints/beam-STACK.txt
+    PYTHONPATH=.venv/beam .venv/STACK/bin/python -m pytest tests/interop
 """
 
 import os
