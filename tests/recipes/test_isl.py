@@ -28,11 +28,15 @@ SMALL = {
     "candidates": 32,
     "gan_batch_size": 32,
     "gan_epochs": 3,
+    "gan_least_epochs": 2,
     "gan_learning_rate": 0.01,
     "mining_passes": 2,
     "mining_target": 50,  # never reached: all passes are made
     "score": 0.2,
     "radius": 0.3,
+    "bank_init": "unit",
+    "crop_min": 1.0,
+    "contrast": 0.0,
     "knn_every": 3,
     "linear_probe": False,
 }
@@ -175,6 +179,7 @@ def test_killed_at_any_stage_it_ends_the_same(finished, tmp_path, moment):
     same_runs(run_dir, whole)
 
 
+@pytest.mark.slow
 def test_one_round_is_instance_discrimination(tmp_path):
     from tfembed.recipes import instdisc
 
@@ -205,17 +210,18 @@ def stages(**settings):
     ("losses", "trained"),
     [
         ([], False),
-        ([1, 2], False),  # not before `gan_least_epochs`
-        ([3, 2, 1, 2], False),
-        ([3, 2, 1, 2, 1.5], True),  # the best is two epochs old
-        ([3, 1, 1.0, 1.0], True),  # an equal one is no better
-        ([6, 5, 4, 3, 2], False),
-        ([7, 6, 5, 4, 3, 2], True),  # `gan_epochs`
+        ([0.1, 0.2], False),  # not before `gan_least_epochs`
+        ([0.3, 0.2, 0.1, 0.2], False),
+        ([0.3, 0.2, 0.1, 0.2, 0.15], True),  # the best is two epochs old
+        ([0.3, 0.2, 0.1, 0.2, 1.5], False),  # above `gan_ceiling`
+        ([0.3, 0.1, 0.1, 0.1], True),  # an equal one is no better
+        ([0.6, 0.5, 0.4, 0.3, 0.2], False),
+        ([0.7, 0.6, 0.5, 0.4, 0.3, 0.2], True),  # `gan_epochs`
         ([math.inf] * 6, True),
     ],
 )
 def test_when_the_gan_is_trained(losses, trained):
-    rules = stages(gan_epochs=6, gan_least_epochs=3, gan_patience=2)
+    rules = stages(gan_epochs=6, gan_least_epochs=3, gan_patience=2, gan_ceiling=1.0)
     rows = [{"generator_loss": str(each)} for each in losses]
     assert rules.gan_is_trained(rows) is trained
 

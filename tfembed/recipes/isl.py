@@ -94,9 +94,14 @@ class Config(Settings):
     gan_batch_size: int = option(128, "images in a step of the GAN and of mining")
     gan_learning_rate: float = option(1e-4, "of generator and discriminator")
     gan_epochs: int = option(20, "at most so many epochs of the GAN in a round")
-    gan_least_epochs: int = option(3, "at least so many epochs of the GAN in a round")
+    gan_least_epochs: int = option(10, "at least so many epochs of the GAN in a round")
     gan_patience: int = option(
         3, "the GAN is trained when its best loss is so many epochs old"
+    )
+    gan_ceiling: float = option(
+        1.0,
+        "the GAN is not trained while the generator's loss is above it (code; 0.69 is "
+        "that of a discriminator that cannot tell)",
     )
 
     score: float = option(
@@ -124,7 +129,8 @@ class Config(Settings):
         counts += ["gan_batch_size", "gan_epochs", "gan_least_epochs", "gan_patience"]
         counts += ["neighbors", "proxies", "mining_passes"]
         configs.check_range(self, counts, 1)
-        positive = ["temperature", "gan_learning_rate", "radius", "mining_target"]
+        positive = ["temperature", "gan_learning_rate", "gan_ceiling", "radius"]
+        positive += ["mining_target"]
         configs.check_range(self, positive, 0, open_low=True)
         configs.check_range(self, ["proximal", "hard_weight", "alpha"], 0)
         configs.check_range(self, ["score"], 0, 1)

@@ -160,8 +160,9 @@ class Mining:
     def gan_is_trained(self, rows):
         """Tells from the epochs of a round whether the GAN is trained.
 
-        It is when the best loss of the generator is `gan_patience` epochs old, not
-        before `gan_least_epochs`, and after `gan_epochs` in any case.
+        It is when the best loss of the generator is `gan_patience` epochs old and the
+        last one at most `gan_ceiling`, not before `gan_least_epochs`; and after
+        `gan_epochs` in any case.
 
         Args:
             rows: The epochs' rows, in order.
@@ -169,7 +170,9 @@ class Mining:
         losses = [float(row["generator_loss"]) for row in rows]
         if len(losses) >= self.config.gan_epochs:
             return True
-        if len(losses) < self.config.gan_least_epochs or not losses:
+        if len(losses) < max(1, self.config.gan_least_epochs):
+            return False
+        if losses[-1] > self.config.gan_ceiling:
             return False
         return len(losses) - 1 - int(np.argmin(losses)) >= self.config.gan_patience
 
