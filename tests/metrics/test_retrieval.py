@@ -117,6 +117,19 @@ def test_equal_rows_are_equally_similar_wherever_they_stand():
     np.testing.assert_array_equal(result.reciprocal_rank, [1, 1 / 2] * 20)
 
 
+def test_memory_stays_bounded():
+    """3,000 rows among all others: 36 MB of scores, in chunks of 1 MB."""
+    import tracemalloc
+
+    rng = np.random.default_rng(0)
+    x, labels = np.float32(rng.normal(size=(3000, 4))), rng.integers(0, 4, 3000)
+    tracemalloc.start()
+    retrieval(x, labels, ks=(1,), score_bytes=2**20)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20e6
+
+
 def test_progress_is_told():
     told = []
     retrieval(
