@@ -160,7 +160,9 @@ def shown(tmp_path_factory):
 def compared(tmp_path_factory):
     """The page of two runs on the same queries."""
     make = RunMaker(tmp_path_factory.mktemp("compared"))
-    runs = read_runs([make("one", temperature=0.1), make("two", seed=4)])
+    runs = read_runs(
+        [make("one", temperature=0.1), make("two", seed=4, temperature=0.2, margin=3)]
+    )
     path = make.folder / "comparison.html"
     path.write_text(build_page(runs, ("pca",)), encoding="utf-8")
     return path

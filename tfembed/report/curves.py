@@ -49,8 +49,9 @@ def curve_figures(runs, table):
             y = run.log.get(column)
             if y is not None and np.isfinite(y).any():
                 lines.append((run.name, place_of, _epochs(run.log), y))
-        if not lines:
-            continue
+        values = np.concatenate([y[np.isfinite(y)] for *_, y in lines] or [[]])
+        if not len(values) or (column in LAST and np.ptp(values) < 1e-5):
+            continue  # nothing, or what never changes; the table of numbers has it
         baselines = []
         if column in measured:
             baselines = [
@@ -98,7 +99,10 @@ def round_figures(run, key, number):
     groups = [[name] for name in SETS if name in there]
     groups += [precisions] if precisions else []
     drawn = {name for group in groups for name in group}
-    groups += [[name] for name in there if name not in drawn]
+    rest = [name for name in there if name not in drawn]
+    if drawn:  # of what is left the table of numbers is enough, but for the losses
+        rest = [name for name in rest if name.endswith("loss")]
+    groups += [[name] for name in rest]
     found = []
     for place, names in enumerate(groups):
         share = names[0] in SHARES

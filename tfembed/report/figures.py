@@ -11,6 +11,7 @@ from html import escape
 import numpy as np
 
 WIDTH, HEIGHT = 4.2, 2.5  # inches; the page makes them as wide as there is room
+LEGEND_CHARACTERS = 42  # in the width of a figure
 SERIES = 8  # colours for runs, used again after these
 _INK, _MUTED, _GRID, _PAPER = "#010101", "#020202", "#030303", "#040404"
 _GOOD, _BAD = "#050505", "#060606"
@@ -133,7 +134,7 @@ def intervals(key, rows, described):
             if interval is not None:
                 axes.plot(interval, [at, at], color=ink, lw=2.4, alpha=0.55)
             axes.plot([value], [at], "o", color=ink, markersize=5.5)
-        axes.set_yticks(places, [row[0] for row in rows])
+        axes.set_yticks(places, [_short(row[0]) for row in rows])
         axes.tick_params(axis="y", length=0, labelcolor=_INK)
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
@@ -228,6 +229,10 @@ def scatter(key, points, colors, described):
     return done[0]
 
 
+def _short(name, most=26):
+    return name if len(name) <= most else f"{name[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
 def _percent(value, _):
     return f"{100 * value:.4g} %"
 
@@ -266,15 +271,19 @@ class _figure:
 
 
 def _legend(figure, axes, count):
-    if count > 1:
-        figure.legend(
-            *axes.get_legend_handles_labels(),
-            loc="outside upper left",
-            ncols=2,
-            columnspacing=1.2,
-            handlelength=1.6,
-            borderaxespad=0.1,
-        )
+    if count < 2:
+        return
+    handles, names = axes.get_legend_handles_labels()
+    names = [_short(each, LEGEND_CHARACTERS) for each in names]
+    figure.legend(
+        handles,
+        names,
+        loc="outside upper left",
+        ncols=2 if max(map(len, names)) <= LEGEND_CHARACTERS // 2 else 1,
+        columnspacing=1.2,
+        handlelength=1.6,
+        borderaxespad=0.1,
+    )
 
 
 def _for_page(svg, key, described):

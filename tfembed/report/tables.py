@@ -12,6 +12,8 @@ TITLES = {
     "mean_norm": "Mean length",
     "noise_posterior": "NCE: noise posterior",
     "normalizer": "NCE: normaliser Z",
+    "generator_loss": "GAN: loss of the generator",
+    "discriminator_loss": "GAN: loss of the discriminator",
 }
 PROTOCOLS = {
     "seen": "seen classes: other images of the classes in the gallery, by the vote of "
@@ -115,14 +117,23 @@ def settings(run):
 
 
 def differences(runs):
-    """Returns the settings that are not the same: `(name, a value for each run)`."""
+    """Returns the settings that are not the same, `(name, a value for each run)`.
+
+    Args:
+        runs: List of `Run`.
+
+    Returns:
+        Those that all runs have, and those that only some have.
+    """
     keys = list(dict.fromkeys(key for run in runs for key in run.config))
-    rows = []
+    common, own = [], []
     for key in keys:
-        values = [_plain(run.config[key]) if key in run.config else "" for run in runs]
-        if len(set(values)) > 1:
-            rows.append((key, values))
-    return rows
+        values = [_plain(run.config.get(key, "")) for run in runs]
+        if not all(key in run.config for run in runs):
+            own.append((key, values))
+        elif len(set(values)) > 1:
+            common.append((key, values))
+    return common, own
 
 
 def _plain(value):
