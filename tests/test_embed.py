@@ -426,12 +426,24 @@ def test_folders_with_nothing_in_them(place, tmp_path):
 
 
 def test_what_is_not_finite_is_left_out(place, tmp_path):
-    root, _, source, _, _ = place
+    """Sums of pixels: the brightest images overflow float16, at 65504."""
+    images = np.full((4, SIDE, SIDE, 3), 200, np.uint8)
+    images[1:3] = 255
+    images[2, 0, 0] = 254
+    np.savez(tmp_path / "bright.npz", images=images)
     image = keras.Input((SIDE, SIDE, 3))
-    mean = keras.layers.GlobalAveragePooling2D()(image)
-    model = keras.Model(image, keras.layers.Lambda(lambda x: 1 / (x - x[:, :1]))(mean))
-    with pytest.raises(ValueError, match="has none; the first, .* is not finite"):
-        embed.embed_source(model, source, tmp_path / "out")
+    total = keras.layers.GlobalAveragePooling2D()(image)
+    model = keras.Model(image, keras.layers.Rescaling(257.0)(total))
+    source = f"npz:{tmp_path}/bright.npz"
+    for dtype, left in (("float32", [0, 1, 2, 3]), ("float16", [0, 3])):
+        files = embed.embed_source(model, source, tmp_path / dtype, dtype=dtype)
+        names = [f"bright/train/{row:05d}" for row in range(4)]
+        assert files.load().ids.tolist() == [names[row] for row in left]
+        assert files.manifest["skipped"] == [
+            [name, "its embedding is not finite"]
+            for row, name in enumerate(names)
+            if row not in left
+        ]
 
 
 def test_replicas_embed_as_one(place, tmp_path, strategy):

@@ -135,11 +135,11 @@ def _embed(shards, encoder, images, batch_size, shard_size, dtype, strict, say):
         rows, embeddings, skipped = [], [], []
         last = min(first + shard_size, images.size)
         for some, pixels, unread in images.stream(first, last, batch_size):
-            values = encoder(pixels)
+            values = encoder(pixels).astype(dtype)
             finite = np.isfinite(values).all(axis=1)
             unread = unread + [(row, _NOT_FINITE) for row in some[~finite]]
             rows.append(some[finite])
-            embeddings.append(values[finite].astype(dtype))
+            embeddings.append(values[finite])
             skipped += [(images.ids([row])[0], reason) for row, reason in unread]
             if strict and skipped:
                 raise ValueError(

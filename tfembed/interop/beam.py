@@ -134,7 +134,7 @@ class _Embed(beam.DoFn):
             else:
                 skipped.append((_id(path, self._root), reason))
         if rows:
-            embeddings = self._encoder(np.stack(pixels))
+            embeddings = self._encoder(np.stack(pixels)).astype(self._dtype)
             finite = np.isfinite(embeddings).all(axis=1)
             skipped += [
                 (rows[row][0], _NOT_FINITE) for row in np.flatnonzero(~finite).tolist()
@@ -144,7 +144,7 @@ class _Embed(beam.DoFn):
                 yield parquet_table(
                     [rows[row][0] for row in kept],
                     [rows[row][1] for row in kept],
-                    embeddings[kept].astype(self._dtype),
+                    embeddings[kept],
                 )
             self._embedded.inc(len(kept))
         if skipped and self._strict:
