@@ -11,6 +11,7 @@ same network, augmentation, seed and learning rates. Then they part:
     isl, hard as in the code   the hard positive is the most similar member of a set
     isl, no hard positive      without hard positive enhancement
     isl, best of 5 proxies     as the paper says, by the discriminator
+    plain neighbours           the closest pairs of the bank as positives, without a GAN
 
 Claim (Wang et al., 2021): the second half with positives ends above the second half
 without, in every seed. The table says what neighbours' votes on the test images reach
@@ -39,6 +40,7 @@ VARIANTS = {
     "isl, hard as in the code": {"rounds": 2, "hard": "most_similar"},
     "isl, no hard positive": {"rounds": 2, "hard_weight": 0.0},
     "isl, best of 5 proxies": {"rounds": 2, "proxies": 5},
+    "plain neighbours": {"rounds": 2, "positives": "nearest"},
 }
 TRAINED = "trained encoder"
 KS = (10, 200)

@@ -51,6 +51,7 @@ config = Config(
     radius=0.6,
     mining_passes=200,
     mining_target=0.5,
+    mining_keep="all",
     knn_temperature=0.1,
     knn_every=5,
 )

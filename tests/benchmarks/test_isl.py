@@ -30,7 +30,7 @@ def test_the_variants_share_what_they_do_not_differ_in(script, tmp_path):
     for field in Config.__dataclass_fields__:
         values = {getattr(config, field) for config in found.values()}
         differs = len(values) > 1
-        assert differs == (field in ("hard", "hard_weight", "proxies"))
+        assert differs == (field in ("hard", "hard_weight", "positives", "proxies"))
 
 
 def result(folder, half, end):
@@ -70,7 +70,7 @@ def test_gains_are_of_the_same_seed(finished, table, capsys):
     module, words = finished
     module.main(words)
     text = capsys.readouterr().out
-    assert "4 of 10 runs finished" in text
+    assert "4 of 12 runs finished" in text
     assert "k = 10: +2.0 points, in 2 of 2 seeds" in text
     base, isl = table(text)
     assert (base["knn 10, half"], base["knn 10, end"]) == ("70.0", "80.0")

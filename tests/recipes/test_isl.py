@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -227,23 +228,34 @@ def test_when_the_gan_is_trained(losses, trained):
 
 
 @pytest.mark.parametrize(
-    ("passes", "pairs", "mean", "number", "over"),
+    ("passes", "pairs", "others", "number", "over"),
     [
-        (0, 0, 0.0, 1, False),
-        (1, 4, 0.5, 1, False),  # as many as wanted are not yet more
-        (1, 4, 0.51, 1, True),
-        (1, 4, 0.51, 2, False),
-        (3, 0, 0.1, 1, True),  # nothing more to find
-        (5, 4, 0.1, 1, True),  # `mining_passes`
-        (0, 0, 0.9, 1, True),  # the round before found enough
+        (0, 0, 0, 1, False),
+        (1, 4, 48, 1, False),  # one pair more is wanted
+        (1, 4, 49, 1, True),
+        (1, 4, 50, 1, True),
+        (1, 4, 51, 2, False),
+        (3, 0, 10, 1, True),  # nothing more to find
+        (5, 4, 10, 1, True),  # `mining_passes`
+        (0, 0, 90, 1, True),  # the round before found enough
     ],
 )
-def test_when_mining_is_over(passes, pairs, mean, number, over):
-    class Sets:
-        mean_others = mean
-
+def test_when_mining_is_over(passes, pairs, others, number, over):
     rules = stages(mining_passes=5, mining_target=0.5)
-    assert rules.enough(number, Sets, {"passes": passes, "pairs": pairs}) is over
+    rules.run = types.SimpleNamespace(
+        data=types.SimpleNamespace(train=types.SimpleNamespace(size=100))
+    )
+    sets = types.SimpleNamespace(others=others)
+    assert rules.enough(number, sets, {"passes": passes, "pairs": pairs}) is over
+
+
+@pytest.mark.slow
+def test_a_run_with_plain_neighbours_for_positives(tmp_path):
+    run_quietly(isl, tmp_path / "run", SMALL, positives="nearest", mining_target=0.5)
+    (row,) = table(tmp_path / "run" / "rounds.csv")
+    assert row["gan_epochs"] == "0"
+    assert sum(len(each) - 1 for each in sets_of(tmp_path / "run")) == 32
+    assert float(row["precision"]) == float(row["closest_precision"])
 
 
 def test_precision_of_plain_neighbours_equals_loops():

@@ -34,6 +34,25 @@ def test_growing_equals_python_sets(seed):
         }
 
 
+@pytest.mark.parametrize("limit", [0, 7, 8, 13, 1000, np.inf])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_best_pairs_come_first(limit, seed):
+    rng = np.random.default_rng(seed)
+    before = PositiveSets.alone(SIZE).with_pairs([1, 2, 3], [4, 5, 6])
+    rows, columns = rng.integers(0, 8, size=(2, 60))  # many twice, some of themselves
+    goodness = rng.integers(0, 5, size=60)
+    found = as_sets(before.with_best_pairs(rows, columns, goodness, limit))
+    expected = as_sets(before)
+    for k in sorted(range(60), key=lambda k: -goodness[k]):
+        i, j = int(rows[k]), int(columns[k])
+        if i != j and j not in expected[i]:
+            if sum(map(len, expected)) - SIZE + 2 > limit:
+                break
+            expected[i].add(j)
+            expected[j].add(i)
+    assert found == expected
+
+
 def test_precision_is_the_share_of_right_pairs():
     sets = PositiveSets.alone(4).with_pairs([0, 0], [1, 2])
     assert sets.precision([5, 5, 6, 7]) == 0.5

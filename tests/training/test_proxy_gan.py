@@ -9,6 +9,7 @@ from tfembed import compat
 from tfembed.callbacks import Backup
 from tfembed.layers import InstanceSimilarity, UnitNorm
 from tfembed.training import (
+    NeighborMiner,
     PositiveSets,
     ProxyGAN,
     ProxyMiner,
@@ -303,6 +304,34 @@ def test_mining_equals_loops(options):
     assert (seen["pairs"] > 0) == (miner.score < 0.5)
     assert all(i in each for i, each in enumerate(table))
     assert all(i in table[j] for i, each in enumerate(table) for j in each)
+
+
+def test_mining_keeps_what_lies_farthest_inside():
+    gan = gan_of()
+    miner = ProxyMiner(gan, score=0.1, radius=0.05, rule="score")
+    alone = PositiveSets.alone(SIZE)
+    everything, _ = miner.mine(data(), alone)
+    some, seen = miner.mine(data(), alone, limit=11)
+    assert some.others == seen["pairs"] == 10 < everything.others
+    pairs = set(zip(*map(tuple, everything.pairs())))
+    assert set(zip(*map(tuple, some.pairs()))) < pairs
+
+
+def test_plain_neighbours_are_the_closest_pairs():
+    _, endpoint = frozen()
+    bank = np.float64(endpoint.bank.variable.numpy())
+    before = PositiveSets.alone(SIZE).with_pairs([0], [1])
+    found = NeighborMiner(endpoint.bank, neighbors=SIZE).mine(before, limit=12)
+    pairs = [(i, j) for i in range(SIZE) for j in range(i) if (i, j) != (1, 0)]
+    pairs = sorted(pairs, key=lambda pair: -bank[pair[0]] @ bank[pair[1]])[:5]
+    rows, columns = zip(*pairs)
+    expected = before.with_pairs(rows, columns)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_array_equal(found.offsets, expected.offsets)
+    lists = NeighborMiner(endpoint.bank, neighbors=2).mine(before, limit=np.inf)
+    order = np.argsort(-(bank @ bank.T) + 9 * np.eye(SIZE), axis=1)[:, :2]
+    expected = before.with_pairs(np.repeat(np.arange(SIZE), 2), order.reshape(-1))
+    np.testing.assert_array_equal(lists.indices, expected.indices)
 
 
 def test_mining_tells_how_far_it_is():

@@ -70,6 +70,12 @@ class Config(Settings):
         ("skip", "own_row"),
     )
 
+    positives: str = option(
+        "proxies",
+        "how positives are found: near the GAN's proxies, or, to compare with, the "
+        "closest pairs of the bank by plain distance, without a GAN",
+        ("proxies", "nearest"),
+    )
     triplet_positive: str = option(
         "own_row",
         "the positive of the GAN's triplets: the image's own row of the bank (code), "
@@ -121,6 +127,12 @@ class Config(Settings):
     mining_passes: int = option(10, "at most so many passes over the images in a round")
     mining_target: float = option(
         0.5, "mining ends at so many positives an image, times the number of rounds"
+    )
+    mining_keep: str = option(
+        "best",
+        "of a pass that finds more than that: the pairs farthest inside the radius, or "
+        "all (code)",
+        ("best", "all"),
     )
 
     def __post_init__(self):

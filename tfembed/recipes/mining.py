@@ -32,14 +32,20 @@ class Mining:
     """
 
     def __init__(self, run):
+        self.run = run
+        self.config = run.config
+        self.directory = run.directory
+        self.endpoint = run.networks.endpoint
+        (run.directory / FOLDER).mkdir(exist_ok=True)
+        if self.config.positives == "proxies":
+            self._build()
+
+    def _build(self):
+        """Makes the GAN, what mines with it, and its backup."""
         from tfembed.callbacks import Backup
         from tfembed.training import ProxyGAN, ProxyMiner
 
-        config = run.config
-        self.run = run
-        self.config = config
-        self.directory = run.directory
-        self.endpoint = run.networks.endpoint
+        run, config = self.run, self.config
         replicas = run.strategy.num_replicas_in_sync
         check_batch(config.gan_batch_size, run.data.train.size, replicas)
         with run.strategy.scope():
@@ -62,7 +68,6 @@ class Mining:
             neighbors=config.neighbors,
             proxies=config.proxies,
         )
-        (run.directory / FOLDER).mkdir(exist_ok=True)
         self.backup = Backup(run.directory / FOLDER / "backup")
 
     def before_round(self, number):
@@ -84,8 +89,11 @@ class Mining:
             with np.load(self.directory / "positives.npz") as saved:
                 sets = PositiveSets(saved["offsets"], saved["indices"])
         self._tell_endpoint(sets)  # negatives are not chosen among them
-        epochs = self._train_gan(number)
-        sets, seen = self._mine(number, sets)
+        if self.config.positives == "nearest":
+            epochs, (sets, seen) = [], self._take_nearest(number, sets)
+        else:
+            epochs = self._train_gan(number)
+            sets, seen = self._mine(number, sets)
         cut = self._tell_endpoint(sets)
         if not sets.others:
             self.run.say(
@@ -96,8 +104,8 @@ class Mining:
         row = {
             "round": number,
             "gan_epochs": len(epochs),
-            "generator_loss": float(epochs[-1]["generator_loss"]),
-            "discriminator_loss": float(epochs[-1]["discriminator_loss"]),
+            "generator_loss": _last(epochs, "generator_loss"),
+            "discriminator_loss": _last(epochs, "discriminator_loss"),
             "passes": seen["passes"],
             "accepted": seen["accepted"],
             "positives_per_image": sets.mean_others,
@@ -239,7 +247,8 @@ class Mining:
                 sets,
                 turn,
                 self.run.strategy,
-                self._progress(number, seen["passes"]),
+                self._progress(number, f"mining pass {seen['passes'] + 1}"),
+                self._limit(number) if self.config.mining_keep == "best" else math.inf,
             )
             seconds = seen["seconds"] + time.perf_counter() - start
             seen = {**found, "passes": seen["passes"] + 1, "seconds": seconds}
@@ -268,10 +277,27 @@ class Mining:
             return True
         if seen["passes"] and not seen["pairs"]:
             return True
-        return sets.mean_others > self.config.mining_target * number
+        return sets.others > self._limit(number) - 2  # pairs count twice
 
-    def _progress(self, number, passes):
-        """Returns what says, now and then, how far a pass is."""
+    def _limit(self, number):
+        """Returns how many other members all sets together should have."""
+        return int(self.config.mining_target * number * self.run.data.train.size)
+
+    def _take_nearest(self, number, sets):
+        """Takes the closest pairs of the bank; returns as `_mine`."""
+        from tfembed.training import NeighborMiner
+
+        start = time.perf_counter()
+        miner = NeighborMiner(self.endpoint.bank, self.config.neighbors)
+        with self.run.strategy.scope():
+            sets = miner.mine(
+                sets, self._limit(number), self._progress(number, "nearest neighbours")
+            )
+        seconds = time.perf_counter() - start
+        return sets, {"passes": 1, "accepted": math.nan, "seconds": seconds}
+
+    def _progress(self, number, what):
+        """Returns what says, now and then, how far something is."""
         from tfembed.callbacks.pace import duration
 
         start = told = time.perf_counter()
@@ -284,8 +310,8 @@ class Mining:
             told = now
             left = (now - start) / done * (steps - done)
             self.run.say(
-                f"round {number}: mining pass {passes + 1}, {done / steps:.0%}, about "
-                f"{duration(left)} left"
+                f"round {number}: {what}, {done / steps:.0%}, about {duration(left)} "
+                "left"
             )
 
         return report
@@ -365,6 +391,11 @@ def neighbor_precision(rows, labels, counts, measured=MEASURED):
     scores, hits = np.concatenate(scores), np.concatenate(hits)
     closest = np.argsort(-scores, kind="stable")[:asked]
     return float(right / max(1, asked)), float(np.mean(hits[closest]))
+
+
+def _last(rows, name):
+    """Returns a number of the last row, NaN where there is none."""
+    return float(rows[-1][name]) if rows else math.nan
 
 
 def _seed(seed, purpose):

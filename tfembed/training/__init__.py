@@ -4,6 +4,7 @@ The papers' optimizers, batches larger than memory, positives found by a GAN.
 """
 
 from tfembed.training.grad_cache import GradCacheModel
+from tfembed.training.neighbor_miner import NeighborMiner
 from tfembed.training.optimizers import (
     OPTIMIZERS,
     SCHEDULES,
@@ -22,6 +23,7 @@ __all__ = [
     "DecayedSGD",
     "GradCacheModel",
     "LearningRate",
+    "NeighborMiner",
     "PositiveSets",
     "ProxyGAN",
     "ProxyMiner",

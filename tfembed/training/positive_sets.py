@@ -1,5 +1,7 @@
 """The positives of every training instance, as two arrays."""
 
+import math
+
 import numpy as np
 
 
@@ -89,6 +91,31 @@ class PositiveSets:
         counts = np.bincount(keys // self.size, minlength=self.size)
         offsets = np.concatenate([[0], np.cumsum(counts)])
         return type(self)(offsets, keys % self.size)
+
+    def with_best_pairs(self, rows, columns, goodness, limit):
+        """Returns sets grown by pairs, the best first, until there are enough.
+
+        Args:
+            rows: As in `with_pairs`.
+            columns: As there.
+            goodness: A number for each pair; of equally good ones the first counts.
+            limit: `others` of the grown sets is at most this, and at most one less
+                where there were pairs enough. Infinity for all pairs.
+        """
+        rows, columns = np.asarray(rows, np.int64), np.asarray(columns, np.int64)
+        if math.isfinite(limit):
+            low, high = np.minimum(rows, columns), np.maximum(rows, columns)
+            mine, others = self.pairs()
+            known = np.unique((mine * self.size + others)[mine < others])
+            keys = low * self.size + high
+            order = np.argsort(-np.asarray(goodness), kind="stable")
+            # Each pair at its best place, and none that is known or no pair.
+            _, first = np.unique(keys[order], return_index=True)
+            order = order[np.sort(first)]
+            new = (low != high)[order] & ~np.isin(keys[order], known)
+            order = order[new][: max(0, int(limit) - self.others) // 2]
+            rows, columns = rows[order], columns[order]
+        return self.with_pairs(rows, columns)
 
     def precision(self, labels):
         """Returns the share of other members with the instance's label.

@@ -1,5 +1,7 @@
 """Positives of all instances, found near generated proxies."""
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
@@ -62,7 +64,7 @@ class ProxyMiner:
         self.proxies = int(proxies)
         self._step = None
 
-    def mine(self, batches, sets, number=0, strategy=None, report=None):
+    def mine(self, batches, sets, number=0, strategy=None, report=None, limit=math.inf):
         """Makes one pass.
 
         Args:
@@ -73,6 +75,8 @@ class ProxyMiner:
             number: Integer, of the pass: other numbers are other draws.
             strategy: A `tf.distribute.Strategy`, whose replicas share the work.
             report: Called as `report(steps done, steps)` after each batch.
+            limit: As in `PositiveSets.with_best_pairs`; best is what lies farthest
+                inside the radius.
 
         Returns:
             The grown `PositiveSets`, and a dictionary of what was seen: `accepted`,
@@ -83,24 +87,23 @@ class ProxyMiner:
         steps = int(batches.cardinality())
         if self._step is None:
             self._step = _distributed(strategy, self.candidates)
-        first, second, scores = [], [], []
+        pairs, scores = [], []
         for step, batch in enumerate(strategy.experimental_distribute_dataset(batches)):
             # Apart from the numbers of training steps, which are not negative.
             turn = -1 - (number * steps + step) * self.proxies
-            ids, rows, found, score = (
+            ids, rows, inside, score = (
                 np.concatenate(
                     [part.numpy() for part in strategy.experimental_local_results(each)]
                 )
                 for each in self._step(batch, tf.constant(turn, tf.int64))
             )
-            place, column = np.nonzero(found)
-            first.append(ids[place])
-            second.append(rows[place, column])
+            place, column = np.nonzero(inside > 0)
+            pairs.append((ids[place], rows[place, column], inside[place, column]))
             scores.append(score)
             if report is not None:
                 report(step + 1, steps)
         scores = np.concatenate(scores)
-        grown = sets.with_pairs(np.concatenate(first), np.concatenate(second))
+        grown = sets.with_best_pairs(*map(np.concatenate, zip(*pairs)), limit)
         return grown, {
             "accepted": float(np.mean(scores > self.score)),
             "score": float(np.mean(scores)),
@@ -115,8 +118,9 @@ class ProxyMiner:
             turn: Scalar int64, the draws' number.
 
         Returns:
-            `ids`, `(batch,)`; rows of the bank, `(batch, k)`; whether they are found
-            to be positives, `(batch, k)`; and the scores, `(batch,)`.
+            `ids`, `(batch,)`; rows of the bank, `(batch, k)`; by how much their cosine
+            is above what it must be, `(batch, k)`, 0 for what is no positive; and the
+            scores, `(batch,)`.
         """
         _, endpoint = self.gan.frozen()
         bank = endpoint.bank.variable
@@ -136,8 +140,9 @@ class ProxyMiner:
         cosines, rows = streamed_neighbors(proxy, bank, k)
         others = rows != ids[:, None]
         near = tf.cumsum(tf.cast(others, tf.int32), axis=1) <= self.neighbors
-        found = others & near & (cosines > self.least_cosine(score)[:, None])
-        return ids, rows, found & (score > self.score)[:, None], score
+        inside = cosines - self.least_cosine(score)[:, None]
+        found = others & near & (score > self.score)[:, None]
+        return ids, rows, tf.where(found, tf.maximum(inside, 0.0), 0.0), score
 
     def least_cosine(self, score):
         """Returns what a row's cosine with a proxy of this score must be above."""
