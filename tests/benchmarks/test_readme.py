@@ -6,11 +6,14 @@ import pathlib
 import pytest
 
 
+SHARED = ("measure.py", "recipe_runs.py")
+
+
 def scripts(folder):
     return sorted(
         path
         for path in folder.glob("*.py")
-        if path.name != "measure.py" and not path.stem.endswith("_torch")
+        if path.name not in SHARED and not path.stem.endswith("_torch")
     )
 
 
