@@ -9,7 +9,9 @@ from tfembed.metrics.nearest import unit_rows
 
 K = 10
 MOST_QUERIES = 10000
-PAIR_QUERIES, PAIR_GALLERY = 500, 2000
+# Pairs: of so many queries, each with so many gallery images, and with so many of its
+# own class.
+PAIR_QUERIES, PAIR_GALLERY, PAIR_MATES = 500, 2000, 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +162,7 @@ class Confusion:
 
 
 def most_confused(search, count=8):
-    """Returns the `count` largest shares of a class that go to another one.
+    """Returns the `count` pairs of classes that are confused most often.
 
     Args:
         search: A `Search`.
@@ -180,7 +182,7 @@ def most_confused(search, count=8):
         found.append(
             Confusion(int(label), int(other), int(size), int(totals[label]), example)
         )
-    found.sort(key=lambda each: (-each.count / each.queries, -each.count))
+    found.sort(key=lambda each: (-each.count, each.queries))
     return found[:count]
 
 
@@ -215,20 +217,34 @@ def pairs(run, search, seed=0):
     """
     from sklearn.metrics import roc_auc_score
 
+    gallery = run.gallery
     generator = np.random.default_rng(seed)
     at = generator.permutation(len(search.queries))[:PAIR_QUERIES]
-    columns = generator.permutation(run.gallery.size)[:PAIR_GALLERY]
-    queries = unit_rows(run.judged.embeddings[search.queries[at]])
-    cosines = queries @ unit_rows(run.gallery.embeddings[columns]).T
-    other = run.judged.ids[search.queries[at]][:, None] != run.gallery.ids[columns]
+    columns = generator.permutation(gallery.size)[:PAIR_GALLERY]
+    rows = search.queries[at]
+    queries = unit_rows(run.judged.embeddings[rows])
+    ids, labels = run.judged.ids[rows], search.labels[at]
+    cosines = queries @ unit_rows(gallery.embeddings[columns]).T
+    other = ids[:, None] != gallery.ids[columns]
     if not run.labelled:
         return Pairs(search.scores[at, 0], cosines[other], False, float("nan"))
-    theirs = run.gallery.labels[columns]
-    mine = search.labels[at][:, None]
-    known = other & (mine >= 0) & (theirs >= 0)
-    same = mine == theirs
-    positive, negative = cosines[known & same], cosines[known & ~same]
+    theirs = gallery.labels[columns]
+    known = (labels[:, None] >= 0) & (theirs >= 0)
+    negative = cosines[other & known & (labels[:, None] != theirs)]
+    order = np.argsort(gallery.labels, kind="stable")
+    ordered = gallery.labels[order]
+    positive = [np.zeros(0, np.float32)]
+    for query, name, label in zip(queries, ids, labels):
+        if label >= 0:
+            bounds = np.searchsorted(ordered, [label, label + 1])
+            mates = generator.permutation(order[slice(*bounds)])[:PAIR_MATES]
+            mates = mates[gallery.ids[mates] != name]
+            positive.append(unit_rows(gallery.embeddings[mates]) @ query)
+    positive = np.concatenate(positive)
     separation = float("nan")
     if len(positive) and len(negative):
-        separation = roc_auc_score(same[known], cosines[known])
+        separation = roc_auc_score(
+            np.repeat([1, 0], [len(positive), len(negative)]),
+            np.concatenate([positive, negative]),
+        )
     return Pairs(positive, negative, True, float(separation))
