@@ -396,6 +396,10 @@ def test_a_folder_of_all_sorts(place, folder, tmp_path, monkeypatch, capsys):
     assert "{{" not in err and "[Op" not in err
     files = read_embeddings(output)
     assert {name for name, _ in files.manifest["skipped"]} == BAD
+    os.unlink(output / "part-00001.npz")
+    assert embed.main(arguments) == 0  # what was left out of the first shard is known
+    assert "4 images left out" in capsys.readouterr().out
+    assert read_embeddings(output).manifest == files.manifest
     assert files.class_names == ("cat", "dog")
     found = files.load()
     # What training sees of the same folder.
