@@ -175,8 +175,9 @@ def over_pairs(
             masks like `pairs.positive`; `None`: all of them.
         draws: Whether `rows` needs `pairs.row_keys` and `pairs.ref_keys`; a miner says
             so by its attribute `draws`.
-        row_chunk: Rows of a block: memory is O(row_chunk x refs) instead of O(batch x
-            refs), and the backward pass computes each block again. `None`: one block.
+        row_chunk: Rows of a block, at most: memory is O(row_chunk x refs) instead of
+            O(batch x refs), and the backward pass computes each block again. With many
+            references a block has fewer rows, about 2^20 pairs. `None`: one block.
 
     Returns:
         `(batch,)`, float32 or float64.
@@ -321,7 +322,8 @@ def _outputs(
     block = tf.range(batch), labels, anchors, refs, row_inputs, ref_inputs
     if row_chunk is None:
         return of_block(*block), total
-    return _in_blocks(of_block, shapes, int(row_chunk), *block), total
+    size = _rows_of_block(int(row_chunk), ref_labels)
+    return _in_blocks(of_block, shapes, size, *block), total
 
 
 def _keys(embeddings, values, ref_embeddings, closed):
@@ -336,6 +338,20 @@ def _keys(embeddings, values, ref_embeddings, closed):
     if ref_embeddings is not None:
         return keys, row_keys(widen(ref_embeddings))
     return keys, row_keys(tf.transpose(embeddings.values), ordered=False)
+
+
+# Larger blocks are hardly faster, and the C library keeps much of what their tensors
+# leave behind: twice as much as there ever was at once.
+_PAIRS_OF_BLOCK = 2**20
+
+
+def _rows_of_block(row_chunk, ref_labels):
+    """Returns how many rows a block gets: an integer, or a tensor if refs is one."""
+    refs = ref_labels.shape[0]
+    if refs is not None:
+        return min(row_chunk, max(_PAIRS_OF_BLOCK // max(refs, 1), 1))
+    rows = _PAIRS_OF_BLOCK // tf.maximum(tf.shape(ref_labels)[0], 1)
+    return tf.clip_by_value(rows, 1, row_chunk)
 
 
 def _in_blocks(
