@@ -97,7 +97,9 @@ class Config(Settings):
         ("non_saturating", "minimax"),
     )
     candidates: int = option(4096, "rows that a triplet's negative is chosen among")
-    gan_batch_size: int = option(128, "images in a step of the GAN and of mining")
+    gan_batch_size: int = option(
+        32, "images in a step of the GAN; the paper: 128, or 256 for ImageNet"
+    )
     gan_learning_rate: float = option(1e-4, "of generator and discriminator")
     gan_epochs: int = option(20, "at most so many epochs of the GAN in a round")
     gan_least_epochs: int = option(10, "at least so many epochs of the GAN in a round")

@@ -14,6 +14,7 @@ import numpy as np
 from tfembed.recipes.training import check_batch
 
 FOLDER = "mining"
+MINING_BATCH = 256
 MEASURED = 20000
 LISTED = 50
 PROGRESS_SECONDS = 30
@@ -231,10 +232,12 @@ class Mining:
                 if int(saved["round"]) == number:
                     sets = PositiveSets(saved["offsets"], saved["indices"])
                     seen = {key: saved[key].item() for key in seen}
+        size = self.config.gan_batch_size
+        size *= max(1, MINING_BATCH // size)  # replicas share its last batch as well
         while not self.enough(number, sets, seen):
             turn = number * self.config.mining_passes + seen["passes"]
             batches = self.run.data.train.epochs(
-                self.config.gan_batch_size,
+                size,
                 _seed(self.config.seed, _MINING),
                 turn,
                 turn + 1,
