@@ -48,10 +48,18 @@ def stream_images(split, rows, batch_size, image_shape):
 
 
 def _stream_files(split, rows, batch_size, image_shape):
-    part = split.take(rows).converted(image_shape)
-    numbers = tf.data.Dataset.range(part.size)
+    part = split.take(rows)
+    decode = _decoder(tuple(image_shape))
+
+    def load(number, path):
+        return {"images": decode(tf.io.read_file(path)), "ids": number}
+
     with tf.device("CPU:0"):
-        dataset = part._images(numbers).ignore_errors()
+        paths = [os.path.join(part.root, name) for name in part.names]
+        numbers = np.arange(part.size)
+        dataset = tf.data.Dataset.from_tensor_slices((numbers, paths))
+        dataset = dataset.map(load, tf.data.AUTOTUNE, deterministic=True)
+        dataset = dataset.ignore_errors()
     missing = np.ones(part.size, bool)
     for batch in dataset.batch(batch_size).prefetch(2):
         found = batch["ids"].numpy()
