@@ -177,7 +177,7 @@ def over_pairs(
             so by its attribute `draws`.
         row_chunk: Rows of a block, at most: memory is O(row_chunk x refs) instead of
             O(batch x refs), and the backward pass computes each block again. With many
-            references a block has fewer rows, about 2^20 pairs. `None`: one block.
+            references a block has fewer rows, about 2^19 pairs. `None`: one block.
 
     Returns:
         `(batch,)`, float32 or float64.
@@ -342,7 +342,7 @@ def _keys(embeddings, values, ref_embeddings, closed):
 
 # Larger blocks are hardly faster, and the C library keeps much of what their tensors
 # leave behind: twice as much as there ever was at once.
-_PAIRS_OF_BLOCK = 2**20
+_PAIRS_OF_BLOCK = 2**19
 
 
 def _rows_of_block(row_chunk, ref_labels):
