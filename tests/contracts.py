@@ -136,6 +136,28 @@ METRICS = {
     metrics.retrieval: lambda: list(metrics.retrieval(*_points()).means().values()),
     metrics.clustering: lambda: list(metrics.clustering(*_points()).values()),
     metrics.spread: lambda: metrics.spread(_points()[0]).spectrum,
+    metrics.bootstrap_intervals: lambda: list(
+        metrics.bootstrap_intervals({"x": _points()[0][:, 0]}, resamples=50)["x"]
+    ),
+    metrics.compare: lambda: [
+        metrics.compare({"x": _points()[0][:, 0]}, {"x": _points()[0][:, 1]})[
+            "x"
+        ].difference
+    ],
+    metrics.measure_seen: lambda: list(
+        metrics.measure_seen(
+            *_points(), *_points(), knn=(5,), resamples=50
+        ).values.values()
+    ),
+    metrics.measure_unseen: lambda: list(
+        metrics.measure_unseen(*_points(), resamples=50).values.values()
+    ),
+    metrics.linear_probe_hits: lambda: metrics.linear_probe_hits(
+        *_points(), *_points()
+    ),
+    metrics.weighted_knn_hits: lambda: metrics.weighted_knn_hits(
+        *_points(), *_points(), ks=(5,)
+    )[5],
     metrics.linear_probe: lambda: metrics.linear_probe(*_points(), *_points()),
 }
 

@@ -5,7 +5,6 @@ import pathlib
 
 import pytest
 
-
 SHARED = ("measure.py", "recipe_runs.py")
 
 

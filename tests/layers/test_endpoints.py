@@ -12,6 +12,8 @@ import tfembed
 from tfembed import compat, layers
 
 SAMPLES = [pytest.param(maker, id=name) for name, maker in contracts.endpoint_samples()]
+# A layer with a bank and one that draws: for what hardly depends on the layer.
+TYPICAL = ("InstanceSoftmax-0", "NoiseContrastive-0")
 BANK_SAMPLES = [
     pytest.param(maker, id=name)
     for name, maker in contracts.endpoint_samples()
@@ -297,8 +299,23 @@ def small_model(maker):
     return model
 
 
-@pytest.mark.parametrize("maker", contracts.frame_samples())
-@pytest.mark.parametrize("way", [".keras", ".weights.h5", "checkpoint"])
+@pytest.mark.parametrize(
+    ("maker", "way"),
+    [
+        pytest.param(
+            *sample.values,
+            way,
+            id=f"{sample.id}-{way}",
+            marks=sample.marks if way == ".keras" else slow,
+        )
+        for sample in contracts.frame_samples()
+        for way, slow in [
+            (".keras", []),
+            (".weights.h5", [] if sample.id in TYPICAL else pytest.mark.slow),
+            ("checkpoint", [] if sample.id in TYPICAL else pytest.mark.slow),
+        ]
+    ],
+)
 def test_state_survives_saving(maker, way, tmp_path):
     model = small_model(maker)
     fit(model)
@@ -331,7 +348,15 @@ def test_state_survives_saving(maker, way, tmp_path):
             np.testing.assert_allclose(old, new, atol=1e-6)
 
 
-@pytest.mark.parametrize("maker", contracts.frame_samples())
+@pytest.mark.parametrize(
+    "maker",
+    [
+        sample
+        if sample.id in TYPICAL
+        else pytest.param(*sample.values, id=sample.id, marks=pytest.mark.slow)
+        for sample in contracts.frame_samples()
+    ],
+)
 def test_savedmodel_of_the_whole_model(maker, tmp_path):
     model = small_model(maker)
     fit(model)
