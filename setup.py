@@ -21,6 +21,7 @@ ADDONS = [
     'tensorflow-addons==0.23.*; python_version < "3.12"',
     'tensorflow<2.16; python_version < "3.12"',
     'tensorflow-metadata<1.16; python_version < "3.12"',
+    'pyarrow<26; python_version < "3.12"',  # later ones want NumPy 2
 ]
 # tf-keras is the Keras 2 that tensorflow-similarity needs from TensorFlow 2.16 on.
 SIMILARITY = ["tensorflow-similarity==0.17.*", "tf-keras>=2.15,<2.22"]
