@@ -416,6 +416,7 @@ def compare(name, rows, options, torch=None):
     compared = COMPARED[name]
     labels, embeddings = batch(rows, compared.per_class, options.dim)
     step = ours(compared, labels, embeddings)
+    step()  # traces, however long that takes
     variants = {"ours": lambda steps: timed(step, steps)}
     refused = {}
     too_much = f"> {options.memory_gb:g} GB"
@@ -424,6 +425,7 @@ def compare(name, rows, options, torch=None):
     elif compared.addons:
         their_step = addons(compared, labels, embeddings)
         if their_step:
+            their_step()
             variants["addons"] = lambda steps: timed(their_step, steps)
     if compared.theirs and torch:
         answer = torch.ask(
