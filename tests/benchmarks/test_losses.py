@@ -60,6 +60,7 @@ def test_every_loss_is_timed(script):
             assert f"{name}(" in timed, name
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_fresh_process(script, table):
     script("losses").main(
         [

@@ -147,7 +147,10 @@ def test_a_finished_run_prints_its_result_at_once(finished, capsys):
     assert (run_dir / "result.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("moment", ["epoch-00001", "epoch-00002"])
+@pytest.mark.parametrize(
+    "moment",
+    ["epoch-00001", pytest.param("epoch-00002", marks=pytest.mark.slow)],
+)
 def test_killed_and_started_again_ends_the_same(finished, tmp_path, moment):
     whole, _ = finished
     run_dir = tmp_path / "killed"

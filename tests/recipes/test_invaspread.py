@@ -71,6 +71,7 @@ def test_a_batch_holds_two_views_with_one_number_each(finished):
             assert same == (run is Run)
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one(tmp_path, finished):
     """Partners are found across replicas: the second holds all second views."""
     alone = run_quietly(

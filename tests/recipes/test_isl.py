@@ -148,6 +148,7 @@ def kill_when(process, there):
     process.communicate()
 
 
+@pytest.mark.slow
 def test_killed_while_the_gan_learns_it_ends_the_same(finished, tmp_path, capfd):
     whole, _ = finished
     run_dir = tmp_path / "killed"

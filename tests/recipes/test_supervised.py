@@ -112,6 +112,8 @@ def test_seen_classes_with_a_queue_and_center_loss(tmp_path):
     for result in (queue, center):
         assert result["protocol"] == "seen"
         assert result["table"][-1]["knn_10"] > 0.2
+    with np.load(tmp_path / "queue" / "queries.npz") as queries:
+        assert len(queries["embeddings"]) == SMALL["test_limit"]
 
 
 def test_a_rate_multiplies_an_update():
