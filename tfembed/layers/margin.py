@@ -54,7 +54,7 @@ class Margin(ClassEndpoint):
         normalize: Whether embeddings are divided by their length first; the paper's
             have unit length, which `beta` is meant for.
         miner: A miner of `tfembed.miners`: which pairs count; `None`: all.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Call arguments:
         inputs: `[embeddings, labels]`: `(batch, dim)` floats; `(batch,)` integers.

@@ -43,7 +43,7 @@ def angular(
         ref_embeddings: `(refs, dim)`.
         alpha: Upper bound of the angle, in degrees, above 0 and below 90.
         miner: A miner of `tfembed.miners`: which pairs count; `None`: all.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`: the sum of row i's positive pairs times batch / number of all

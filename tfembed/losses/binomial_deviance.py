@@ -43,7 +43,7 @@ def binomial_deviance(
         beta: Sharpness on negatives, positive.
         base: Similarity that tells positives from negatives (lambda in the paper).
         miner: A miner of `tfembed.miners`: which pairs count; `None`: all.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`, the loss of each row, float32 or float64.

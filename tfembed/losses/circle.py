@@ -49,7 +49,7 @@ def circle(
         gamma: Scale, positive.
         stop_gradient_weights: Whether the gradient takes a and b as constants.
         miner: A miner of `tfembed.miners`: which pairs count; `None`: all.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`: the loss of each row times batch / number of anchors with pairs of

@@ -47,7 +47,7 @@ def contrastive(
         normalize: Whether embeddings are divided by their length first; the cosine
             form always does.
         miner: A miner of `tfembed.miners`: which pairs count; `None`: all.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`: the sum of row i's pairs times batch / number of all pairs,

@@ -40,7 +40,7 @@ def coupled_clusters(
         margin: How much nearer, in squared distance; alpha in the paper.
         stop_gradient_center: Whether c is a constant of the gradient, as in the paper.
         normalize: Whether embeddings are divided by their length first.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`: row i's loss times batch / number of valid rows, float32 or float64.

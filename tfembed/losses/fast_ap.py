@@ -39,7 +39,7 @@ def fast_ap(
         ref_embeddings: `(refs, dim)`.
         bins: Number of intervals of the histograms, L in the paper.
         miner: A miner of `tfembed.miners`: which pairs count; `None`: all.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`: row i's loss times batch / number of valid rows, float32 or float64.

@@ -41,7 +41,7 @@ def hardnet(
         normalize: Whether embeddings are divided by their length first, as in the
             paper.
         miner: A miner of `tfembed.miners`: which pairs count; `None`: all.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`: the sum of row i's pairs times batch / number of all pairs,

@@ -40,7 +40,7 @@ def histogram(
         ref_embeddings: `(refs, dim)`.
         bins: Number of intervals of the histograms.
         miner: A miner of `tfembed.miners`: which pairs count; `None`: all.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`: the batch's loss for every row, float32 or float64.

@@ -40,7 +40,7 @@ def intra_pair_variance(
         positive_epsilon: Slack of the positives, a share of their mean, at least 0.
         negative_epsilon: Slack of the negatives, likewise.
         miner: A miner of `tfembed.miners`: which pairs count; `None`: all.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`: the sum of row i's pairs of each kind times batch / number of all

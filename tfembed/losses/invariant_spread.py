@@ -69,7 +69,7 @@ def invariant_spread(
         negative_share: Share of a row's negatives that count at all, in the
             denominator too: its most similar ones, at least one, and what is as
             similar as the last of them. The paper's ablation has one half.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`, float32 or float64: in the code's form the loss of each row, times

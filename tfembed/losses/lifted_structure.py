@@ -46,7 +46,7 @@ def lifted_structure(
             paper's first form and the survey's equation 3.
         normalize: Whether embeddings are divided by their length first.
         miner: A miner of `tfembed.miners`: which pairs count; `None`: all.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`: the sum of row i's pairs times batch / number of all pairs,

@@ -39,7 +39,7 @@ def marginal(
         threshold: Squared distance that parts the two, theta in the paper.
         margin: Distance that is kept from the threshold, xi in the paper.
         miner: A miner of `tfembed.miners`: which pairs count; `None`: all.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`: the sum of row i's pairs times batch / number of all pairs,

@@ -45,7 +45,7 @@ def multi_similarity(
         base: Similarity at which a pair starts to matter (lambda in the paper). The
             official code uses beta = 40, base = 0.5.
         epsilon: The miner's slack; `None` leaves the mining out.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`, the loss of each row, float32 or float64.

@@ -49,7 +49,7 @@ def nca(
         form: `"log"` or `"expected"` (the share of wrong neighbours to expect).
         normalize: Whether embeddings are divided by their length first.
         miner: A miner of `tfembed.miners`: which pairs count; `None`: all.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`: the loss of each row times batch / number of anchors with a

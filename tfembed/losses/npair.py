@@ -52,7 +52,7 @@ def npair(
         normalize: Whether embeddings are divided by their length first; `l2` is then
             idle.
         miner: A miner of `tfembed.miners`: which pairs count; `None`: all.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`: row i's part times batch / number of terms, float32 or float64.

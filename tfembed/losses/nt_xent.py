@@ -40,7 +40,7 @@ def nt_xent(
         ref_embeddings: `(refs, dim)`.
         temperature: Divides the similarities, positive.
         miner: A miner of `tfembed.miners`: which pairs count; `None`: all.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`: the sum of row i's positive pairs times batch / number of all

@@ -54,7 +54,7 @@ def ranked_list(
         balance: Weight of the negatives' side, 0 to 1.
         stop_gradient_weights: Whether the gradient takes the weights as constants.
         normalize: Whether embeddings are divided by their length first.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`, the loss of each row, float32 or float64.

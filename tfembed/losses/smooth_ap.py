@@ -43,7 +43,7 @@ def smooth_ap(
         temperature: Width of the sigmoid's step, positive: tau.
         include_anchor: Whether the anchor itself is one of the positives to rank.
         miner: A miner of `tfembed.miners`: which pairs count; `None`: all.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`: row i's loss times batch / number of valid rows, float32 or float64.

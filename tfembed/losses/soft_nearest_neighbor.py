@@ -51,7 +51,7 @@ def soft_nearest_neighbor(
         normalize: Whether embeddings are divided by their length first; the cosine
             distance always does.
         miner: A miner of `tfembed.miners`: which pairs count; `None`: all.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`: the loss of each row times batch / number of anchors with a

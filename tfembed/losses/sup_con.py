@@ -51,7 +51,7 @@ def sup_con(
         base_temperature: Scales the loss by `temperature / base_temperature`; `None`
             (the paper): not at all.
         miner: A miner of `tfembed.miners`: which pairs count; `None`: all.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`: the loss of each row times batch / number of anchors with a

@@ -72,7 +72,7 @@ def triplet(
             paper; the cosine distance and `distance_weighted` always do.
         miner: A miner of `tfembed.miners`: of which pairs triplets are made; `None`:
             all.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`: the sum of row i's triplets times batch / number of all triplets,

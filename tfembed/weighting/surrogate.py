@@ -47,7 +47,7 @@ def pair_weighted(
             `positive_weight` is.
         mining: A miner of `tfembed.miners`: which pairs the weight functions see, and
             which have a weight; `None`: all.
-        row_chunk: Rows of a block, to bound memory; `None`: all at once.
+        row_chunk: Rows of a block at most, to bound memory; `None`: all at once.
 
     Returns:
         `(batch,)`, the surrogate of each row, float32 or float64.
