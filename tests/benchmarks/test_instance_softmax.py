@@ -34,6 +34,7 @@ def test_all_bare_variants_compute_the_same(script):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["InstanceSoftmax, rows updated"])
 def test_the_peak_of_a_fresh_process(variant, script, monkeypatch):
     module = script("instance_softmax")

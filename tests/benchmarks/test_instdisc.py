@@ -62,6 +62,7 @@ def test_the_ablation_adds_one_factor_at_a_time(script, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_one_tiny_run_and_its_table_again(script, table, tmp_path):
     module = script("instdisc")
     words = [*TINY, "--seeds=0", "--pin", f"--runs={tmp_path}"]

@@ -270,7 +270,7 @@ def test_two_workers_train_as_one_run(tmp_path):
     np.testing.assert_allclose(found, gallery, atol=1e-4)
 
 
-def test_a_folder_without_labels(tmp_path):
+def test_a_folder_without_labels(tmp_path, caplog):
     from PIL import Image
 
     rng = np.random.default_rng(0)
@@ -281,18 +281,16 @@ def test_a_folder_without_labels(tmp_path):
         Image.fromarray(pixels).save(folder / f"{number:03d}.png")
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
     run_dir = tmp_path / "run"
-    output = finish(
-        launch(
-            run_dir,
-            dataset=f"folder:{folder}",
-            image_size=16,
-            limit="none",
-            test_limit="none",
-            batch_size=8,
-            epochs=1,
-        )
-    )
-    assert "broken.png" in output
+    flags = {
+        "dataset": f"folder:{folder}",
+        "image_size": 16,
+        "limit": "none",
+        "test_limit": "none",
+        "batch_size": 8,
+        "epochs": 1,
+    }
+    instdisc.main(arguments(run_dir, **flags))
+    assert "broken.png" in caplog.text
     result = json.loads((run_dir / "result.json").read_text())
     assert result["table"] == []
     assert result["training_images"] + result["test_images"] == 40
