@@ -7,6 +7,7 @@ from tfembed.data.image_data import ImageData
 from tfembed.data.request import Request
 from tfembed.data.selection import hold_out_tenth, select_training_rows
 from tfembed.data.sources import find_source
+from tfembed.ops.arguments import check_choice
 
 __all__ = ["load_images"]
 
@@ -57,6 +58,7 @@ def load_images(
         ValueError: If the source is unknown or cannot be found, an argument is out of
             its range, no image is left, or, with `strict`, one does not decode.
     """
+    check_choice(SPLITS, split=split)
     source_name, find, argument = find_source(name)
     request = Request(
         data_dir=data_dir,
@@ -64,7 +66,7 @@ def load_images(
         test_limit=_count("test_limit", test_limit),
         image_size=_size(image_size),
         channels=_channels(channels),
-        split=_split(split),
+        split=split,
         holdout=_count("holdout", holdout, smallest=0) or 0,
         strict=bool(strict),
         seed=seed,
@@ -162,15 +164,6 @@ def _count(argument, value, smallest=1):
             f"Received: {argument}={value!r}."
         )
     return int(value)
-
-
-def _split(split):
-    if split not in SPLITS:
-        raise ValueError(
-            f"`split` must be one of {', '.join(map(repr, SPLITS))}. "
-            f"Received: split={split!r}."
-        )
-    return split
 
 
 def _size(image_size):
