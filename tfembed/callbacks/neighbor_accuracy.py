@@ -1,14 +1,12 @@
 """Nearest-neighbour accuracy of an encoder, after each epoch."""
 
-import math
-
 import numpy as np
-from tensorflow import keras
 
+from tfembed.callbacks.epoch_metrics import EpochMetrics
 from tfembed.metrics import embed, weighted_knn
 
 
-class NeighborAccuracy(keras.callbacks.Callback):
+class NeighborAccuracy(EpochMetrics):
     """Logs how well the gallery's nearest neighbours classify the queries.
 
     Embeds both anew, without augmentation and in inference mode, and adds
@@ -38,9 +36,7 @@ class NeighborAccuracy(keras.callbacks.Callback):
         temperature=0.07,
         every=1,
     ):
-        super().__init__()
-        if every < 1:
-            raise ValueError(f"`every` must be at least 1. Received: every={every}.")
+        super().__init__(every)
         self.encoder = encoder
         self.gallery = gallery
         self.gallery_labels = np.asarray(gallery_labels)
@@ -48,7 +44,10 @@ class NeighborAccuracy(keras.callbacks.Callback):
         self.query_labels = np.asarray(query_labels)
         self.ks = [k for k in ks if k <= len(self.gallery_labels)]
         self.temperature = temperature
-        self.every = every
+
+    def names(self):
+        """Returns the names that it logs."""
+        return [f"knn_{k}" for k in self.ks]
 
     def evaluate(self):
         """Returns a dictionary from `"knn_K"` to accuracy, from 0 to 1."""
@@ -63,13 +62,3 @@ class NeighborAccuracy(keras.callbacks.Callback):
             f"knn_{k}": float(np.mean(predicted == self.query_labels))
             for k, predicted in predictions.items()
         }
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Adds the accuracies to the logs."""
-        if logs is None:
-            return
-        broken = not math.isfinite(logs.get("loss", 0.0))
-        if (epoch + 1) % self.every == 0 and not broken:
-            logs.update(self.evaluate())
-        else:  # the columns of a CSV log are those of its first row
-            logs.update({f"knn_{k}": float("nan") for k in self.ks})

@@ -1,14 +1,12 @@
 """Retrieval among given images, after each epoch."""
 
-import math
-
 import numpy as np
-from tensorflow import keras
 
+from tfembed.callbacks.epoch_metrics import EpochMetrics
 from tfembed.metrics import embed, retrieval
 
 
-class RetrievalQuality(keras.callbacks.Callback):
+class RetrievalQuality(EpochMetrics):
     """Logs how well images find others of their class.
 
     Embeds them anew, without augmentation and in inference mode, and adds `R@1` (and so
@@ -47,9 +45,7 @@ class RetrievalQuality(keras.callbacks.Callback):
         every=1,
         prefix="",
     ):
-        super().__init__()
-        if every < 1:
-            raise ValueError(f"`every` must be at least 1. Received: every={every}.")
+        super().__init__(every)
         if (gallery is None) != (gallery_labels is None):
             raise ValueError(
                 "`gallery` and `gallery_labels` come together, or not at all. "
@@ -63,7 +59,6 @@ class RetrievalQuality(keras.callbacks.Callback):
         self.ids = ids
         self.gallery_ids = gallery_ids
         self.ks = sorted(ks)
-        self.every = every
         self.prefix = prefix
 
     def names(self):
@@ -84,13 +79,3 @@ class RetrievalQuality(keras.callbacks.Callback):
             self.ks,
         ).means()
         return {name: means[name[len(self.prefix) :]] for name in self.names()}
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Adds the numbers to the logs."""
-        if logs is None:
-            return
-        broken = not math.isfinite(logs.get("loss", 0.0))
-        if (epoch + 1) % self.every == 0 and not broken:
-            logs.update(self.evaluate())
-        else:  # the columns of a CSV log are those of its first row
-            logs.update({name: float("nan") for name in self.names()})
