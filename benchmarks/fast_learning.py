@@ -22,13 +22,20 @@ the most similar half of the other images alone.
 Runs that are finished are not run again; `--table` trains nothing.
 """
 
-import argparse
 import json
 import statistics
 from pathlib import Path
 
 import measure
-from recipe_runs import ROOT, command, gather, log, points, train
+from recipe_runs import (
+    build_parser,
+    command,
+    data_settings,
+    finished,
+    log,
+    points,
+    slug,
+)
 
 PAPER = {"head_norm": False}
 METHODS = {
@@ -50,23 +57,10 @@ VIEWS = {"instdisc": 1, "invaspread": 2}
 
 def parse(argv=None):
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = build_parser(__doc__, "fast_learning")
     parser.add_argument("--ablation", action="store_true")
     parser.add_argument("--views", type=int, default=12, help="of each image; even")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
-    parser.add_argument(
-        "--pin", action="store_true", help="one core, and one thread, for each job"
-    )
-    parser.add_argument("--table", action="store_true", help="train nothing")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "fast_learning")
     parser.add_argument("--picture", type=Path, help="write the curves to this file")
-    parser.add_argument("--dataset", default="fashion_mnist")
-    parser.add_argument("--data-dir")
-    parser.add_argument("--limit", type=int, default=20000)
-    parser.add_argument("--test-limit", type=int)
     options = parser.parse_args(argv)
     if options.views < 2 or options.views % 2:
         parser.error(f"--views must be even. Received: {options.views}.")
@@ -80,16 +74,13 @@ def plan(options):
         variants = {name: ("invaspread", more) for name, more in ABLATION.items()}
     runs = {}
     for variant, (recipe, more) in variants.items():
-        words = variant.replace(",", "").replace(" ", "-")
+        words = slug(variant)
         for seed in options.seeds:
-            data = options.dataset.replace(":", "-").replace("/", "-")
+            data = slug(options.dataset)
             folder = f"{data}-{options.limit}x{options.views}"
             folder = options.runs / folder / f"{words}-seed{seed}"
             settings = {
-                "dataset": options.dataset,
-                "data_dir": options.data_dir,
-                "limit": options.limit,
-                "test_limit": options.test_limit,
+                **data_settings(options),
                 "epochs": options.views // VIEWS[recipe],
                 "linear_probe": False,
                 **more,
@@ -172,8 +163,7 @@ def main(argv=None):
     """Trains what is missing, prints the table and draws the curves."""
     options = parse(argv)
     runs = plan(options)
-    failed = 0 if options.table else train(runs, options.jobs, options.pin)
-    results = gather(runs)
+    results, failed = finished(options, runs)
     title = (
         f"{options.dataset}, {options.limit:,} images, {options.views} views of each, "
         f"{len(results)} of {len(runs)} runs finished"

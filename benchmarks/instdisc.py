@@ -25,12 +25,19 @@ not run again, so that the same command prints its table again. `--table` prints
 finished, and trains nothing.
 """
 
-import argparse
 import statistics
 from pathlib import Path
 
 import measure
-from recipe_runs import command, gather, minutes, points, train
+from recipe_runs import (
+    build_parser,
+    command,
+    data_settings,
+    finished,
+    minutes,
+    points,
+    slug,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAINED = "trained encoder"
@@ -69,24 +76,11 @@ ABLATION = {
 
 def parse(argv=None):
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = build_parser(__doc__, "benchmark")
     parser.add_argument("--ablation", action="store_true")
     parser.add_argument(
         "--rows", nargs="+", help="of the ablation: some of them, by their names"
     )
-    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
-    parser.add_argument(
-        "--pin", action="store_true", help="one core, and one thread, for each job"
-    )
-    parser.add_argument("--table", action="store_true", help="train nothing")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "benchmark")
-    parser.add_argument("--dataset", default="fashion_mnist")
-    parser.add_argument("--data-dir")
-    parser.add_argument("--limit", type=int, default=20000)
-    parser.add_argument("--test-limit", type=int)
     parser.add_argument(
         "--holdout", type=int, default=0, help="evaluate on left-out training images"
     )
@@ -95,8 +89,6 @@ def parse(argv=None):
     unknown = set(options.rows or ()) - set(ABLATION)
     if unknown:
         parser.error(f"--rows must be among {list(ABLATION)}. Received: {unknown}.")
-    if options.jobs < 1:
-        parser.error(f"--jobs must be at least 1. Received: {options.jobs}.")
     return options
 
 
@@ -120,9 +112,9 @@ def plan(options):
 
 def folder_of(options, variant, seed):
     """Returns a run's directory, a name for each setting of the benchmark."""
-    words = variant.replace(",", "").replace("+ ", "").replace(" ", "-")
+    words = slug(variant)
     kind = "ablation" if options.ablation else "demo"
-    data = options.dataset.replace(":", "-").replace("/", "-")
+    data = slug(options.dataset)
     name = f"{data}-{options.limit}x{options.epochs}"
     if options.holdout:
         name += f"-holdout{options.holdout}"
@@ -134,18 +126,13 @@ def folder_of(options, variant, seed):
 def command_of(options, settings, seed, folder):
     """Returns the command of a run."""
     settings = {
-        "dataset": options.dataset,
-        "limit": options.limit,
+        **data_settings(options),
         "epochs": options.epochs,
         "holdout": options.holdout,
         **settings,
         "seed": seed,
         "run_dir": folder,
     }
-    if options.data_dir:
-        settings["data_dir"] = options.data_dir
-    if options.test_limit:
-        settings["test_limit"] = options.test_limit
     return command("instdisc", settings)
 
 
@@ -206,8 +193,7 @@ def main(argv=None):
     """Trains what is missing, and prints the table."""
     options = parse(argv)
     runs = plan(options)
-    failed = 0 if options.table else train(runs, options.jobs, options.pin)
-    results = gather(runs)
+    results, failed = finished(options, runs)
     title = (
         f"{options.dataset}, {options.limit:,} images, {options.epochs} epochs, "
         f"{len(results)} of {len(runs)} runs finished"

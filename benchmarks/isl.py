@@ -25,13 +25,20 @@ distance, and beside as many closest pairs of all. Labels only measure.
 Runs that are finished are not run again; `--table` trains nothing.
 """
 
-import argparse
 import csv
 import statistics
-from pathlib import Path
 
 import measure
-from recipe_runs import ROOT, command, gather, log, minutes, points, train
+from recipe_runs import (
+    build_parser,
+    command,
+    data_settings,
+    finished,
+    log,
+    minutes,
+    points,
+    slug,
+)
 
 BASE = "instance discrimination"
 VARIANTS = {
@@ -48,22 +55,9 @@ KS = (10, 200)
 
 def parse(argv=None):
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = build_parser(__doc__, "benchmark")
     parser.add_argument("--rows", nargs="+", help="some variants, by their names")
     parser.add_argument("--positives", action="store_true", help="print what was mined")
-    parser.add_argument("--table", action="store_true", help="train nothing")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
-    parser.add_argument(
-        "--pin", action="store_true", help="one core, and one thread, for each job"
-    )
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "benchmark")
-    parser.add_argument("--dataset", default="fashion_mnist")
-    parser.add_argument("--data-dir")
-    parser.add_argument("--limit", type=int, default=20000)
-    parser.add_argument("--test-limit", type=int)
     parser.add_argument("--epochs", type=int, default=12, help="of both halves; even")
     parser.add_argument("--gan-epochs", type=int, help="at most; the recipe's default")
     options = parser.parse_args(argv)
@@ -72,24 +66,19 @@ def parse(argv=None):
         parser.error(f"--rows must be among {list(VARIANTS)}. Received: {unknown}.")
     if options.epochs < 2 or options.epochs % 2:
         parser.error(f"--epochs must be even. Received: {options.epochs}.")
-    if options.jobs < 1:
-        parser.error(f"--jobs must be at least 1. Received: {options.jobs}.")
     return options
 
 
 def plan(options):
     """Returns `{(variant, seed): (run directory, command)}`."""
-    data = options.dataset.replace(":", "-").replace("/", "-")
+    data = slug(options.dataset)
     parent = options.runs / f"isl-{data}-{options.limit}x{options.epochs}"
     runs = {}
     for variant in options.rows or VARIANTS:
         for seed in options.seeds:
-            folder = parent / f"{variant.replace(',', '').replace(' ', '-')}-seed{seed}"
+            folder = parent / f"{slug(variant)}-seed{seed}"
             settings = {
-                "dataset": options.dataset,
-                "data_dir": options.data_dir,
-                "limit": options.limit,
-                "test_limit": options.test_limit,
+                **data_settings(options),
                 "epochs": options.epochs,
                 "linear_probe": False,
                 "seed": seed,
@@ -183,8 +172,7 @@ def main(argv=None):
     """Trains what is missing, and prints the table."""
     options = parse(argv)
     runs = plan(options)
-    failed = 0 if options.table else train(runs, options.jobs, options.pin)
-    results = gather(runs)
+    results, failed = finished(options, runs)
     title = (
         f"{options.dataset}, {options.limit:,} images, {options.epochs} epochs, "
         f"{len(results)} of {len(runs)} runs finished"

@@ -1,5 +1,6 @@
 """Runs of recipes, each as a command of its own: started, found again, read."""
 
+import argparse
 import concurrent.futures
 import csv
 import json
@@ -10,6 +11,66 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def build_parser(description, runs):
+    """Returns a parser of the options that all benchmarks of recipes take.
+
+    Args:
+        description: The script's docstring.
+        runs: Name of the folder below `runs/` where they are by default.
+    """
+    built = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = built.add_argument
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    add("--jobs", type=_jobs, default=1, help="runs at the same time")
+    add("--pin", action="store_true", help="one core, and one thread, for each job")
+    add("--table", action="store_true", help="train nothing")
+    add("--runs", type=Path, default=ROOT / "runs" / runs)
+    add("--dataset", default="fashion_mnist")
+    add("--data-dir")
+    add("--limit", type=int, default=20000)
+    add("--test-limit", type=int)
+    return built
+
+
+def _jobs(text):
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"must be at least 1. Received: {text}.")
+    return int(text)
+
+
+def data_settings(options):
+    """Returns the flags of a run that say which images."""
+    return {
+        "dataset": options.dataset,
+        "data_dir": options.data_dir,
+        "limit": options.limit,
+        "test_limit": options.test_limit,
+    }
+
+
+def slug(text):
+    """Returns a text as part of a folder's name."""
+    for old, new in ((",", ""), ("+ ", ""), (" ", "-"), (":", "-"), ("/", "-")):
+        text = text.replace(old, new)
+    return text
+
+
+def finished(options, runs):
+    """Trains what is missing, unless it is not to.
+
+    Args:
+        options: What a `build_parser` parser read.
+        runs: `{key: (run directory, command)}`.
+
+    Returns:
+        `{key: result.json}` of the finished runs, and the number of failed ones.
+    """
+    failed = 0 if options.table else train(runs, options.jobs, options.pin)
+    return gather(runs), failed
 
 
 def command(recipe, settings):

@@ -13,13 +13,12 @@ one spreads it over rows that are already right.
 Runs that are finished are not run again; `--table` trains nothing.
 """
 
-import argparse
 import statistics
 from pathlib import Path
 
 import measure
 import numpy as np
-from recipe_runs import ROOT, command, gather, points, train
+from recipe_runs import build_parser, command, data_settings, finished, points, slug
 
 TEMPERATURES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 SHOWN = ("R@1", "MAP@R", "NMI")
@@ -28,25 +27,12 @@ CLASSES = 100  # of the analysis
 
 def parse(argv=None):
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = build_parser(__doc__, "temperature")
     parser.add_argument(
         "--temperatures", type=float, nargs="+", default=list(TEMPERATURES)
     )
     parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
-    parser.add_argument(
-        "--pin", action="store_true", help="one core, and one thread, for each job"
-    )
-    parser.add_argument("--table", action="store_true", help="train nothing")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "temperature")
     parser.add_argument("--picture", type=Path)
-    parser.add_argument("--dataset", default="fashion_mnist")
-    parser.add_argument("--data-dir")
-    parser.add_argument("--limit", type=int, default=20000)
-    parser.add_argument("--test-limit", type=int)
     return parser.parse_args(argv)
 
 
@@ -55,14 +41,11 @@ def plan(options):
     runs = {}
     for temperature in options.temperatures:
         for seed in options.seeds:
-            data = options.dataset.replace(":", "-").replace("/", "-")
+            data = slug(options.dataset)
             folder = options.runs / f"{data}-{options.limit}x{options.epochs}"
             folder = folder / f"temperature{temperature:g}-seed{seed}"
             settings = {
-                "dataset": options.dataset,
-                "data_dir": options.data_dir,
-                "limit": options.limit,
-                "test_limit": options.test_limit,
+                **data_settings(options),
                 "epochs": options.epochs,
                 "loss": "norm_softmax",
                 "loss_options": f"temperature={temperature:g}",
@@ -152,8 +135,7 @@ def main(argv=None):
     """Trains what is missing, prints the table and draws the picture."""
     options = parse(argv)
     runs = plan(options)
-    failed = 0 if options.table else train(runs, options.jobs, options.pin)
-    results = gather(runs)
+    results, failed = finished(options, runs)
     columns = ["temperature", "seeds"]
     for name in SHOWN:
         columns += [name, "range"]
