@@ -7,15 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from small_runs import ROOT, arguments
 
 import tfembed
 from tfembed.recipes import instdisc
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
     "dataset": "synthetic",
     "limit": 300,
@@ -28,23 +27,12 @@ SMALL = {
 TIMES = {"images_per_second"}
 
 
-def arguments(run_dir, **flags):
-    words = ["--run-dir", str(run_dir)]
-    for name, value in {**SMALL, **flags}.items():
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            words += [f"--{flag}", str(value)]
-    return words
-
-
 def command(run_dir, **flags):
     return [
         sys.executable,
         "-m",
         "tfembed.recipes.instdisc",
-        *arguments(run_dir, **flags),
+        *arguments(run_dir, SMALL, **flags),
     ]
 
 
@@ -142,7 +130,7 @@ def test_result_has_the_table(finished):
 def test_a_finished_run_prints_its_result_at_once(finished, capsys):
     run_dir, _ = finished
     before = (run_dir / "result.json").read_bytes()
-    instdisc.main(arguments(run_dir, objective="nce"))
+    instdisc.main(arguments(run_dir, SMALL, objective="nce"))
     assert "trained encoder" in capsys.readouterr().out
     assert (run_dir / "result.json").read_bytes() == before
 
@@ -221,7 +209,7 @@ def test_other_objectives_train(flags, tmp_path):
     if "replicas" in flags:
         finish(launch(run_dir, **flags))
     else:
-        instdisc.main(arguments(run_dir, **flags))
+        instdisc.main(arguments(run_dir, SMALL, **flags))
     rows = log(run_dir)
     assert len(rows) == 2
     assert all(np.isfinite(float(row["loss"])) for row in rows)
@@ -289,7 +277,7 @@ def test_a_folder_without_labels(tmp_path, caplog):
         "batch_size": 8,
         "epochs": 1,
     }
-    instdisc.main(arguments(run_dir, **flags))
+    instdisc.main(arguments(run_dir, SMALL, **flags))
     assert "broken.png" in caplog.text
     result = json.loads((run_dir / "result.json").read_text())
     assert result["table"] == []
@@ -310,7 +298,7 @@ def test_a_folder_without_labels(tmp_path, caplog):
 )
 def test_a_users_mistake_is_a_sentence(flags, message, tmp_path, capsys):
     with pytest.raises(SystemExit) as error:
-        instdisc.main(arguments(tmp_path / "run", **flags))
+        instdisc.main(arguments(tmp_path / "run", SMALL, **flags))
     assert error.value.code == 2
     text = capsys.readouterr().err
     assert message in text and "Traceback" not in text

@@ -11,17 +11,16 @@ import dataclasses
 from typing import Union
 
 from tfembed.recipes import config as configs
-from tfembed.recipes.bank import fill_bank
+from tfembed.recipes.bank import BankSettings, fill_bank
 from tfembed.recipes.config import option
 from tfembed.recipes.networks import Networks, build_encoder
 from tfembed.recipes.recipe import Recipe
-from tfembed.recipes.settings import Settings
 
 OBJECTIVES = ("full", "nce", "infonce", "parametric")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Settings):
+class Config(BankSettings):
     """Settings of a run; every field is a flag."""
 
     objective: str = option(
@@ -38,26 +37,10 @@ class Config(Settings):
         "moving_average",
         "how NCE knows Z: moving_average, first_batch, analytic, or a number",
     )
-    temperature: float = option(0.1, "divides the similarities")
-    momentum: float = option(0.5, "share of the old row in a bank update")
-    proximal: float = option(0.0, "weight of the proximal term")
-    bank_init: str = option(
-        "forward",
-        "first rows of the bank: from a forward pass over the images, random unit "
-        "vectors, or the paper's code's uniform numbers",
-        ("forward", "unit", "paper"),
-    )
 
     def __post_init__(self):
         super().__post_init__()
         configs.check_range(self, ["num_negatives"], 1)
-        configs.check_range(self, ["temperature"], 0, open_low=True)
-        configs.check_range(self, ["proximal"], 0)
-        if not 0 <= self.momentum < 1:
-            raise ValueError(
-                "`momentum` must be at least 0 and below 1. "
-                f"Received: momentum={self.momentum}."
-            )
 
 
 class InstanceDiscrimination(Recipe):
@@ -130,23 +113,15 @@ def build_endpoint(config, size):
         return ParametricInstanceSoftmax(
             size, temperature=config.temperature, name="endpoint"
         )
-    bank = {
-        "size": size,
-        "temperature": config.temperature,
-        "momentum": config.momentum,
-        "proximal": config.proximal,
-        "initializer": "paper" if config.bank_init == "paper" else "unit",
-        "seed": config.seed,
-        "name": "endpoint",
-    }
     if config.objective == "full":
-        return InstanceSoftmax(**bank)
+        return InstanceSoftmax(size, **config.bank())
     return NoiseContrastive(
+        size,
         num_negatives=config.num_negatives,
         negatives=config.negatives,
         normalizer=config.normalizer,
         objective=config.objective,
-        **bank,
+        **config.bank(),
     )
 
 

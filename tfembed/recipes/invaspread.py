@@ -15,8 +15,6 @@ from tfembed.recipes.networks import Networks, build_encoder
 from tfembed.recipes.recipe import Recipe
 from tfembed.recipes.settings import Settings
 
-VIEWS = 2
-
 
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
@@ -53,6 +51,7 @@ class InvariantSpreading(Recipe):
 
     name = "invaspread"
     Config = Config
+    views = 2
 
     def build(self, config, data):
         """Builds the networks: the loss stands on the embeddings alone."""
@@ -81,17 +80,9 @@ class InvariantSpreading(Recipe):
 
         def example(batch):
             rows = tf.shape(batch["ids"])[0]
-            return batch["images"], tf.tile(tf.range(rows // VIEWS), [VIEWS])
+            return batch["images"], tf.tile(tf.range(rows // self.views), [self.views])
 
-        return run.data.train.epochs(
-            run.config.batch_size,
-            run.config.seed,
-            first_epoch,
-            last_epoch,
-            run.augmentation,
-            lanes=2,
-            views=VIEWS,
-        ).map(example)
+        return super().batches(run, first_epoch, last_epoch).map(example)
 
 
 def main(argv=None):

@@ -14,15 +14,14 @@ import dataclasses
 from typing import Optional
 
 from tfembed.recipes import config as configs
-from tfembed.recipes.bank import fill_bank
+from tfembed.recipes.bank import BankSettings, fill_bank
 from tfembed.recipes.config import option
 from tfembed.recipes.networks import Networks, build_encoder
 from tfembed.recipes.recipe import Recipe
-from tfembed.recipes.settings import Settings
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Settings):
+class Config(BankSettings):
     """Settings of a run; every field is a flag."""
 
     rounds: int = option(
@@ -32,15 +31,6 @@ class Config(Settings):
         None, "epochs of the first round; none for as many as the others"
     )
 
-    temperature: float = option(0.1, "divides the similarities")
-    momentum: float = option(0.5, "share of the old row in a bank update")
-    proximal: float = option(0.0, "weight of the proximal term")
-    bank_init: str = option(
-        "forward",
-        "first rows of the bank: from a forward pass over the images, random unit "
-        "vectors, or the paper's code's uniform numbers",
-        ("forward", "unit", "paper"),
-    )
     set_width: int = option(
         32, "largest number of positives of an image that count; of more, some"
     )
@@ -143,18 +133,12 @@ class Config(Settings):
         counts += ["gan_batch_size", "gan_epochs", "gan_least_epochs", "gan_patience"]
         counts += ["neighbors", "proxies", "mining_passes"]
         configs.check_range(self, counts, 1)
-        positive = ["temperature", "gan_learning_rate", "gan_ceiling", "radius"]
-        positive += ["mining_target"]
+        positive = ["gan_learning_rate", "gan_ceiling", "radius", "mining_target"]
         configs.check_range(self, positive, 0, open_low=True)
-        configs.check_range(self, ["proximal", "hard_weight", "alpha"], 0)
+        configs.check_range(self, ["hard_weight", "alpha"], 0)
         configs.check_range(self, ["score"], 0, 1)
         if self.radius_rule == "score":
             configs.check_range(self, ["radius"], 0, 1, open_low=True)
-        if not 0 <= self.momentum < 1:
-            raise ValueError(
-                "`momentum` must be at least 0 and below 1. "
-                f"Received: momentum={self.momentum}."
-            )
         if self.strategy != "mirrored":
             raise ValueError(
                 "`strategy` must be mirrored: mining is done by one process. "
@@ -198,17 +182,12 @@ class InstanceSimilarityLearning(Recipe):
         endpoint = InstanceSimilarity(
             data.train.size,
             width=config.set_width,
-            temperature=config.temperature,
-            momentum=config.momentum,
             hard_weight=config.hard_weight,
             hard=config.hard,
             hard_by=config.hard_by,
             hard_sign=config.hard_sign,
             single=config.single,
-            proximal=config.proximal,
-            initializer="paper" if config.bank_init == "paper" else "unit",
-            seed=config.seed,
-            name="endpoint",
+            **config.bank(),
         )
         model = keras.Model(
             {"images": built.images, "ids": ids},

@@ -12,6 +12,7 @@ class Networks(NamedTuple):
         features: From images to the backbone's features and the unit embeddings.
         loss: What `compile` is given as loss; `None` where layers add theirs.
         endpoint: The layer that adds the loss, or `None`.
+        scheduled: The loss or layer whose temperature a schedule may set, or `None`.
     """
 
     model: Any
@@ -19,6 +20,7 @@ class Networks(NamedTuple):
     features: Any
     loss: Any = None
     endpoint: Any = None
+    scheduled: Any = None
 
 
 class Encoder(NamedTuple):

@@ -6,11 +6,13 @@ class Recipe:
 
     `tfembed.recipes.training` runs it. A subclass sets `name` and `Config`, a
     `Settings` with the method's own fields, and defines `build`; what else differs
-    from the default it overrides.
+    from the default it overrides. `views` says how many times each image of a batch is
+    augmented.
     """
 
     name = None
     Config = None
+    views = 1
 
     def build(self, config, data):
         """Builds the `Networks`, in the strategy's scope.
@@ -65,6 +67,7 @@ class Recipe:
             last_epoch,
             run.augmentation,
             lanes=2,
+            views=self.views,
         )
 
     def prepare(self, run):

@@ -117,7 +117,7 @@ class Supervised(Recipe):
             inputs["labels"] = labels
         model = keras.Model(inputs, objective.outputs, name="supervised")
         return Networks(
-            model, encoder, features, loss=objective.loss, endpoint=objective.scheduled
+            model, encoder, features, loss=objective.loss, scheduled=objective.scheduled
         )
 
     def optimizer(self, config, steps):
@@ -173,7 +173,7 @@ class Supervised(Recipe):
             return []
         from tfembed.callbacks import TemperatureSchedule
 
-        target = run.networks.endpoint
+        target = run.networks.scheduled
         named = [name for name in SCHEDULED if hasattr(target, name)]
         if not named:
             raise ValueError(
