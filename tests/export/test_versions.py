@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tfembed.export.versions import new_version, version_numbers
+from tfembed.export.versions import (
+    NewerVersionError,
+    held,
+    new_version,
+    prune_versions,
+    version_numbers,
+    version_paths,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +35,7 @@ def script(code, *args):
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, args)],
         cwd=ROOT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -126,6 +134,7 @@ with new_version(sys.argv[1]) as version:
     assert publish(tmp_path).number == 2
     assert visible(tmp_path) == ["1", "2"] and not hidden(tmp_path)
     for writer in (killed, living):
+        writer.stdin.close()
         writer.stdout.close()
 
 
@@ -143,8 +152,7 @@ while True:
         assert writer.stdout.readline() == "one\n"
         time.sleep(delay)
         os.kill(writer.pid, signal.SIGKILL)
-        writer.wait()
-        writer.stdout.close()
+        writer.communicate()
         numbers = version_numbers(tmp_path)
         assert len(numbers) > seen
         seen = len(numbers)
@@ -185,3 +193,105 @@ def test_a_disk_that_fills_up_while_writing(tmp_path):
         with new_version(tmp_path) as version:
             raise OSError(errno.ENOSPC, "No space left on device", str(version.path))
     assert not hidden(tmp_path)
+
+
+def test_made_out_of_the_newest_or_refused(tmp_path):
+    publish(tmp_path)
+    with pytest.raises(NewerVersionError, match="Version 2 of .*out of version 1"):
+        with new_version(tmp_path, basis=1) as version:
+            (version.path / "file").write_text("based on 1")
+            publish(tmp_path)
+    assert visible(tmp_path) == ["1", "2"] and not hidden(tmp_path)
+    with new_version(tmp_path, basis=2) as version:
+        (version.path / "file").write_text("based on 2")
+    assert version.number == 3
+
+
+def test_of_writers_with_one_basis_one_publishes(tmp_path):
+    publish(tmp_path)
+    code = """
+try:
+    with new_version(sys.argv[1], basis=1) as version:
+        (version.path / "writer").write_text(sys.argv[2])
+        print("written", flush=True)
+        sys.stdin.readline()
+    print(version.number)
+except NewerVersionError as error:
+    print("refused")
+"""
+    writers = [script(code, tmp_path, name) for name in "abc"]
+    for writer in writers:
+        assert writer.stdout.readline() == "written\n"
+    for writer in writers:
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+    said = [writer.communicate(timeout=60)[0].strip() for writer in writers]
+    assert sorted(said) == ["2", "refused", "refused"]
+    assert (tmp_path / "2/writer").read_text() == "abc"[said.index("2")]
+    assert visible(tmp_path) == ["1", "2"] and not hidden(tmp_path)
+
+
+def test_pruned_numbers_do_not_come_again(tmp_path):
+    for number in range(1, 5):
+        (tmp_path / str(number)).mkdir()  # by another tool: no record of the highest
+        (tmp_path / str(number) / "file").write_text("x")
+    assert prune_versions(tmp_path, 2) == ([1, 2], [])
+    assert visible(tmp_path) == ["3", "4"] and not hidden(tmp_path)
+    assert prune_versions(tmp_path, 2) == ([], [])
+    assert prune_versions(tmp_path, 1) == ([3], [])
+    (tmp_path / "4" / "file").unlink()
+    (tmp_path / "4").rmdir()
+    assert publish(tmp_path).number == 5
+
+
+def test_a_version_that_is_read_is_not_pruned(tmp_path):
+    for _ in range(3):
+        publish(tmp_path)
+    with held(tmp_path / "1"), held(tmp_path / "1"):
+        assert prune_versions(tmp_path, 1) == ([2], [1])
+    assert prune_versions(tmp_path, 1) == ([1], [])
+    with pytest.raises(FileNotFoundError):
+        with held(tmp_path / "1"):
+            pytest.fail("it has gone")
+
+
+@pytest.mark.parametrize("keep", [0, -1, True, 1.5, None])
+def test_the_newest_is_never_pruned(tmp_path, keep):
+    publish(tmp_path)
+    with pytest.raises(ValueError, match="`keep` must be 1 or more"):
+        prune_versions(tmp_path, keep)
+    assert visible(tmp_path) == ["1"]
+
+
+def test_killed_while_pruning_no_version_is_half_there(tmp_path):
+    code = """
+import shutil
+def rmtree(path, **options):
+    print(path, flush=True)
+    time.sleep(60)
+shutil.rmtree = rmtree
+prune_versions(sys.argv[1], 1)
+"""
+    for _ in range(3):
+        publish(tmp_path)
+    pruner = script(code, tmp_path)
+    pruner.stdout.readline()
+    os.kill(pruner.pid, signal.SIGKILL)
+    pruner.communicate()
+    assert visible(tmp_path) == ["3"] and len(hidden(tmp_path)) == 2
+    assert publish(tmp_path).number == 4
+    assert not hidden(tmp_path)
+
+
+def test_versions_are_listed_in_order(tmp_path):
+    for name in ("10", "9", "007", "x"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "12").write_text("a file is no version")
+    paths = {7: tmp_path / "007", 9: tmp_path / "9", 10: tmp_path / "10"}
+    assert list(version_paths(tmp_path).items()) == list(paths.items())
+    for wrong, words in [("x", "has none"), ("no", "not exist"), ("12", "is a file")]:
+        with pytest.raises(ValueError, match=f"`model_base` must be.*{words}"):
+            version_paths(tmp_path / wrong)
+    (tmp_path / "10/saved_model.pb").write_text("")
+    with pytest.raises(ValueError, match="itself a SavedModel"):
+        version_paths(tmp_path / "10")

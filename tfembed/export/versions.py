@@ -5,7 +5,9 @@ whether the folder is complete. So a version is written to a hidden folder besid
 others and renamed to its number when it is whole and on disk.
 
 Locks are `flock`s on the folders themselves: they leave no file behind, and end
-with the process that held them.
+with the process that held them. A writer that makes a version out of another says
+which (`basis`), and is refused if a newer one has appeared by the time it publishes:
+nobody's rows are lost, and nobody waits for anybody.
 """
 
 import contextlib
@@ -20,6 +22,7 @@ from pathlib import Path
 _STAGING = ".tfembed-staging-"
 _HIGHEST = ".tfembed-highest-version"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_EXPORT_FIRST = "Write one with `python -m tfembed.export model RUN_DIR MODEL_BASE`."
 
 
 def version_numbers(base):
@@ -31,8 +34,118 @@ def version_numbers(base):
     return sorted(int(name) for name in names if re.fullmatch(r"\s*[+-]?\d+\s*", name))
 
 
+def version_paths(base):
+    """Returns the versions of a base folder: `{number: path}`, ascending.
+
+    Args:
+        base: Folder of the versions.
+
+    Raises:
+        ValueError: If it is not a folder with at least one version.
+    """
+    base = Path(base)
+    asked = "`model_base` must be a folder with numbered versions. "
+    received = f"Received: model_base={str(base)!r}, "
+    if not base.is_dir():
+        what = "which is a file" if base.exists() else "which does not exist"
+        raise ValueError(f"{asked}{received}{what}. {_EXPORT_FIRST}")
+    _refuse_one_version(base)
+    paths = {}
+    for path in sorted(base.iterdir()):
+        if re.fullmatch(r"\s*[+-]?\d+\s*", path.name) and path.is_dir():
+            paths.setdefault(int(path.name), path)
+    if not paths:
+        raise ValueError(f"{asked}{received}which has none. {_EXPORT_FIRST}")
+    return dict(sorted(paths.items()))
+
+
 @contextlib.contextmanager
-def new_version(base, needed_bytes=0):
+def held(path):
+    """Keeps a version from being pruned while it is read.
+
+    Args:
+        path: Folder of the version.
+
+    Raises:
+        FileNotFoundError: If it has gone.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        if not os.path.isdir(path):  # moved away between opening and locking
+            raise FileNotFoundError(errno.ENOENT, "the version was removed", str(path))
+        yield
+    finally:
+        os.close(handle)
+
+
+def prune_versions(base, keep):
+    """Removes all but the newest versions.
+
+    A version is first renamed to a hidden name, so that no server sees half of it.
+    Versions that a gallery update or a rollback is reading are left. The highest
+    number ever given stays on record, so that no number comes again.
+
+    Args:
+        base: Folder of the versions.
+        keep: How many of the newest stay, at least 1.
+
+    Returns:
+        `(removed, in_use)`: numbers, ascending.
+
+    Raises:
+        ValueError: If `keep` is less than 1 or there are no versions.
+        OSError: If the folder cannot be written.
+    """
+    base = Path(base)
+    if not isinstance(keep, int) or isinstance(keep, bool) or keep < 1:
+        raise ValueError(
+            "`keep` must be 1 or more: a server needs the newest version. "
+            f"Received: keep={keep!r}."
+        )
+    version_paths(base)
+    _check_writable(base)
+    removed, in_use, hidden = [], [], []
+    with _locked(base):
+        paths = version_paths(base)
+        highest = max(_read_highest(base), *paths)
+        if highest > _read_highest(base):
+            _write_highest(base, highest)
+        for number in list(paths)[:-keep]:
+            handle = os.open(paths[number], os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                hidden.append(base / f"{_STAGING}removed-{uuid.uuid4().hex[:8]}")
+                os.rename(paths[number], hidden[-1])
+                removed.append(number)
+            except BlockingIOError:
+                in_use.append(number)
+            finally:
+                os.close(handle)
+        _sync(base)
+    for path in hidden:
+        shutil.rmtree(path, ignore_errors=True)
+    return removed, in_use
+
+
+class NewerVersionError(RuntimeError):
+    """Another version was published while one was made out of the one before it.
+
+    Attributes:
+        newest: The number of that other version.
+    """
+
+    def __init__(self, base, basis, newest):
+        super().__init__(
+            f"Version {newest} of {str(base)!r} was published while a version was "
+            f"made out of version {basis}; nothing was changed. Look at it with "
+            f"`python -m tfembed.export list {base}`, and run the command again."
+        )
+        self.newest = newest
+
+
+@contextlib.contextmanager
+def new_version(base, needed_bytes=0, basis=None):
     """Opens the next version for writing and publishes it at the end of the block.
 
         with new_version(base) as version:
@@ -46,6 +159,8 @@ def new_version(base, needed_bytes=0):
     Args:
         base: Folder of the versions, made if it does not exist.
         needed_bytes: Room that must be free.
+        basis: Number of the version that this one is made out of. It must still be
+            the newest when this one is published. `None`: there is none.
 
     Yields:
         A `NewVersion`, with its `path` to write into. After the block its `path` is
@@ -54,6 +169,7 @@ def new_version(base, needed_bytes=0):
 
     Raises:
         ValueError: If `base` is not a folder for versions.
+        NewerVersionError: If `basis` is no longer the newest version.
         OSError: If it cannot be written or has no room.
     """
     base = Path(base)
@@ -63,7 +179,7 @@ def new_version(base, needed_bytes=0):
         _check_room(base, needed_bytes)
         version = NewVersion(base)
         yield version
-        version._publish()
+        version._publish(basis)
     except OSError as error:
         if error.errno in _NO_ROOM and error.filename is not None:
             raise no_room(base, needed_bytes) from error
@@ -90,9 +206,12 @@ class NewVersion:
             self._handle = os.open(self.path, os.O_RDONLY)
             fcntl.flock(self._handle, fcntl.LOCK_EX)
 
-    def _publish(self):
+    def _publish(self, basis):
         _sync_tree(self.path)
         with _locked(self.base):
+            newest = max(version_numbers(self.base), default=None)
+            if basis is not None and newest != basis:
+                raise NewerVersionError(self.base, basis, newest)
             number = max([0, _read_highest(self.base), *version_numbers(self.base)]) + 1
             _write_highest(self.base, number)
             final = self.base / str(number)
@@ -127,12 +246,7 @@ def is_no_room(error):
 
 def _make_base(base):
     """Makes the base folder if need be; whether it did."""
-    if (base / "saved_model.pb").exists():
-        raise ValueError(
-            "`model_base` must be the folder that holds the numbered versions. "
-            f"Received: model_base={str(base)!r}, which is itself a SavedModel. "
-            "Give the folder above it."
-        )
+    _refuse_one_version(base)
     existed = base.is_dir()
     try:
         base.mkdir(parents=True, exist_ok=True)
@@ -143,9 +257,22 @@ def _make_base(base):
         ) from error
     except OSError as error:
         raise _not_writable(base, error) from error
+    _check_writable(base)
+    return not existed
+
+
+def _refuse_one_version(base):
+    if (base / "saved_model.pb").exists():
+        raise ValueError(
+            "`model_base` must be the folder that holds the numbered versions. "
+            f"Received: model_base={str(base)!r}, which is itself a SavedModel. "
+            "Give the folder above it."
+        )
+
+
+def _check_writable(base):
     if not os.access(base, os.W_OK | os.X_OK):
         raise _not_writable(base, PermissionError("permission denied"))
-    return not existed
 
 
 def _not_writable(base, error):
