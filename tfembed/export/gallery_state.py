@@ -9,7 +9,7 @@ writes new values under the same names.
 |---|---|---|
 | `gallery_ids` | string `[n]` | ids, in the gallery's order |
 | `gallery_labels` | int64 `[n]` | labels, -1 where unknown |
-| `label_names` | string `[c + 1]` | class names after one empty name, that of label -1 |
+| `label_names` | string `[c + 1]` | class names after the empty one of label -1 |
 | `known_threshold` | float32 `[]` | a best score below it is not known |
 | `vote_temperature` | float32 `[]` | temperature of the weighted vote |
 | `vote_k` | int32 `[]` | number of neighbours that vote |

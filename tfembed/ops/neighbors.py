@@ -35,10 +35,24 @@ def top_k_neighbors(queries, gallery, k, block=BLOCK):
     """
     queries = tf.convert_to_tensor(queries)
     gallery = tf.convert_to_tensor(gallery)
-    size = tf.shape(gallery)[0]
+    return top_k_of_columns(tf.matmul(gallery, queries, transpose_b=True), k, block)
+
+
+def top_k_of_columns(scores, k, block=BLOCK):
+    """Finds the `k` largest scores of each column, as `top_k_neighbors` does.
+
+    Args:
+        scores: `(size, batch)`, float32, finite: all scores of a batch of queries.
+        k: Number of rows, an integer or a scalar int32 tensor, from 1 to `size`.
+        block: Rows per block.
+
+    Returns:
+        Scores `(batch, k)`, largest first, and rows `(batch, k)` in int32; equal
+        scores in ascending row order.
+    """
+    size = tf.shape(scores)[0]
     k = tf.convert_to_tensor(k, tf.int32)
     blocks = (size + block - 1) // block
-    scores = tf.matmul(gallery, queries, transpose_b=True)
     return tf.cond(
         k + 1 < blocks,
         lambda: _block_top_k(scores, size, k, block, blocks),

@@ -25,6 +25,27 @@ def weighted_vote(scores, labels, num_classes, temperature):
 
     Reference: Wu et al., 2018, section 3.4 (https://arxiv.org/abs/1805.01978).
     """
+    labels = tf.convert_to_tensor(labels)
+    shares = vote_shares(scores, labels, num_classes, temperature)
+    share = tf.reduce_max(shares, axis=1)
+    winner = tf.argmax(shares, axis=1, output_type=tf.int64)
+    winner = tf.where(share > 0, winner, -1)
+    return tf.cast(winner, labels.dtype), share
+
+
+def vote_shares(scores, labels, num_classes, temperature):
+    """Returns the share of every class in the weighted vote.
+
+    Args:
+        scores: As for `weighted_vote`.
+        labels: As for `weighted_vote`.
+        num_classes: As for `weighted_vote`.
+        temperature: As for `weighted_vote`.
+
+    Returns:
+        `(batch, num_classes)`, float32: rows that sum to 1, of zeros where nobody
+        votes.
+    """
     scores = tf.convert_to_tensor(scores)
     labels = tf.convert_to_tensor(labels)
     batch = tf.shape(scores, tf.int64)[0]
@@ -35,8 +56,4 @@ def weighted_vote(scores, labels, num_classes, temperature):
     votes = tf.where(labels >= 0, votes, -1)  # a segment of -1 is left out
     totals = tf.math.unsorted_segment_sum(weights, votes, batch * num_classes)
     totals = tf.reshape(totals, tf.stack([batch, num_classes]))
-    winner = tf.argmax(totals, axis=1, output_type=tf.int64)
-    total = tf.reduce_sum(totals, axis=1)
-    share = tf.math.divide_no_nan(tf.reduce_max(totals, axis=1), total)
-    winner = tf.where(total > 0, winner, -1)
-    return tf.cast(winner, labels.dtype), share
+    return tf.math.divide_no_nan(totals, tf.reduce_sum(totals, axis=1, keepdims=True))
