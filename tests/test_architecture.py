@@ -28,8 +28,9 @@ MAY_IMPORT = {
     "version": set(),
     "compat": set(),
     "ops": set(),
+    "formats": set(),
     "backbones": BASE | {"tfembed"},
-    "data": BASE,
+    "data": BASE | {"formats"},
     "layers": BASE,
     "metrics": BASE,
     "miners": BASE,
@@ -39,11 +40,11 @@ MAY_IMPORT = {
     "callbacks": BASE | {"metrics", "layers"},
     "recipes": BASE | PARTS | {"tfembed", "version"},
     "evaluate": BASE | PARTS | {"tfembed", "version"},
-    "embed": BASE | PARTS | {"tfembed", "version"},
-    "export": BASE | {"layers", "losses", "tfembed", "version"},
+    "embed": BASE | PARTS | {"formats", "tfembed", "version"},
+    "export": BASE | {"formats", "layers", "losses", "tfembed", "version"},
     "serving": BASE | {"tfembed", "version"},
     "report": BASE | {"data", "metrics", "tfembed", "version"},
-    "interop": BASE | PARTS - {"callbacks"} | {"tfembed", "version"},
+    "interop": BASE | PARTS - {"callbacks"} | {"formats", "tfembed", "version"},
 }
 LIBRARY = pathlib.Path(os.__file__).parent
 STANDARD = {path.stem.partition(".")[0] for path in LIBRARY.iterdir()}

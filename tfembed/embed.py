@@ -159,7 +159,7 @@ def _embed(shards, encoder, images, batch_size, shard_size, dtype, strict, say):
 
 
 def _check(split, format, batch_size, shard_size, dtype, output):
-    from tfembed.data.shards import FORMATS, require_pyarrow
+    from tfembed.formats.shards import FORMATS, require_pyarrow
 
     for name, value, allowed in (
         ("split", split, SPLITS),

@@ -8,14 +8,14 @@ import importlib
 
 _HOMES = {
     "Augmentation": "augmentation",
-    "EmbeddingFiles": "embeddings",
-    "Embeddings": "embeddings",
+    "EmbeddingFiles": "tfembed.formats.embeddings",
+    "Embeddings": "tfembed.formats.embeddings",
     "ImageData": "image_data",
     "SOURCES": "sources",
     "Split": "split",
     "class_balanced": "balanced",
     "load_images": "load",
-    "read_embeddings": "embeddings",
+    "read_embeddings": "tfembed.formats.embeddings",
 }
 
 __all__ = list(_HOMES)
@@ -23,7 +23,9 @@ __all__ = list(_HOMES)
 
 def __getattr__(name):
     if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        home = _HOMES[name]
+        home = home if home.startswith("tfembed.") else f"{__name__}.{home}"
+        return getattr(importlib.import_module(home), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

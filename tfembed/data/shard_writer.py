@@ -9,8 +9,8 @@ import zipfile
 
 import numpy as np
 
-from tfembed.data.embeddings import EmbeddingFiles, read_embeddings
-from tfembed.data.shards import (
+from tfembed.formats.embeddings import EmbeddingFiles, read_embeddings
+from tfembed.formats.shards import (
     FORMATS,
     MANIFEST,
     PARTIAL,

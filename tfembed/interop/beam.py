@@ -14,7 +14,7 @@ import tempfile
 import numpy as np
 
 from tfembed.data.image_stream import decode_or_reason
-from tfembed.data.shards import MANIFEST, parquet_schema, parquet_table
+from tfembed.formats.shards import MANIFEST, parquet_schema, parquet_table
 from tfembed.version import __version__
 
 try:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfembed.data import read_embeddings
-from tfembed.data.shards import write_manifest, write_shard
+from tfembed.formats.shards import write_manifest, write_shard
 
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)
 IDS, LABELS = ["a", "bb", "ccc", "ö"], [0, 1, 1, -1]
@@ -68,6 +68,7 @@ def test_what_holds_no_embeddings(tmp_path):
     np.savez(tmp_path / "object.npz", embeddings=np.array([{}, None], object))
     np.savez(tmp_path / "integers.npz", embeddings=np.ones((2, 2), int))
     np.savez(tmp_path / "ids.npz", embeddings=ROWS, ids=IDS[:2])
+    np.savez(tmp_path / "halves.npz", embeddings=ROWS, labels=np.full(4, 0.5))
     for name, words in (
         ("nowhere", "which is not there"),
         (".", "which has neither"),
@@ -76,6 +77,7 @@ def test_what_holds_no_embeddings(tmp_path):
         ("other.npz", r"the array `embeddings`. Received: \['images'\]"),
         ("object.npz", "must be a file of embeddings"),
         ("integers.npz", r"as floats, \[n, d\]"),
+        ("halves.npz", "labels that are integers. Received: labels of dtype float64"),
         ("ids.npz", "one id and one label for each of its 4"),
     ):
         with pytest.raises(ValueError, match=words):
@@ -98,3 +100,20 @@ def test_a_broken_parquet_file(tmp_path):
     for name, words in (("text", "reading it says"), ("ids", "must hold the columns")):
         with pytest.raises(ValueError, match=words):
             read_embeddings(tmp_path / f"{name}.parquet").load()
+
+
+@pytest.mark.parametrize("ending", ["npz", "parquet"])
+def test_labels_by_name_where_they_are_asked_for(tmp_path, ending):
+    names = ["cat", "", "dög", "cat"]
+    path = tmp_path / f"x.{ending}"
+    if ending == "npz":
+        np.savez(path, embeddings=ROWS, labels=np.array(names), ids=np.array(IDS))
+    else:
+        pa = pytest.importorskip("pyarrow", exc_type=ImportError)
+        pq = pytest.importorskip("pyarrow.parquet", exc_type=ImportError)
+        named = [name or None for name in names]
+        columns = {"id": IDS, "label": named, "embedding": ROWS.tolist()}
+        pq.write_table(pa.table(columns), path)
+    assert read_embeddings(path, text_labels=True).load().labels.tolist() == names
+    with pytest.raises(ValueError, match="labels that are integers. Received"):
+        read_embeddings(path).load()

@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 
-from tfembed.data.shards import FORMATS, read_manifest, require_pyarrow
+from tfembed.formats.shards import FORMATS, read_manifest, require_pyarrow
 
 __all__ = ["EmbeddingFiles", "Embeddings", "read_embeddings"]
 
@@ -18,7 +18,8 @@ class Embeddings:
 
     Attributes:
         embeddings: Float array `[n, d]`; of an uncompressed `.npz`, an `np.memmap`.
-        labels: int64 `[n]`, -1 where unknown.
+        labels: int64 `[n]`, -1 where unknown; or strings `[n]`, empty where unknown, of
+            a file that has names and was read with `text_labels`.
         ids: Strings `[n]`.
     """
 
@@ -43,9 +44,10 @@ class EmbeddingFiles:
         manifest: The dictionary in `manifest.json`; `None` if there is none.
     """
 
-    def __init__(self, paths, class_names=(), manifest=None):
+    def __init__(self, paths, class_names=(), manifest=None, text_labels=False):
         """Keeps paths; opens nothing."""
         self.paths = list(paths)
+        self._text_labels = text_labels
         self.class_names = tuple(class_names)
         self.manifest = manifest
 
@@ -56,7 +58,7 @@ class EmbeddingFiles:
     def __iter__(self):
         """Yields the `Embeddings` of each file."""
         for path in self.paths:
-            yield _read(path)
+            yield _read(path, self._text_labels)
 
     def load(self):
         """Reads all files.
@@ -68,7 +70,7 @@ class EmbeddingFiles:
             ValueError: If the files hold embeddings of different lengths.
         """
         if len(self.paths) == 1:
-            return _read(self.paths[0])
+            return _read(self.paths[0], self._text_labels)
         labels, ids, lengths = [], [], set()
         for part in self:  # twice over the files, so that one array is made once
             labels.append(part.labels)
@@ -91,7 +93,7 @@ class EmbeddingFiles:
         return Embeddings(embeddings, labels, ids)
 
 
-def read_embeddings(path):
+def read_embeddings(path, text_labels=False):
     """Finds embeddings that were written to disk.
 
     Args:
@@ -99,6 +101,8 @@ def read_embeddings(path):
             (its `gallery.npz`), or a file: `.npz` with the arrays `embeddings`, and
             `labels` and `ids` if there are any, or `.parquet` with the columns
             `embedding`, `id`, `label`.
+        text_labels: Whether labels may be the names of classes. Otherwise they must be
+            integers.
 
     Returns:
         An `EmbeddingFiles`. Nothing but names has been read yet.
@@ -114,7 +118,7 @@ def read_embeddings(path):
                 "`path` must be a folder or end in .npz or .parquet. "
                 f"Received: path={path!r}."
             )
-        return EmbeddingFiles([path], _class_names(path))
+        return EmbeddingFiles([path], _class_names(path), text_labels=text_labels)
     manifest = read_manifest(path) if os.path.isdir(path) else None
     if manifest is not None:
         if not manifest.get("finished"):
@@ -131,10 +135,12 @@ def read_embeddings(path):
                 f"Received: path={path!r}, without {os.path.basename(missing[0])!r}"
                 f"{' and others' if len(missing) > 1 else ''}. Embed again."
             )
-        return EmbeddingFiles(files, manifest.get("class_names") or (), manifest)
+        names = manifest.get("class_names") or ()
+        return EmbeddingFiles(files, names, manifest, text_labels)
     gallery = os.path.join(path, "gallery.npz")
     if os.path.isfile(gallery):
-        return EmbeddingFiles([gallery], _class_names(gallery))
+        names = _class_names(gallery)
+        return EmbeddingFiles([gallery], names, text_labels=text_labels)
     raise ValueError(
         "`path` must be a folder of embeddings, a run directory with a gallery, or a "
         f"file that ends in .npz or .parquet. Received: path={path!r}, "
@@ -151,8 +157,9 @@ def _class_names(path):
     return tuple(str(name) for name in names)
 
 
-def _read(path):
-    found = _read_parquet(path) if path.endswith(".parquet") else _read_npz(path)
+def _read(path, text_labels):
+    read = _read_parquet if path.endswith(".parquet") else _read_npz
+    found = read(path, text_labels)
     count = len(found.embeddings)
     if found.embeddings.ndim != 2 or found.embeddings.dtype.kind != "f":
         raise ValueError(
@@ -182,7 +189,7 @@ def _unreadable(path, error):
     )
 
 
-def _read_npz(path):
+def _read_npz(path, text_labels):
     with _opened(path) as archive:
         if "embeddings" not in getattr(archive, "files", ()):
             raise ValueError(
@@ -204,7 +211,19 @@ def _read_npz(path):
         ids = np.array([str(row) for row in range(count)], np.str_)
     if labels is None:
         labels = np.full(count, -1)
-    return Embeddings(embeddings, labels.astype(np.int64), ids)
+    return Embeddings(embeddings, _labels(path, labels, text_labels), ids)
+
+
+def _labels(path, labels, text_labels):
+    if labels.dtype.kind in "iu":
+        return labels.astype(np.int64)
+    if text_labels and labels.dtype.kind == "U":
+        return labels
+    allowed = "integers or strings" if text_labels else "integers"
+    raise ValueError(
+        f"{path!r} must hold labels that are {allowed}. Received: labels of dtype "
+        f"{labels.dtype}. Write them so, -1 where unknown."
+    )
 
 
 def _mapped(path, name):
@@ -236,7 +255,7 @@ def _mapped(path, name):
     return np.memmap(path, dtype, "r", start, shape)
 
 
-def _read_parquet(path):
+def _read_parquet(path, text_labels):
     pa = require_pyarrow()
     try:
         table = pa.parquet.read_table(path)
@@ -253,9 +272,15 @@ def _read_parquet(path):
     ids = table.column("id").to_pylist()
     return Embeddings(
         numbers.reshape(table.num_rows, -1) if table.num_rows else _no_rows(lists),
-        table.column("label").to_numpy().astype(np.int64),
+        _labels(path, _column(pa, table.column("label")), text_labels),
         np.array(ids, np.str_) if ids else np.empty(0, np.str_),
     )
+
+
+def _column(pa, labels):
+    if pa.types.is_string(labels.type) or pa.types.is_large_string(labels.type):
+        return np.array([name or "" for name in labels.to_pylist()], np.str_)
+    return labels.to_numpy()
 
 
 def _no_rows(lists):

@@ -1,0 +1,6 @@
+"""What the package's parts leave on disk for each other: embeddings and their shards.
+
+`tfembed.embed` and `tfembed.interop` write them, `tfembed.evaluate`, `tfembed.interop`
+and `tfembed.export` read them; `tfembed.data.read_embeddings` is the reader's public
+name. This room knows NumPy and, for Parquet, pyarrow, and nothing else of the package.
+"""
