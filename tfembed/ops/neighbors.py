@@ -55,7 +55,7 @@ def top_k_of_columns(scores, k, block=BLOCK):
     blocks = (size + block - 1) // block
     return tf.cond(
         k + 1 < blocks,
-        lambda: _block_top_k(scores, size, k, block, blocks),
+        lambda: _block_top_k(scores, size, k, block),
         lambda: _plain_top_k(scores, k),
     )
 
@@ -66,22 +66,24 @@ def _plain_top_k(scores, k):
     return values, rows
 
 
-def _block_top_k(scores, size, k, block, blocks):
+def _block_top_k(scores, size, k, block):
     """Top-k through the maximum of each block of rows."""
     batch = tf.shape(scores)[1]
-    padding = blocks * block - size
-    lowest = scores.dtype.min
-    scores = tf.pad(scores, [[0, padding], [0, 0]], constant_values=lowest)
-    scores = tf.reshape(scores, [blocks, block, batch])
-    maxima = tf.transpose(tf.reduce_max(scores, axis=1))  # (batch, blocks)
+    whole = size // block
+    maxima = tf.reshape(scores[: whole * block], [whole, block, batch])
+    maxima = tf.reduce_max(maxima, axis=1)
+    rest = tf.reduce_max(scores[whole * block :], axis=0, keepdims=True)
+    maxima = tf.transpose(tf.concat([maxima, rest], axis=0))  # (batch, blocks)
     _, best = tf.math.top_k(maxima, k + 1, sorted=False)
     best = tf.sort(best, axis=1)  # lowest rows first, so that they win ties
-    # (batch, k + 1, block): the scores of the best blocks of each query.
-    columns = tf.broadcast_to(tf.range(batch)[:, None], tf.shape(best))
-    candidates = tf.gather_nd(
-        tf.transpose(scores, [0, 2, 1]), tf.stack([best, columns], axis=2)
-    )
-    candidates = tf.reshape(candidates, [batch, (k + 1) * block])
+    # (batch, (k + 1) * block): the rows of the best blocks of each query.
+    rows = best[:, :, None] * block + tf.range(block)
+    rows = tf.reshape(rows, [batch, (k + 1) * block])
+    # A copy of a few scores, where a transposed copy would be of all of them.
+    places = tf.cast(tf.minimum(rows, size - 1), tf.int64) * tf.cast(batch, tf.int64)
+    places += tf.range(tf.cast(batch, tf.int64))[:, None]
+    candidates = tf.gather(tf.reshape(scores, [-1]), places)
+    lowest = tf.constant(-float("inf"), scores.dtype)
+    candidates = tf.where(rows < size, candidates, lowest)
     values, positions = tf.math.top_k(candidates, k)
-    block_rows = tf.gather(best, positions // block, axis=1, batch_dims=1)
-    return values, block_rows * block + positions % block
+    return values, tf.gather(rows, positions, axis=1, batch_dims=1)
