@@ -186,15 +186,30 @@ def _check_embeddings(path, embeddings):
         )
     chunk = 1 << 16  # norms of a few rows at a time: no second copy of the gallery
     for start in range(0, len(embeddings), chunk):
-        rows = embeddings[start : start + chunk].astype(np.float32)
-        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-        wrong = np.flatnonzero(~(np.abs(norms - 1) < _UNIT_TOLERANCE))
-        if len(wrong):
-            raise ValueError(
-                f"{path}: `embeddings` must be finite rows of length 1, because scores "
-                f"are cosines. Received: row {start + wrong[0]} of length "
-                f"{norms[wrong[0]]:.4g}. Divide each row by its norm."
-            )
+        check_unit_rows(path, embeddings[start : start + chunk], start)
+
+
+def check_unit_rows(name, embeddings, first=0):
+    """Returns rows of a gallery as float32, if each is of length 1.
+
+    Args:
+        name: What to call their file in an error.
+        embeddings: Float array `(some, d)`.
+        first: Number of the first of them.
+
+    Raises:
+        ValueError: If one is not, or not finite.
+    """
+    rows = np.asarray(embeddings, np.float32)
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    wrong = np.flatnonzero(~(np.abs(norms - 1) < _UNIT_TOLERANCE))
+    if len(wrong):
+        raise ValueError(
+            f"{name}: `embeddings` must be finite rows of length 1, because scores "
+            f"are cosines. Received: row {first + wrong[0]} of length "
+            f"{norms[wrong[0]]:.4g}. Divide each row by its norm."
+        )
+    return rows
 
 
 def _check_labels(path, labels, size):
