@@ -30,7 +30,9 @@ SERVING = [
     "grpcio",
     "matplotlib",
     "pillow",
+    "prometheus-client",
     "requests",
+    "waitress>=3",
     "werkzeug",
 ]
 REPORT = ["jinja2", "matplotlib", "pillow", "scikit-learn"]
@@ -40,6 +42,7 @@ FAISS = ["faiss-cpu"]
 # have. So it is not in `all`; constraints/beam-*.txt are what differs with it.
 BEAM = ['apache-beam>=2.77,<3; python_version >= "3.10"', *PARQUET]
 DEV = [
+    "hypothesis",
     "packaging",
     "pillow",
     "pytest>=8",

@@ -54,13 +54,24 @@ STANDARD |= set(sys.builtin_module_names)
 ALWAYS_THERE = STANDARD | {"google", "numpy", "tensorflow", "tfembed"}
 # Modules whose whole subject is an optional package. They may import it at the top;
 # then only each other may import them at the top.
-SERVES = {"grpc", "requests", "tensorflow_serving", "werkzeug"}
+SERVES = {
+    "grpc",
+    "prometheus_client",
+    "requests",
+    "tensorflow_serving",
+    "waitress",
+    "werkzeug",
+}
 SPEAKS = {
+    "tfembed/serving/examples.py": SERVES,
     "tfembed/serving/grpc_service.py": SERVES,
     "tfembed/serving/grpc_transport.py": SERVES,
+    "tfembed/serving/metrics.py": SERVES,
     "tfembed/serving/rest.py": SERVES,
+    "tfembed/serving/rest_server.py": SERVES,
     "tfembed/serving/rest_transport.py": SERVES,
     "tfembed/serving/server.py": SERVES,
+    "tfembed/serving/warmup.py": SERVES,
     "tfembed/interop/beam.py": {"apache_beam"},
 }
 

@@ -18,12 +18,14 @@ OPTIONAL = {
     "matplotlib",
     "nmslib",
     "pandas",
+    "prometheus_client",
     "requests",
     "sklearn",
     "tensorflow_addons",
     "tensorflow_datasets",
     "tensorflow_serving",
     "tensorflow_similarity",
+    "waitress",
     "werkzeug",
 }
 # Keras' own image and callback modules import these where they are there.

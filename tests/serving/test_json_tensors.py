@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfembed.serving.json_tensors import parse_request, write_response
+from tfembed.serving.json_tensors import parse, read_request, write_response
 from tfembed.serving.status import StatusError
 
 
@@ -34,7 +34,7 @@ def infos():
 
 def _parse(infos, signature, **body):
     body["signature_name"] = signature
-    return parse_request(json.dumps(body).encode(), infos.__getitem__)
+    return read_request(parse(json.dumps(body).encode()), infos.__getitem__)
 
 
 def test_rows_of_one_input_may_be_bare(infos):
@@ -74,13 +74,13 @@ def test_strings_are_text_or_base64_whatever_the_name(infos):
 
 def test_not_a_number_is_a_number(infos):
     body = b'{"signature_name": "one", "inputs": [NaN, -Infinity]}'
-    _, inputs, _ = parse_request(body, infos.__getitem__)
+    _, inputs, _ = read_request(parse(body), infos.__getitem__)
     assert np.isnan(inputs["x"][0]) and inputs["x"][1] == -np.inf
 
 
 def test_what_follows_the_object_is_not_read(infos):
     body = b' {"signature_name": "one", "inputs": [1]} and so on'
-    _, inputs, _ = parse_request(body, infos.__getitem__)
+    _, inputs, _ = read_request(parse(body), infos.__getitem__)
     assert inputs["x"].tolist() == [1.0]
 
 
@@ -115,7 +115,7 @@ def test_what_follows_the_object_is_not_read(infos):
 )
 def test_refusals(infos, body, message):
     with pytest.raises(StatusError) as caught:
-        parse_request(body, lambda name: infos[name or "one"])
+        read_request(parse(body), lambda name: infos[name or "one"])
     assert caught.value.code == "INVALID_ARGUMENT"
     assert message in caught.value.message
 

@@ -90,7 +90,7 @@ def test_a_broken_model_is_told(tmp_path, run_python):
     flags = ("--port", "0", "--rest-port", "0")
     ended = run_python("-m", "tfembed.serving", str(tmp_path), *flags)
     assert ended.returncode == 2
-    assert "Version 1 of model 'model'" in ended.stderr
+    assert "name: model version: 1" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

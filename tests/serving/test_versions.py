@@ -1,18 +1,37 @@
 """Which version is served: the highest whole one, through changes and failures."""
 
+import gc
 import threading
+import weakref
 
 import pytest
 
 from tfembed.serving import versions
+from tfembed.serving.model_config import ModelConfig, VersionPolicy
+from tfembed.serving.models import Models
 from tfembed.serving.status import StatusError
-from tfembed.serving.versions import Models, ModelVersions, find_versions
+from tfembed.serving.versions import ModelVersions, check_model_dir, find_versions
 
 
 class _Loaded:
     def __init__(self, path, version):
         self.path = path
         self.version = version
+
+
+def _model(path, load=_Loaded, policy=None, **options):
+    """Returns the `ModelVersions` of a model named m."""
+    config = ModelConfig("m", str(path), policy or VersionPolicy())
+    return ModelVersions(config, load, **options)
+
+
+def _current(model, version=None):
+    with model.use(version) as loaded:
+        return loaded.version
+
+
+def _states(model):
+    return [(number, state.state) for number, state in model.states()]
 
 
 def _folders(path, *names):
@@ -31,18 +50,37 @@ def test_only_numbers_are_versions(tmp_path):
 
 
 def test_the_highest_by_number_is_served(tmp_path):
-    _folders(tmp_path, "9", "10", "2")
-    model = ModelVersions("m", tmp_path, _Loaded)
+    model = _model(_folders(tmp_path, "9", "10", "2"))
     model.refresh()
-    assert model.get().version == 10
-    assert model.get(10) is model.get()
+    assert _current(model) == _current(model, 10) == 10
     for version in (2, 9, 11):
         with pytest.raises(StatusError) as caught:
-            model.get(version)
+            _current(model, version)
         assert caught.value.code == "NOT_FOUND"
         assert caught.value.message == (
             f"Servable not found for request: Specific(m, {version})"
         )
+
+
+@pytest.mark.parametrize(
+    ("policy", "served"),
+    [
+        (VersionPolicy(), {10}),
+        (VersionPolicy("latest", 2), {9, 10}),
+        (VersionPolicy("latest", 9), {2, 9, 10}),
+        (VersionPolicy("all"), {2, 9, 10}),
+        (VersionPolicy("specific", versions=(2, 10, 11)), {2, 10}),
+    ],
+)
+def test_a_policy_chooses_the_versions(tmp_path, policy, served):
+    model = _model(_folders(tmp_path, "9", "10", "2"), policy=policy)
+    model.refresh()
+    assert model.available() == served
+    assert _current(model) == max(served)
+    model.reconfigure(
+        ModelConfig("m", str(tmp_path), VersionPolicy("specific", 0, (9,)))
+    )
+    assert model.available() == {9}
 
 
 def test_the_old_version_answers_until_the_new_one_is_loaded(tmp_path):
@@ -51,17 +89,33 @@ def test_the_old_version_answers_until_the_new_one_is_loaded(tmp_path):
 
     def load(path, version):
         if version == 2:
-            during.append(model.get().version)
-            during.append([(n, s.state) for n, s in model.states()])
+            during.append(_current(model))
+            during.append(_states(model))
         return _Loaded(path, version)
 
-    model = ModelVersions("m", tmp_path, load)
+    model = _model(tmp_path, load)
     model.refresh()
     _folders(tmp_path, "2")
     model.refresh()
     assert during == [1, [(2, "LOADING"), (1, "AVAILABLE")]]
-    assert model.get().version == 2
-    assert [(n, s.state) for n, s in model.states()] == [(2, "AVAILABLE"), (1, "END")]
+    assert _current(model) == 2
+    assert _states(model) == [(2, "AVAILABLE"), (1, "END")]
+
+
+def test_a_version_ends_with_the_last_request_on_it(tmp_path):
+    model = _model(_folders(tmp_path, "1"))
+    model.refresh()
+    freed = threading.Event()
+    with model.use() as first, model.use():
+        weakref.finalize(first, freed.set)
+        _folders(tmp_path, "2")
+        model.refresh()
+        assert _states(model) == [(2, "AVAILABLE"), (1, "UNLOADING")]
+        assert _current(model) == 2 and first.version == 1
+    assert _states(model) == [(2, "AVAILABLE"), (1, "END")]
+    del first
+    gc.collect()
+    assert freed.is_set()
 
 
 def test_a_version_that_does_not_load_leaves_the_old_one(tmp_path, monkeypatch):
@@ -74,13 +128,13 @@ def test_a_version_that_does_not_load_leaves_the_old_one(tmp_path, monkeypatch):
             raise OSError("half a file")
         return _Loaded(path, version)
 
-    model = ModelVersions("m", tmp_path, load)
+    model = _model(tmp_path, load)
     model.refresh()
     _folders(tmp_path, "2")
     for _ in range(3):  # not again before its time
         model.refresh()
     assert tried == [1, 2]
-    assert model.get().version == 1
+    assert _current(model) == 1
     (number, state), (_, first) = model.states()
     assert (number, state.state, state.error) == (2, "END", "OSError: half a file")
     assert first.state == "AVAILABLE"
@@ -91,15 +145,17 @@ def test_a_version_that_does_not_load_leaves_the_old_one(tmp_path, monkeypatch):
 
 
 def test_a_removed_version_falls_back_and_an_empty_folder_changes_nothing(tmp_path):
-    _folders(tmp_path, "1", "2")
-    model = ModelVersions("m", tmp_path, _Loaded)
+    model = _model(_folders(tmp_path, "1", "2"))
     model.refresh()
     (tmp_path / "2").rmdir()
     model.refresh()
-    assert model.get().version == 1
+    assert _current(model) == 1
     (tmp_path / "1").rmdir()
     model.refresh()
-    assert model.get().version == 1
+    assert _current(model) == 1
+    _folders(tmp_path, "2")
+    model.refresh()
+    assert _current(model) == 2
 
 
 def test_a_new_version_is_noticed(tmp_path):
@@ -111,13 +167,15 @@ def test_a_new_version_is_noticed(tmp_path):
             seen.set()
         return _Loaded(path, version)
 
-    model = ModelVersions("m", tmp_path, load, poll_seconds=0.01)
-    model.start()
+    model = _model(tmp_path, load, poll_seconds=0.01)
+    model.refresh()
+    model.start_polling()
     try:
         _folders(tmp_path, "5")
         assert seen.wait(10)
     finally:
-        model.stop()
+        model.close()
+    assert not model.available()
 
 
 @pytest.mark.parametrize(
@@ -130,39 +188,111 @@ def test_a_new_version_is_noticed(tmp_path):
 )
 def test_a_folder_without_versions_is_refused(tmp_path, make, said):
     with pytest.raises(ValueError, match=said):
-        ModelVersions("m", make(tmp_path), _Loaded)
+        check_model_dir(str(make(tmp_path)))
 
 
 def test_one_version_instead_of_their_folder_is_refused(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"")
     with pytest.raises(ValueError, match="itself one version.*Give the folder above"):
-        ModelVersions("m", tmp_path, _Loaded)
+        check_model_dir(str(tmp_path))
+
+
+def _serve(*configs, load=_Loaded, **options):
+    models = Models(load, **options)
+    models.replace(list(configs))
+    return models
+
+
+def _refusal(call, *arguments):
+    with pytest.raises(StatusError) as caught:
+        result = call(*arguments)
+        if hasattr(result, "__enter__"):
+            result.__enter__()
+    return caught.value.code, caught.value.message
+
+
+def test_models_are_found_by_name(tmp_path):
+    models = _serve(ModelConfig("m", str(_folders(tmp_path, "4"))))
+    try:
+        with models.use("m") as loaded:
+            assert loaded.version == 4
+        for arguments, code, message in [
+            (("",), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
+            (("x",), "NOT_FOUND", "Servable not found for request: Latest(x)"),
+            (("x", 4), "NOT_FOUND", "Servable not found for request: Specific(x, 4)"),
+            (
+                ("m", None, "stable"),
+                "INVALID_ARGUMENT",
+                "Unrecognized servable version label: stable",
+            ),
+        ]:
+            assert _refusal(models.use, *arguments) == (code, message)
+    finally:
+        models.close()
 
 
 def test_a_first_version_that_does_not_load_is_told(tmp_path):
     def load(path, version):
         raise OSError("half a file")
 
-    model = ModelVersions("m", _folders(tmp_path, "4"), load)
-    with pytest.raises(ValueError, match="Version 4 of model 'm'.*half a file"):
-        model.start()
+    config = ModelConfig("m", str(_folders(tmp_path, "4")))
+    code, message = _refusal(lambda: _serve(config, load=load))
+    assert code == "UNKNOWN"
+    assert "1 model(s) did not become available" in message
+    assert "name: m version: 4" in message and "half a file" in message
 
 
-def test_models_are_found_by_name(tmp_path):
-    model = ModelVersions("m", _folders(tmp_path, "4"), _Loaded)
-    model.refresh()
-    models = Models([model])
-    assert models.get("m").version == 4
-    for arguments, code, message in [
-        (("",), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
-        (("x",), "NOT_FOUND", "Servable not found for request: Latest(x)"),
-        (("x", 4), "NOT_FOUND", "Servable not found for request: Specific(x, 4)"),
-        (
-            ("m", None, "stable"),
-            "INVALID_ARGUMENT",
-            "Unrecognized servable version label: stable",
-        ),
-    ]:
-        with pytest.raises(StatusError) as caught:
-            models.get(*arguments)
-        assert (caught.value.code, caught.value.message) == (code, message)
+def test_models_are_replaced_whole_or_not_at_all(tmp_path):
+    for name in "ab":
+        _folders(tmp_path, name)
+        _folders(tmp_path / name, "1")
+    _folders(tmp_path, "empty")
+    a, b = (ModelConfig(name, str(tmp_path / name)) for name in "ab")
+    models = _serve(a)
+    try:
+        for wrong, code in [
+            (ModelConfig("c", str(tmp_path / "absent")), "INVALID_ARGUMENT"),
+            (ModelConfig("c", str(tmp_path / "empty")), "NOT_FOUND"),
+            (
+                ModelConfig("b", b.base_path, labels={"stable": 1}),
+                "FAILED_PRECONDITION",
+            ),
+        ]:
+            assert _refusal(models.replace, [b, wrong][wrong.name == "b" :])[0] == code
+            assert models.names() == ["a"]
+        with models.use("a") as held:
+            models.replace([b])
+            assert models.names() == ["b"]
+            assert held.version == 1
+            assert models.states("a")[0][1].state == "UNLOADING"
+        assert models.states("a")[0][1].state == "END"
+        models.replace([a])
+        assert models.states("a")[0][1].state == "AVAILABLE"
+        assert _refusal(models.states, "c")[0] == "NOT_FOUND"
+    finally:
+        models.close()
+
+
+def test_labels(tmp_path):
+    base = str(_folders(tmp_path, "1", "2"))
+    both = VersionPolicy("all")
+
+    def labelled(**labels):
+        return [ModelConfig("m", base, both, labels)]
+
+    models = _serve(*labelled(new=2), labels_for_unavailable=True)
+    try:
+        with models.use("m", label="new") as loaded:
+            assert loaded.version == 2
+        models.replace(labelled(new=1, later=7))  # a new label may wait for its version
+        with models.use("m", label="new") as loaded:
+            assert loaded.version == 1
+        assert _refusal(models.use, "m", None, "later") == (
+            "NOT_FOUND",
+            "Servable not found for request: Specific(m, 7)",
+        )
+        # one that is in use may not
+        assert _refusal(models.replace, labelled(new=7))[0] == "FAILED_PRECONDITION"
+    finally:
+        models.close()
+    assert _refusal(lambda: _serve(*labelled(new=2)))[0] == "FAILED_PRECONDITION"

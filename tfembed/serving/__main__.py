@@ -1,8 +1,8 @@
-"""Serves an exported model on this machine, for development.
+"""Serves exported models on this machine, for development.
 
 It speaks TF Serving's gRPC and REST protocols, so that what asks it can ask a real
-TF Serving on the same folder unchanged. It loads the highest version and moves on
-when a higher one appears. For production run TF Serving itself.
+TF Serving on the same folders unchanged. It loads the highest version of each model and
+moves on when a higher one appears. For production run TF Serving itself.
 """
 
 import argparse
@@ -24,7 +24,9 @@ def main(arguments=None):
     Returns:
         The exit code: 0 after SIGINT or SIGTERM, 2 if the server cannot start.
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    models = _models(parser, options)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -32,7 +34,8 @@ def main(arguments=None):
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     try:  # what can be told at once, before TensorFlow is imported
-        check_model_dir(options.model_dir)
+        for folder in models.values():
+            check_model_dir(folder)
         for port in (options.port, options.rest_port):
             check_free(options.host, port)
     except (OSError, ValueError) as error:
@@ -49,12 +52,16 @@ def main(arguments=None):
         return 2
     try:
         server = LocalServer(
-            options.model_dir,
-            name=options.name,
+            models=models,
+            model_config_file=options.model_config_file,
+            model_config_poll_seconds=options.model_config_poll_seconds,
+            allow_version_labels_for_unavailable_models=options.allow_labels,
             host=options.host,
             port=options.port,
             rest_port=options.rest_port,
             poll_seconds=options.poll_seconds,
+            max_request_megabytes=options.max_request_megabytes,
+            max_image_megapixels=options.max_image_megapixels,
         ).start()
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
@@ -64,7 +71,7 @@ def main(arguments=None):
         "rest": server.rest_address.partition("//")[2],
     }
     print(
-        f"ready model={options.name} grpc={addresses['grpc']} "
+        f"ready model={','.join(server.model_names)} grpc={addresses['grpc']} "
         f"rest={addresses['rest']} (for development; stop with Ctrl-C)",
         flush=True,
     )
@@ -76,6 +83,38 @@ def main(arguments=None):
     return 0
 
 
+def _models(parser, options):
+    """Returns the dictionary of name to folder that the arguments ask for."""
+    if options.model_config_file:
+        if options.model_base or options.name:
+            parser.error(
+                "--model-config-file says what is served; give no MODEL_BASE and no "
+                f"--name with it. Received: {' '.join(options.model_base)}"
+            )
+        return {}
+    if not options.model_base:
+        parser.error("give a MODEL_BASE or more, or --model-config-file")
+    if len(options.model_base) > 1 and options.name:
+        parser.error("--name is for one model; write NAME=PATH for each of several")
+    models = {}
+    for given in options.model_base:
+        name, mark, path = given.partition("=")
+        if not mark or os.path.isdir(given):
+            path = given
+            name = os.path.basename(os.path.abspath(path))
+            if len(options.model_base) == 1:
+                name = "model"
+        name = options.name or name
+        if not name or set(name) & set("/:"):
+            parser.error(f"a name has no / and no :, please. Received: {given}")
+        if name in models:
+            parser.error(
+                f"two models have the name {name}; write NAME=PATH. Received: {given}"
+            )
+        models[name] = path
+    return models
+
+
 def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m tfembed.serving",
@@ -83,10 +122,31 @@ def _parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "model_dir", help="folder of versions that tfembed.export wrote"
+        "model_base",
+        metavar="MODEL_BASE",
+        nargs="*",
+        help="folder of versions that tfembed.export wrote, or NAME=FOLDER; without a "
+        "name, one model is called 'model', several by their folders",
+    )
+    parser.add_argument("--name", help="name of the one model in requests [model]")
+    parser.add_argument(
+        "--model-config-file",
+        metavar="PATH",
+        help="what to serve, as TF Serving's --model_config_file: names, base paths, "
+        "version policies and labels",
     )
     parser.add_argument(
-        "--name", default="model", help="name of the model in requests [%(default)s]"
+        "--model-config-poll-seconds",
+        type=_seconds_or_never,
+        default=0.0,
+        help="how often to read that file again; 0 is never [%(default)s]",
+    )
+    parser.add_argument(
+        "--allow-version-labels-for-unavailable-models",
+        dest="allow_labels",
+        action="store_true",
+        help="let the file give labels to versions that are not loaded yet, as at the "
+        "start; TF Serving has the same flag",
     )
     parser.add_argument(
         "--host",
@@ -104,7 +164,19 @@ def _parser():
         "--poll-seconds",
         type=_seconds,
         default=1.0,
-        help="how often to look for a new version [%(default)s]",
+        help="how often to look for new versions [%(default)s]",
+    )
+    parser.add_argument(
+        "--max-request-megabytes",
+        type=_above_zero,
+        default=128.0,
+        help="larger requests are refused unread [%(default)s]",
+    )
+    parser.add_argument(
+        "--max-image-megapixels",
+        type=_above_zero,
+        default=64.0,
+        help="images that declare more are refused undecoded [%(default)s]",
     )
     parser.add_argument(
         "--ready-file",
@@ -120,14 +192,29 @@ def _port(text):
     return int(text)
 
 
-def _seconds(text):
+def _number(text):
     try:
-        seconds = float(text)
+        return float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0.0 < seconds < float("inf"):
+        return float("nan")
+
+
+def _seconds(text):
+    if not 0.0 < _number(text) < float("inf"):
         raise argparse.ArgumentTypeError(f"seconds above 0, please. Received: {text}")
-    return seconds
+    return float(text)
+
+
+def _seconds_or_never(text):
+    if not 0.0 <= _number(text) < float("inf"):
+        raise argparse.ArgumentTypeError(f"seconds, or 0, please. Received: {text}")
+    return float(text)
+
+
+def _above_zero(text):
+    if not 0.0 < _number(text) < float("inf"):
+        raise argparse.ArgumentTypeError(f"a number above 0, please. Received: {text}")
+    return float(text)
 
 
 def _write_whole(path, text):

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import time
 
 import grpc
 import numpy as np
@@ -9,11 +10,14 @@ import tensorflow as tf
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
+    model_management_pb2,
+    model_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
 )
 
+from tfembed.serving import examples
 from tfembed.serving.status import CODE_NUMBERS, StatusError, invalid_argument
 
 _logger = logging.getLogger("tfembed.serving")
@@ -38,26 +42,30 @@ _VALUE_FIELDS = {
 }
 
 
-def add_services(models, server):
+def add_services(models, metrics, reload_config, server):
     """Adds the prediction and the model service to a `grpc.Server`.
 
     Args:
         models: The `Models` that answer.
+        metrics: The `Metrics` to record in.
+        reload_config: Function of a `ModelServerConfig` that replaces the models.
         server: The `grpc.Server`, not started yet.
     """
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        PredictionService(models), server
+        PredictionService(models, metrics), server
     )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-        ModelService(models), server
+        ModelService(models, metrics, reload_config), server
     )
 
 
 def _answer(method):
-    """Turns a `StatusError` into the status of the call."""
+    """Turns a `StatusError` into the status of the call, and records the call."""
 
     @functools.wraps(method)
     def answer(self, request, context):
+        started = time.perf_counter()
+        code, message = "OK", ""
         try:
             return method(self, request)
         except StatusError as error:
@@ -65,6 +73,10 @@ def _answer(method):
         except Exception as error:
             _logger.exception("request failed")
             code, message = "INTERNAL", f"{type(error).__name__}: {error}"
+        finally:
+            seconds = time.perf_counter() - started
+            name = _asked_for(request)
+            self.metrics.record(name, method.__name__, "GRPC", code, seconds)
         if len(message) > _LONGEST_MESSAGE:
             message = message[:_LONGEST_MESSAGE] + "...TRUNCATED"
         context.abort(grpc.StatusCode[code], message)
@@ -73,29 +85,36 @@ def _answer(method):
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict and GetModelMetadata; the other methods answer UNIMPLEMENTED."""
+    """Predict, Classify, Regress, MultiInference and GetModelMetadata."""
 
-    def __init__(self, models):
+    def __init__(self, models, metrics):
         self._models = models
+        self.metrics = metrics
 
     @_answer
     def Predict(self, request):  # noqa: N802 (the name is the protocol's)
         """Runs a signature."""
-        servable = self._models.get(*_model_spec(request))
-        spec = request.model_spec
-        name, signature = servable.signature(spec.signature_name)
-        inputs = {
-            key: _array(key, tensor) if key in signature.inputs else None
-            for key, tensor in request.inputs.items()
-        }
-        outputs = servable.predict(name, inputs, list(request.output_filter))
-        response = predict_pb2.PredictResponse()
-        response.model_spec.name = spec.name
-        response.model_spec.signature_name = name
-        response.model_spec.version.value = servable.version
-        for key, value in outputs.items():
-            _fill(response.outputs[key], value)
-        return response
+        with self._models.use(*_model_spec(request)) as servable:
+            return predict(servable, request)
+
+    @_answer
+    def Classify(self, request):  # noqa: N802
+        """Runs a signature on examples, for classes and their scores."""
+        with self._models.use(*_model_spec(request)) as servable:
+            return examples.classify(servable, request)
+
+    @_answer
+    def Regress(self, request):  # noqa: N802
+        """Runs a signature on examples, for one value each."""
+        with self._models.use(*_model_spec(request)) as servable:
+            return examples.regress(servable, request)
+
+    @_answer
+    def MultiInference(self, request):  # noqa: N802
+        """Runs several signatures of one model on the same examples."""
+        spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
+        with self._models.use(*_spec_parts(spec)) as servable:
+            return examples.multi_inference(servable, request)
 
     @_answer
     def GetModelMetadata(self, request):  # noqa: N802
@@ -108,20 +127,60 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         for field in request.metadata_field:
             if field != "signature_def":
                 raise invalid_argument(f"Metadata field {field} is not supported")
-        return metadata_response(spec[0], self._models.get(*spec))
+        with self._models.use(*spec) as servable:
+            return metadata_response(spec[0], servable)
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """GetModelStatus; the other method answers UNIMPLEMENTED."""
+    """GetModelStatus and HandleReloadConfigRequest."""
 
-    def __init__(self, models):
+    def __init__(self, models, metrics, reload_config):
         self._models = models
+        self._reload_config = reload_config
+        self.metrics = metrics
 
     @_answer
     def GetModelStatus(self, request):  # noqa: N802
         """Tells the state of each version of a model."""
         name, version, _ = _model_spec(request)
         return status_response(self._models.states(name, version))
+
+    @_answer
+    def HandleReloadConfigRequest(self, request):  # noqa: N802
+        """Replaces the models that are served."""
+        self._reload_config(request.config)
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.error_code = CODE_NUMBERS["OK"]
+        return response
+
+
+def predict(servable, request):
+    """Answers a `PredictRequest`.
+
+    Args:
+        servable: The `Servable`.
+        request: The request.
+
+    Returns:
+        A `PredictResponse`.
+
+    Raises:
+        StatusError: With the code and text TF Serving would answer.
+    """
+    spec = request.model_spec
+    name, signature = servable.signature(spec.signature_name)
+    inputs = {
+        key: _array(key, tensor) if key in signature.inputs else None
+        for key, tensor in request.inputs.items()
+    }
+    outputs = servable.predict(name, inputs, list(request.output_filter))
+    response = predict_pb2.PredictResponse()
+    response.model_spec.name = spec.name
+    response.model_spec.signature_name = name
+    response.model_spec.version.value = servable.version
+    for key, value in outputs.items():
+        _fill(response.outputs[key], value)
+    return response
 
 
 def metadata_response(name, servable):
@@ -152,11 +211,21 @@ def _model_spec(request):
     """Returns the name, version and label that a request asks for."""
     if not request.HasField("model_spec"):
         raise invalid_argument("Missing ModelSpec")
-    spec = request.model_spec
+    return _spec_parts(request.model_spec)
+
+
+def _spec_parts(spec):
     choice = spec.WhichOneof("version_choice")
     version = spec.version.value if choice == "version" else None
     label = spec.version_label if choice == "version_label" else None
     return spec.name, version, label
+
+
+def _asked_for(request):
+    """Returns the name of the model that a request is for, as far as it has one."""
+    tasks = getattr(request, "tasks", None)
+    spec = tasks[0] if tasks else request
+    return spec.model_spec.name if hasattr(spec, "model_spec") else ""
 
 
 def _array(name, tensor):

@@ -24,6 +24,8 @@ _TYPE_NAMES = {
 _INTEGERS = {tf.int8, tf.int16, tf.int32, tf.int64, tf.uint8, tf.uint32, tf.uint64}
 _FLOATS = {tf.float32, tf.float64}
 
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
 # What Python's parser says, and how TF Serving's says it.
 _PARSE_ERRORS = (
     ("Expecting property name", "Missing a name for object member."),
@@ -35,11 +37,11 @@ _PARSE_ERRORS = (
 )
 
 
-def parse_request(body, find_inputs):
-    """Reads the body of a request to predict.
+def read_request(document, find_inputs):
+    """Reads a request to predict.
 
     Args:
-        body: The bytes of the body.
+        document: What `parse` made of the body.
         find_inputs: Function of the signature's name (empty for the default) that
             returns its inputs, a dictionary of name to `TensorInfo`.
 
@@ -50,37 +52,31 @@ def parse_request(body, find_inputs):
     Raises:
         StatusError: With the code and text TF Serving would answer.
     """
-    document = _parse(body)
-    signature_name = document.get("signature_name", "")
-    if not isinstance(signature_name, str):
-        raise invalid_argument(
-            f"JSON Value: {_shown(document)} not formatted correctly. "
-            "'signature_name' key must be a string value."
-        )
-    infos = find_inputs(signature_name)
+    name = signature_name(document)
+    infos = find_inputs(name)
     if not infos:
         raise invalid_argument(
-            f"Failed to get input map for signature: {signature_name or 'DEFAULT'}"
+            f"Failed to get input map for signature: {name or 'DEFAULT'}"
         )
     if "instances" not in document and "inputs" not in document:
         raise invalid_argument("Missing 'inputs' or 'instances' key")
     if "instances" in document and "inputs" in document:
         raise invalid_argument(
-            f"JSON Value: {_shown(document)} Not formatted correctly expecting only "
+            f"JSON Value: {shown(document)} Not formatted correctly expecting only "
             "one of 'inputs' or 'instances' keys to exist "
         )
     if "inputs" in document:
-        return signature_name, _from_columns(document["inputs"], infos), False
+        return name, _from_columns(document["inputs"], infos), False
     instances = document["instances"]
     if not isinstance(instances, list):
         raise invalid_argument(
-            f"JSON Value: {_shown(document)} Expecting 'instances' to be an list/array"
+            f"JSON Value: {shown(document)} Expecting 'instances' to be an list/array"
         )
     if not instances:
         raise invalid_argument(
-            f"JSON Value: {_shown(document)} No values in 'instances' array"
+            f"JSON Value: {shown(document)} No values in 'instances' array"
         )
-    return signature_name, _from_rows(instances, infos), True
+    return name, _from_rows(instances, infos), True
 
 
 def write_response(outputs, row):
@@ -132,14 +128,30 @@ def write_error(message):
     )
 
 
-def _parse(body):
-    """Parses a JSON object; what follows it is not looked at."""
+def parse(body):
+    """Parses a JSON object; what follows it is not looked at.
+
+    Args:
+        body: Bytes.
+
+    Returns:
+        A dictionary.
+
+    Raises:
+        StatusError: With the code and text TF Serving would answer.
+    """
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
     try:
         text = body.decode("utf-8")
         start = re.match(r"[ \t\r\n]*", text).end()
         document, _ = json.JSONDecoder().raw_decode(text, start)
+        if _SURROGATE.search(text):
+            json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise invalid_argument(
+            "JSON Parse error: The surrogate pair in string is invalid. at offset: 0"
+        ) from error
     except UnicodeDecodeError as error:
         raise invalid_argument(
             f"JSON Parse error: Invalid encoding in string. at offset: {error.start}"
@@ -156,8 +168,19 @@ def _parse(body):
     except (RecursionError, ValueError) as error:
         raise invalid_argument(f"JSON Parse error: {error} at offset: 0") from error
     if not isinstance(document, dict):
-        raise invalid_argument(f"JSON Value: {_shown(document)} Is not object")
+        raise invalid_argument(f"JSON Value: {shown(document)} Is not object")
     return document
+
+
+def signature_name(document):
+    """Returns the signature that a request names; empty for the default."""
+    name = document.get("signature_name", "")
+    if not isinstance(name, str):
+        raise invalid_argument(
+            f"JSON Value: {shown(document)} not formatted correctly. "
+            "'signature_name' key must be a string value."
+        )
+    return name
 
 
 def _from_rows(instances, infos):
@@ -191,7 +214,7 @@ def _from_rows(instances, infos):
         if set(cells) != set(infos):
             raise invalid_argument(
                 f"Failed to process element: {index} of 'instances' list. "
-                f"JSON object: {_shown(element)} keys must be equal to: "
+                f"JSON object: {shown(element)} keys must be equal to: "
                 f"{','.join(sorted(infos))}"
             )
     return {
@@ -255,7 +278,7 @@ def _flatten(value, level, shape, dtype, values):
     if not isinstance(value, list):
         if level != len(shape):
             raise invalid_argument(
-                f"JSON Value: {_shown(value)} found at incorrect level: {level + 1} "
+                f"JSON Value: {shown(value)} found at incorrect level: {level + 1} "
                 f"in the JSON DOM. Expected at level: {len(shape)}"
             )
         values.append(_leaf(value, dtype))
@@ -281,9 +304,9 @@ def _leaf(value, dtype):
     """Reads one value of a tensor."""
     if dtype == tf.string:
         if isinstance(value, dict):
-            return _unbase64(value)
+            return unbase64(value)
         if isinstance(value, str):
-            return value.encode("utf-8", "surrogatepass")
+            return value.encode()
     elif dtype == tf.bool:
         if isinstance(value, bool):
             return value
@@ -296,19 +319,20 @@ def _leaf(value, dtype):
     else:
         raise StatusError(
             "UNIMPLEMENTED",
-            f"Conversion of JSON Value: {_shown(value)} "
+            f"Conversion of JSON Value: {shown(value)} "
             f"to type: {dtype_name(dtype.as_datatype_enum)}",
         )
     raise invalid_argument(
-        f"JSON Value: {_shown(value)} Type: {_type_name(value)} "
+        f"JSON Value: {shown(value)} Type: {type_name(value)} "
         f"is not of expected type: {dtype_name(dtype.as_datatype_enum)}"
     )
 
 
-def _unbase64(value):
-    if not _is_base64(value):
+def unbase64(value):
+    """Returns the bytes that an object stands for."""
+    if not is_base64(value):
         raise invalid_argument(
-            f"JSON Value: {_shown(value)} not formatted correctly for base64 data"
+            f"JSON Value: {shown(value)} not formatted correctly for base64 data"
         )
     text = "".join(value["b64"].split()).rstrip("=")
     try:
@@ -317,13 +341,14 @@ def _unbase64(value):
         raise invalid_argument("Unable to base64 decode") from error
 
 
-def _is_base64(value):
+def is_base64(value):
+    """Whether an object stands for bytes."""
     return set(value) == {"b64"} and isinstance(value["b64"], str)
 
 
 def _is_object(value):
     """Whether a value is an object that does not stand for bytes."""
-    return isinstance(value, dict) and not _is_base64(value)
+    return isinstance(value, dict) and not is_base64(value)
 
 
 def _to_array(values, shape, dtype_number):
@@ -364,22 +389,30 @@ def _texts(name, array):
     """Writes the values of an array as JSON, in order."""
     values = array.ravel().tolist()
     if array.dtype.kind in "OS":
-        write = _base64_text if name.endswith("_bytes") else _string_text
+        write = _base64_text if name.endswith("_bytes") else string_text
         return list(map(write, values))
     if array.dtype.kind == "b":
         return ["true" if value else "false" for value in values]
-    if array.dtype.kind in "iu":
+    if array.dtype.kind in "iu" and array.dtype != np.uint16:  # TF Serving has not it
         return list(map(str, values))
     if array.dtype in (np.float32, np.float64):
-        return _float_texts(array)
+        return float_texts(array)
     number = tf.as_dtype(array.dtype).as_datatype_enum
     raise invalid_argument(
         f"Failed to write JSON value for tensor type: {dtype_name(number)}"
     )
 
 
-def _float_texts(array):
-    """Writes six digits of a float if they say it all, else as many as are needed."""
+def float_texts(values):
+    """Writes six digits of a float if they say it all, else as many as are needed.
+
+    Args:
+        values: A float array of any shape, or a list of numbers, taken as float32.
+
+    Returns:
+        List of texts, flat.
+    """
+    array = values if isinstance(values, np.ndarray) else np.float32(values)
     flat, digits = array.ravel(), 9 if array.dtype == np.float32 else 17
     texts = [f"{value:g}" for value in flat.tolist()]
     exact = np.array(list(map(float, texts)), array.dtype) == flat
@@ -409,7 +442,8 @@ def _nested(texts, shape):
     return texts[0]
 
 
-def _string_text(value):
+def string_text(value):
+    """Writes bytes as a JSON string."""
     text = value.decode("utf-8", "surrogateescape")
     return json.dumps(text, ensure_ascii=False)
 
@@ -427,7 +461,7 @@ def _encoded(text):
     return text.encode("utf-8", "surrogateescape")
 
 
-def _shown(value):
+def shown(value):
     """Shows a JSON value in a message, up to 256 characters."""
     return json.dumps(value, ensure_ascii=False)[:_DEBUG_LENGTH]
 
@@ -436,7 +470,8 @@ def _shape(shape):
     return "[" + ",".join(str(size) for size in shape) + "]"
 
 
-def _type_name(value):
+def type_name(value):
+    """Names the type of a JSON value in a message."""
     if isinstance(value, bool):
         return "True" if value else "False"
     return _TYPE_NAMES[type(value)]

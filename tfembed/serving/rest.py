@@ -3,14 +3,19 @@
 import inspect
 import logging
 import re
-from urllib.parse import unquote
+import time
+from urllib.parse import unquote, urlsplit
 
 from google.protobuf import json_format
-from tensorflow_serving.apis import get_model_metadata_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    regression_pb2,
+)
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Request, Response
 
-from tfembed.serving import json_tensors
+from tfembed.serving import examples, json_examples, json_tensors, metrics
 from tfembed.serving.grpc_service import metadata_response, status_response
 from tfembed.serving.servable import DEFAULT_SIGNATURE
 from tfembed.serving.status import HTTP_STATUS, StatusError, invalid_argument
@@ -20,9 +25,12 @@ _logger = logging.getLogger("tfembed.serving")
 _MODEL = r"([^/:]+)"
 _VERSION = r"(?:/versions/(\d+)|/labels/([^/:]+))?"
 _POST = re.compile(
-    f"/v1/models/{_MODEL}{_VERSION}:(classify|regress|predict)", re.IGNORECASE
+    f"/v1/models/{_MODEL}{_VERSION}:(classify|regress|predict)",
+    re.IGNORECASE | re.ASCII,
 )
-_GET = re.compile(f"/v1/models(?:/{_MODEL})?{_VERSION}(?:/(metadata))?", re.IGNORECASE)
+_GET = re.compile(
+    f"/v1/models(?:/{_MODEL})?{_VERSION}(?:/(metadata))?", re.IGNORECASE | re.ASCII
+)
 _LARGEST_INTEGER = 2**63 - 1
 
 # protobuf renamed the option that writes fields at their default value.
@@ -35,80 +43,128 @@ _WRITE_DEFAULTS = (
 
 
 class RestApplication:
-    """Answers predict, metadata and status requests.
+    """Answers predict, classify, regress, metadata and status requests, and metrics.
 
     Args:
         models: The `Models` that answer.
+        recorded: The `Metrics` to record in and to show.
+        pages: Mapping of a path, such as `"/"`, to a WSGI application that answers it.
+
+    Attributes:
+        draining: Whether new requests are refused, because the server stops.
     """
 
-    def __init__(self, models):
+    def __init__(self, models, recorded, pages=None):
         self._models = models
+        self._metrics = recorded
+        self._pages = dict(pages or {})
+        self.draining = False
 
     def __call__(self, environ, start_response):
         """Answers one request, as WSGI wants it."""
         request = Request(environ)
-        raw = environ.get("RAW_URI") or environ.get("REQUEST_URI") or request.path
-        path = raw.partition("?")[0]
+        raw = environ.get("REQUEST_URI") or request.path
+        path = raw if raw.startswith("/") else urlsplit(raw).path  # of an absolute URI
+        path = path.partition("?")[0]
         if not path.lower().startswith("/v1/"):
-            response = Response("Not Found\n", status=404, mimetype="text/plain")
-            return response(environ, start_response)
+            return self._other(path)(environ, start_response)
+        started = time.perf_counter()
+        asked = _Asked()
         try:
-            body, status = self._answer(request, path), 200
+            if self.draining:
+                raise StatusError("UNAVAILABLE", "The server is stopping.")
+            body, code, status = self._answer(request, path, asked), "OK", 200
         except StatusError as error:
-            body = json_tensors.write_error(error.message)
-            status = HTTP_STATUS.get(error.code, 500)
+            body, code = json_tensors.write_error(error.message), error.code
+            status = HTTP_STATUS.get(code, 500)
         except HTTPException as error:  # a body that cannot be read
             body = json_tensors.write_error(str(error.description))
-            status = error.code
+            code, status = "INVALID_ARGUMENT", error.code
         except Exception as error:
             _logger.exception("request failed")
             body = json_tensors.write_error(f"{type(error).__name__}: {error}")
-            status = 500
+            code, status = "INTERNAL", 500
+        seconds = time.perf_counter() - started
+        self._metrics.record(asked.model, asked.method, "REST", code, seconds)
         response = Response(body, status=status, mimetype="application/json")
+        if self.draining:
+            response.headers["Connection"] = "close"
         return response(environ, start_response)
 
-    def _answer(self, request, path):
+    def _other(self, path):
+        """Returns the application of a path that is not the API's."""
+        if path == metrics.PATH:
+            return Response(self._metrics.page(), content_type=metrics.CONTENT_TYPE)
+        if path in self._pages:
+            return self._pages[path]
+        return Response("Not Found\n", status=404, mimetype="text/plain")
+
+    def _answer(self, request, path, asked):
         """Returns the body of the answer, as bytes."""
+        if request.method == "OPTIONS":
+            if re.search("https?://", request.headers.get("Origin", "")):
+                return b""
+            raise StatusError(
+                "FAILED_PRECONDITION", "Origin header is missing in CORS preflight"
+            )
         if request.method == "POST":
             match = _POST.fullmatch(path)
-            if match and match[4] == "predict":
-                return self._predict(*_model_spec(match), request.get_data())
-            if match and match[4] in ("classify", "regress"):
-                raise StatusError(
-                    "UNIMPLEMENTED", f"{match[4]} is not served here; use predict"
-                )
+            if match and match[4] in self._POSTED:
+                asked.method = match[4]
+                answer = self._POSTED[match[4]]
+                return answer(self, *_model_spec(match, asked), request.get_data())
         if request.method == "GET":
             match = _GET.fullmatch(path)
             if match:
-                return self._describe(*_model_spec(match), match[4])
+                asked.method = "GetModelMetadata" if match[4] else "GetModelStatus"
+                return self._describe(*_model_spec(match, asked), match[4])
         raise invalid_argument(f"Malformed request: {request.method} {path}")
 
     def _predict(self, name, version, label, body):
-        servable = None
+        document = _shallow(json_tensors.parse, body)
+        with self._models.use(name, version, label) as servable:
 
-        def find_inputs(signature_name):
-            nonlocal servable
-            servable = self._models.get(name, version, label)
-            try:
-                return servable.signature(signature_name)[1].inputs
-            except StatusError as error:
-                wanted = signature_name or DEFAULT_SIGNATURE
-                raise invalid_argument(
-                    f'Serving signature name: "{wanted}" not found in signature def'
-                ) from error
+            def find_inputs(signature_name):
+                try:
+                    return servable.signature(signature_name)[1].inputs
+                except StatusError as error:
+                    wanted = signature_name or DEFAULT_SIGNATURE
+                    raise invalid_argument(
+                        f'Serving signature name: "{wanted}" not found in signature def'
+                    ) from error
 
-        signature_name, inputs, row = json_tensors.parse_request(body, find_inputs)
-        return json_tensors.write_response(
-            servable.predict(signature_name, inputs), row
-        )
+            signature_name, inputs, row = _shallow(
+                json_tensors.read_request, document, find_inputs
+            )
+            outputs = servable.predict(signature_name, inputs)
+        return json_tensors.write_response(outputs, row)
+
+    def _classify(self, name, version, label, body):
+        request = classification_pb2.ClassificationRequest()
+        _shallow(json_examples.fill_request, body, request)
+        request.model_spec.name = name
+        with self._models.use(name, version, label) as servable:
+            response = examples.classify(servable, request)
+        return json_examples.write_classification(response.result)
+
+    def _regress(self, name, version, label, body):
+        request = regression_pb2.RegressionRequest()
+        _shallow(json_examples.fill_request, body, request)
+        request.model_spec.name = name
+        with self._models.use(name, version, label) as servable:
+            response = examples.regress(servable, request)
+        return json_examples.write_regression(response.result)
+
+    _POSTED = {"predict": _predict, "classify": _classify, "regress": _regress}
 
     def _describe(self, name, version, label, resource):
         if not name:
             raise invalid_argument("Missing model name in request.")
-        if resource != "metadata":
+        if not resource:
             response = status_response(self._models.states(name, version))
             return _json(response).encode()
-        response = metadata_response(name, self._models.get(name, version, label))
+        with self._models.use(name, version, label) as servable:
+            response = metadata_response(name, servable)
         signatures = get_model_metadata_pb2.SignatureDefMap()
         response.metadata["signature_def"].Unpack(signatures)
         return (
@@ -117,13 +173,28 @@ class RestApplication:
         ).encode()
 
 
-def _model_spec(match):
+class _Asked:
+    """What a request turned out to ask for, as far as it could be read."""
+
+    model = ""
+    method = ""
+
+
+def _model_spec(match, asked):
     """Returns the name, version and label that a path asks for."""
-    version = int(match[2]) if match[2] else None
-    if version is not None and version > _LARGEST_INTEGER:
+    asked.model = name = unquote(match[1]) if match[1] else ""
+    version = int(match[2]) if match[2] and len(match[2]) < 4000 else None
+    if match[2] and (version is None or version > _LARGEST_INTEGER):
         raise invalid_argument(f"Failed to convert version: {match[2]} to numeric.")
-    name = unquote(match[1]) if match[1] else ""
     return name, version, unquote(match[3]) if match[3] else None
+
+
+def _shallow(read, *arguments):
+    """Reads JSON; what is nested too deeply to be read is refused."""
+    try:
+        return read(*arguments)
+    except RecursionError as error:
+        raise invalid_argument("JSON Parse error: nested too deeply") from error
 
 
 def _json(message):

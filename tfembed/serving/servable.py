@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tfembed.serving.image_limit import check_pixels
 from tfembed.serving.status import CODE_NAMES, StatusError, invalid_argument
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -18,10 +19,13 @@ class Servable:
     Args:
         path: The folder of one version, with `saved_model.pb` in it.
         version: Its number.
+        max_pixels: The most pixels that an encoded image among the inputs may
+            declare, or None for any number.
     """
 
-    def __init__(self, path, version):
+    def __init__(self, path, version, max_pixels=None):
         self.version = version
+        self._max_pixels = max_pixels
         self.signature_defs = _read_signature_defs(path)
         self._model = tf.saved_model.load(path, tags=["serve"])
 
@@ -57,6 +61,9 @@ class Servable:
         _check_filter(signature, output_filter)
         for index, (key, info) in enumerate(sorted(signature.inputs.items())):
             _check_tensor(index, key, info, inputs[key])
+        if self._max_pixels is not None:
+            for key, value in inputs.items():
+                check_pixels(key, value, self._max_pixels)
         try:
             outputs = self._model.signatures[name](
                 **{key: tf.constant(value) for key, value in inputs.items()}

@@ -1,125 +1,201 @@
 """A local server for development that speaks TF Serving's gRPC and REST."""
 
+import ipaddress
 import logging
+import os
 import threading
 from concurrent import futures
 
 import grpc
-from werkzeug.serving import WSGIRequestHandler, make_server
 
+from tfembed.serving import warmup
 from tfembed.serving.grpc_service import add_services
+from tfembed.serving.metrics import Metrics
+from tfembed.serving.model_config import (
+    ModelConfig,
+    model_configs,
+    read_model_config,
+)
+from tfembed.serving.models import Models
 from tfembed.serving.ports import check_free, taken
 from tfembed.serving.rest import RestApplication
+from tfembed.serving.rest_server import RestServer
 from tfembed.serving.servable import Servable
-from tfembed.serving.versions import Models, ModelVersions
+from tfembed.serving.status import StatusError
+from tfembed.serving.versions import check_model_dir
 
 _logger = logging.getLogger("tfembed.serving")
-_GRPC_OPTIONS = (
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.so_reuseport", 0),
-)
 
 
 class LocalServer:
-    """Serves the highest version of an exported model on this machine.
+    """Serves exported models on this machine, as TF Serving would.
 
-    It answers what TF Serving answers to Predict, GetModelMetadata and
-    GetModelStatus, over gRPC and over REST; other methods are UNIMPLEMENTED. It is
-    for development: it has no batching, no encryption and no limits on requests.
-    A version that appears in the folder is loaded while the one before it goes on
-    answering.
+    It answers Predict, Classify, Regress, MultiInference, GetModelMetadata,
+    GetModelStatus and HandleReloadConfigRequest over gRPC, and their REST forms, with
+    TF Serving's codes and messages; `/monitoring/prometheus/metrics` tells what
+    happened. It is for development: it has no batching and no encryption. A version
+    that appears in a model's folder is loaded while the one before it goes on
+    answering, and replays its warm-up records first.
 
     Use it as a context manager, or call `start` and `stop`.
 
     Args:
-        model_dir: The folder whose children are versions, named by numbers.
+        model_dir: The folder whose children are versions, named by numbers. None if
+            `models` or `model_config_file` says what to serve.
         name: Name of the model in requests.
         host: Address to listen at. The default can be reached from this machine
             alone.
         port: Port of gRPC; 0 takes any free one.
         rest_port: Port of REST; 0 takes any free one.
-        poll_seconds: How often the folder is looked at.
-        workers: How many gRPC requests are answered at a time.
+        poll_seconds: How often the folders are looked at.
+        workers: How many requests are answered at a time by each protocol; more wait.
+        models: Dictionary of name to folder, for more models.
+        model_config_file: Path of a model config file as TF Serving takes it, instead
+            of `model_dir` and `models`.
+        model_config_poll_seconds: How often that file is read again; 0 is never.
+        allow_version_labels_for_unavailable_models: Whether the config may give a
+            label to a version that is not loaded yet. TF Serving has the same flag,
+            and without it refuses labels in the file that it starts with.
+        max_request_megabytes: The largest request, in 10^6 bytes. A larger one is
+            refused before its body is read: RESOURCE_EXHAUSTED, or 413.
+        max_image_megapixels: The most pixels, in millions, that an encoded image may
+            declare in its header. One that declares more is refused before it is
+            decoded: INVALID_ARGUMENT.
 
     Attributes:
         grpc_address: `"host:port"`, once started.
         rest_address: `"http://host:port"`, once started.
+        model_names: Names of the models that are served now.
 
     Raises:
-        ValueError: If the folder holds no version.
+        ValueError: If a folder holds no version, or the arguments make no sense.
     """
 
     def __init__(
         self,
-        model_dir,
+        model_dir=None,
         name="model",
         host="127.0.0.1",
         port=8500,
         rest_port=8501,
         poll_seconds=1.0,
         workers=16,
+        *,
+        models=None,
+        model_config_file=None,
+        model_config_poll_seconds=0.0,
+        allow_version_labels_for_unavailable_models=False,
+        max_request_megabytes=128,
+        max_image_megapixels=64,
     ):
-        self._versions = ModelVersions(name, model_dir, Servable, poll_seconds)
-        self._models = Models([self._versions])
+        self._config_file = model_config_file
+        self._config_poll_seconds = model_config_poll_seconds
+        self._configs = _configs(model_dir, name, models, model_config_file)
+        self._max_bytes = round(
+            _positive("max_request_megabytes", max_request_megabytes) * 1e6
+        )
+        self._max_pixels = _positive("max_image_megapixels", max_image_megapixels) * 1e6
+        self._models = Models(
+            self._load,
+            _positive("poll_seconds", poll_seconds),
+            allow_version_labels_for_unavailable_models,
+        )
         self._host = host
         self._ports = port, rest_port
         self._workers = workers
-        self._grpc = self._rest = self._rest_thread = None
+        self._stopping = threading.Event()
+        self._grpc = self._rest = self._config_poller = None
         self.grpc_address = self.rest_address = None
 
+    @property
+    def model_names(self):
+        return self._models.names()
+
     def start(self):
-        """Loads the model and begins to answer.
+        """Loads the models and begins to answer.
 
         Returns:
             The server itself.
 
         Raises:
-            ValueError: If the model does not load.
+            ValueError: If a model does not load, or the model config is refused.
             OSError: If a port is taken.
         """
         port, rest_port = self._ports
         host = f"[{self._host}]" if ":" in self._host else self._host
-        for wanted in self._ports:  # before the model is loaded, which takes time
+        for wanted in self._ports:  # before the models are loaded, which takes time
             check_free(self._host, wanted)
-        self._versions.start()
+        if not is_loopback(self._host):
+            _logger.warning(
+                "listening at %s: other machines may reach this server, which is for "
+                "development and has neither encryption nor passwords",
+                self._host,
+            )
         try:
+            self._models.replace(self._configs)
+        except StatusError as error:
+            raise ValueError(self._cannot_serve(error)) from error
+        try:
+            metrics = Metrics(self._models)
             self._grpc = grpc.server(
                 futures.ThreadPoolExecutor(self._workers, "grpc"),
-                options=_GRPC_OPTIONS,
+                options=(
+                    ("grpc.max_send_message_length", -1),
+                    ("grpc.max_receive_message_length", self._max_bytes),
+                    ("grpc.so_reuseport", 0),
+                ),
             )
-            add_services(self._models, self._grpc)
+            add_services(self._models, metrics, self.reload_config, self._grpc)
             port = _bind(self._grpc, host, port)
-            self._rest = make_server(
-                self._host,
-                rest_port,
-                RestApplication(self._models),
-                threaded=True,
-                request_handler=_RequestHandler,
-            )
+            application = RestApplication(self._models, metrics)
+            try:
+                self._rest = RestServer(
+                    application, self._host, rest_port, self._max_bytes, self._workers
+                )
+            except OSError as error:
+                raise taken(self._host, rest_port, error) from error
         except BaseException:
             self.stop()
             raise
         self._grpc.start()
-        self._rest_thread = threading.Thread(
-            target=self._rest.serve_forever, name="rest", daemon=True
-        )
-        self._rest_thread.start()
+        self._rest.start()
+        if self._config_file is not None and self._config_poll_seconds:
+            self._config_poller = threading.Thread(
+                target=self._poll_config, name="poll-config", daemon=True
+            )
+            self._config_poller.start()
         self.grpc_address = f"{host}:{port}"
-        self.rest_address = f"http://{host}:{self._rest.server_port}"
+        self.rest_address = f"http://{host}:{self._rest.port}"
         return self
 
-    def stop(self, grace=5.0):
-        """Stops answering; gRPC requests under way have `grace` seconds to end."""
-        self._versions.stop()
-        if self._grpc is not None:
-            self._grpc.stop(grace).wait()
-        if self._rest_thread is not None:
-            self._rest.shutdown()
-            self._rest_thread.join()
+    def stop(self, grace=30.0):
+        """Refuses new requests, and waits for those under way.
+
+        Args:
+            grace: The most seconds to wait.
+        """
+        self._stopping.set()
+        if self._config_poller is not None:
+            self._config_poller.join()
+        ended = self._grpc.stop(grace) if self._grpc is not None else None
         if self._rest is not None:
-            self._rest.server_close()
-        self._grpc = self._rest = self._rest_thread = None
+            self._rest.stop(grace)
+        if ended is not None:
+            ended.wait()
+        self._models.close()
+        self._grpc = self._rest = self._config_poller = None
+
+    def reload_config(self, config):
+        """Serves the models of a `ModelServerConfig`, and no others.
+
+        Args:
+            config: The protobuf message, as HandleReloadConfigRequest takes it.
+
+        Raises:
+            StatusError: With the code and text TF Serving would answer. Then nothing
+                has changed.
+        """
+        self._models.replace(model_configs(config))
 
     def __enter__(self):
         return self.start()
@@ -127,15 +203,68 @@ class LocalServer:
     def __exit__(self, *exception):
         self.stop()
 
+    def _load(self, path, version):
+        servable = Servable(path, version, self._max_pixels)
+        warmup.replay(servable, path)
+        return servable
 
-class _RequestHandler(WSGIRequestHandler):
-    """Keeps connections open, sends at once, and logs quietly."""
+    def _cannot_serve(self, error):
+        advice = ""
+        if error.code == "FAILED_PRECONDITION":  # a label
+            advice = (
+                " Give --allow-version-labels-for-unavailable-models, as TF Serving's "
+                "flag of that name, or the labels once the versions are loaded."
+            )
+        return f"The models cannot be served: {error.message}.{advice}"
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+    def _poll_config(self):
+        """Reads the config file again and again; a bad one is told once."""
+        told = None
+        while not self._stopping.wait(self._config_poll_seconds):
+            try:
+                configs = read_model_config(self._config_file)
+                if configs != self._configs:
+                    self._models.replace(configs)
+                    self._configs = configs
+                told = None
+            except (StatusError, ValueError) as error:
+                if str(error) != told:
+                    told = str(error)
+                    _logger.error("the model config was not taken over: %s", told)
 
-    def log(self, type, message, *args):
-        _logger.debug(message, *args)
+
+def is_loopback(host):
+    """Whether an address is for this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _configs(model_dir, name, models, model_config_file):
+    """Returns the `ModelConfig`s that the arguments ask for."""
+    folders = dict(models or {})
+    if model_dir is not None:
+        folders = {name: model_dir, **folders}
+    if (model_config_file is None) == (not folders):
+        raise ValueError(
+            "Give folders of models (`model_dir`, `models`) or a `model_config_file`, "
+            f"one of the two. Received: model_dir={model_dir!r}, models={models!r}, "
+            f"model_config_file={model_config_file!r}."
+        )
+    if model_config_file is not None:
+        return read_model_config(model_config_file)
+    for folder in folders.values():
+        check_model_dir(os.fspath(folder))
+    return [
+        ModelConfig(each, os.path.abspath(folder)) for each, folder in folders.items()
+    ]
+
+
+def _positive(name, value):
+    if not 0 < value < float("inf"):
+        raise ValueError(f"`{name}` must be above 0. Received: {name}={value!r}.")
+    return value
 
 
 def _bind(server, host, port):

@@ -1,5 +1,6 @@
-"""The versions of a model on disk, and which of them is being served."""
+"""The versions of one model: on disk, in memory, and on their way between the two."""
 
+import contextlib
 import dataclasses
 import gc
 import logging
@@ -8,7 +9,7 @@ import re
 import threading
 import time
 
-from tfembed.serving.status import StatusError, invalid_argument
+from tfembed.serving.status import StatusError
 
 _logger = logging.getLogger("tfembed.serving")
 _VERSION = re.compile(r"\s*[+-]?\d+\s*")
@@ -33,6 +34,16 @@ class VersionState:
     tried_at: float = 0.0
 
 
+@dataclasses.dataclass
+class _Served:
+    """A loaded version, and how many requests are using it."""
+
+    path: str
+    servable: object
+    users: int = 0
+    retired: bool = False
+
+
 def find_versions(base_path):
     """Finds the versions in a model's folder.
 
@@ -52,179 +63,189 @@ def find_versions(base_path):
 
 
 class ModelVersions:
-    """Serves the highest version, and moves on when a higher one appears.
+    """Serves those versions of a model that its policy asks for.
 
-    The new version is loaded before the old one is let go, so that there is always
-    one to answer; requests that are under way finish on the version they began on.
-    If a version fails to load, the one before it stays, and loading is tried again
-    each minute, five times.
+    A new version is loaded before an old one is let go, so that there is always one
+    to answer; requests that are under way finish on the version they began on. If a
+    version fails to load, the ones before it stay, and loading is tried again each
+    minute, five times. A folder that becomes empty changes nothing.
 
     Args:
-        name: Name of the model in requests.
-        base_path: The folder whose children are named by numbers.
+        config: The `ModelConfig`.
         load: Function of `(path, version)` that loads one version.
         poll_seconds: How often the folder is looked at.
-
-    Raises:
-        ValueError: If there is no version in `base_path`, or it does not load.
+        states: Dictionary of version to `VersionState` from an earlier life of the
+            model in this server; it is gone on with.
     """
 
-    def __init__(self, name, base_path, load, poll_seconds=1.0):
-        self.name = name
-        self._base_path = os.fspath(base_path)
+    def __init__(self, config, load, poll_seconds=1.0, states=None):
+        self.name = config.name
+        self.config = config
         self._load = load
         self._poll_seconds = poll_seconds
-        self._current = None
-        self._states = {}
+        self._served = {}
+        self._states = {} if states is None else states
         self._lock = threading.Lock()
+        self._refreshing = threading.RLock()
+        self._garbage = False
         self._stopped = threading.Event()
         self._poller = threading.Thread(
-            target=self._poll, name=f"poll-{name}", daemon=True
+            target=self._poll, name=f"poll-{self.name}", daemon=True
         )
-        check_model_dir(self._base_path)
 
-    def start(self):
-        """Loads the highest version and begins to look for newer ones."""
-        self.refresh()
-        if self._current is None:
-            version, state = max(self._states.items())
-            raise ValueError(
-                f"Version {version} of model {self.name!r} in "
-                f"{self._base_path!r} does not load: {state.error}"
-            )
+    def start_polling(self):
+        """Begins to look for other versions, in a thread."""
         self._poller.start()
 
-    def stop(self):
-        """Stops looking for newer versions."""
+    def close(self):
+        """Stops looking for versions, and lets all go that are served."""
         self._stopped.set()
-        if self._poller.is_alive():
+        if self._poller.is_alive() and self._poller is not threading.current_thread():
             self._poller.join()
+        with self._refreshing:
+            for version in list(self._served):
+                self._retire(version)
+            self._collect()
 
-    def get(self, version=None):
-        """Returns the loaded version.
+    def reconfigure(self, config):
+        """Goes on with another policy or another folder."""
+        with self._refreshing:
+            self.config = config
+            self.refresh()
+
+    @contextlib.contextmanager
+    def use(self, version=None):
+        """Lends a loaded version; it stays in memory until it is given back.
 
         Args:
             version: Its number, or None for the latest.
 
+        Yields:
+            What `load` returned.
+
         Raises:
             StatusError: NOT_FOUND if that version is not loaded.
         """
-        current = self._current
-        if current is None or version not in (None, current.version):
-            raise _not_found(self.name, version)
-        return current
+        with self._lock:
+            number = max(self._served, default=None) if version is None else version
+            if number not in self._served:
+                raise servable_not_found(self.name, version)
+            served = self._served[number]
+            served.users += 1
+        try:
+            yield served.servable
+        finally:
+            with self._lock:
+                served.users -= 1
+                self._end_if_unused(number, served)
+
+    def available(self):
+        """Returns the set of versions that answer requests."""
+        with self._lock:
+            return set(self._served)
 
     def states(self):
-        """Returns the state of each version ever seen, the highest first."""
+        """Returns `(version, VersionState)` of each version ever seen, highest first.
+
+        The states are copies.
+        """
         with self._lock:
             return [
                 (version, dataclasses.replace(state))
                 for version, state in sorted(self._states.items(), reverse=True)
             ]
 
+    def history(self):
+        """Returns the states themselves, for `states` of a later `ModelVersions`."""
+        return self._states
+
     def refresh(self):
         """Looks at the folder once, and changes over if there is reason to."""
-        try:
-            versions = find_versions(self._base_path)
-        except OSError as error:
-            _logger.warning("cannot read %s: %s", self._base_path, error)
+        with self._refreshing:
+            try:
+                found = find_versions(self.config.base_path)
+            except OSError as error:
+                _logger.warning("cannot read %s: %s", self.config.base_path, error)
+                return
+            wanted = self.config.policy.choose(found)
+            for version in sorted(wanted, reverse=True):
+                self._bring_up(version, found[version])
+            if any(version in self._served for version in wanted):
+                for version in set(self._served) - wanted:
+                    self._retire(version)
+            self._collect()
+
+    def _bring_up(self, version, path):
+        """Loads a version, unless it is loaded or has failed too often."""
+        served = self._served.get(version)
+        if served is not None and served.path == path:
             return
-        if not versions:
-            return  # what is loaded goes on being served
-        wanted = max(versions)
-        current = self._current
-        if current is not None and current.version == wanted:
-            return
-        state = self._states.get(wanted)
-        if state is None or state.state == "END" and not state.error:
+        state = self._states.get(version)
+        if state is None or not state.error:
             state = VersionState()
         elif state.attempts > _RETRIES:
             return
         elif time.monotonic() - state.tried_at < _RETRY_SECONDS:
             return
-        self._change_over(wanted, versions[wanted], state)
-
-    def _change_over(self, version, path, state):
-        """Loads a version and, if that works, lets the one before it go."""
-        state.state, state.error = "LOADING", ""
-        state.attempts += 1
-        state.tried_at = time.monotonic()
         with self._lock:
+            state.state, state.error = "LOADING", ""
+            state.attempts += 1
+            state.tried_at = time.monotonic()
             self._states[version] = state
         try:
             servable = self._load(path, version)
         except Exception as error:  # whatever a broken folder makes TensorFlow raise
-            message = f"{type(error).__name__}: {error}"
+            message = getattr(error, "message", "") or str(error)
+            message = f"{type(error).__name__}: {message}"
             with self._lock:
                 state.state, state.error = "END", message
             _logger.error(
                 "version %d of %s failed to load: %s", version, self.name, message
             )
             return
-        before, self._current = self._current, servable
         with self._lock:
+            self._served = {**self._served, version: _Served(path, servable)}
             state.state = "AVAILABLE"
-            if before is not None:
-                self._states[before.version].state = "END"
+            if served is not None:  # the same number, from another folder
+                served.retired = True
+                self._garbage = True
         _logger.info("serving version %d of %s", version, self.name)
-        del before
-        gc.collect()  # functions and graphs refer to each other
+
+    def _retire(self, version):
+        """Takes a version out of service; it ends with the last request on it."""
+        with self._lock:
+            served = self._served[version]
+            self._served = {
+                number: kept
+                for number, kept in self._served.items()
+                if number != version
+            }
+            served.retired = True
+            self._states[version].state = "UNLOADING"
+            self._end_if_unused(version, served)
+
+    def _end_if_unused(self, version, served):
+        """Lets go of a retired version that no request uses. Needs the lock."""
+        if not served.retired or served.users or served.servable is None:
+            return
+        served.servable = None
+        self._garbage = True
+        if version not in self._served:
+            self._states[version].state = "END"
+
+    def _collect(self):
+        """Frees what was let go: functions and graphs refer to each other."""
+        if self._garbage:
+            self._garbage = False
+            gc.collect()
 
     def _poll(self):
         while not self._stopped.wait(self._poll_seconds):
             self.refresh()
 
 
-class Models:
-    """The models of a server, by name.
-
-    Args:
-        models: List of `ModelVersions`.
-    """
-
-    def __init__(self, models):
-        self._models = {model.name: model for model in models}
-
-    def get(self, name, version=None, label=None):
-        """Returns the loaded version that a request asks for.
-
-        Args:
-            name: The model's name.
-            version: A number, or None.
-            label: The name of a version, or None. There are no labels here.
-
-        Raises:
-            StatusError: With the code and text TF Serving would answer.
-        """
-        if not name:
-            raise invalid_argument("ModelSpec has no name specified.")
-        if label is not None:
-            raise invalid_argument(f"Unrecognized servable version label: {label}")
-        if name not in self._models:
-            raise _not_found(name, version)
-        return self._models[name].get(version)
-
-    def states(self, name, version=None):
-        """Returns `(version, VersionState)` of all versions, or of one.
-
-        Raises:
-            StatusError: NOT_FOUND if there is none.
-        """
-        states = self._models[name].states() if name in self._models else []
-        if version is not None:
-            states = [(number, state) for number, state in states if number == version]
-            if not states:
-                raise StatusError(
-                    "NOT_FOUND", f"Could not find version {version} of model {name}"
-                )
-        if not states:
-            raise StatusError(
-                "NOT_FOUND", f"Could not find any versions of model {name}"
-            )
-        return states
-
-
-def _not_found(name, version):
+def servable_not_found(name, version):
+    """Returns the error for a model or version that is not loaded."""
     wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
     return StatusError("NOT_FOUND", f"Servable not found for request: {wanted}")
 

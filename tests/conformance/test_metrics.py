@@ -1,0 +1,70 @@
+"""What Prometheus reads."""
+
+import re
+
+import grpc
+import pytest
+from conformance.messages import predict
+
+PATH = "/monitoring/prometheus/metrics"
+
+
+def _value(text, name, **labels):
+    """Sums a metric over all its lines that have these labels."""
+    total = 0.0
+    for line in text.splitlines():
+        match = re.fullmatch(rf"{re.escape(name)}\{{(.*)\}} (\S+)", line)
+        if match:
+            have = dict(re.findall(r'(\w+)="([^"]*)"', match[1]))
+            if labels.items() <= have.items():
+                total += float(match[2])
+    return total
+
+
+def test_requests_are_counted_and_timed(http, stub):
+    def now():
+        answer = http("GET", PATH)
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        text = answer.text
+        return {
+            "ok": _value(
+                text,
+                ":tensorflow:serving:request_count",
+                model_name="forms",
+                status="OK",
+            ),
+            "bad": _value(
+                text,
+                ":tensorflow:serving:request_count",
+                model_name="forms",
+                status="FAILED_PRECONDITION",
+            ),
+            "grpc": _value(
+                text,
+                ":tensorflow:serving:request_latency_count",
+                model_name="forms",
+                API="Predict",
+                entrypoint="GRPC",
+            ),
+            "rest": _value(
+                text,
+                ":tensorflow:serving:request_latency_count",
+                model_name="forms",
+                API="predict",
+                entrypoint="REST",
+            ),
+        }
+
+    before = now()
+    stub.Predict(predict("one", x=[1.0]), timeout=60)
+    http("POST", "/v1/models/forms:predict", {"instances": [1]})
+    with pytest.raises(grpc.RpcError):
+        stub.Predict(predict("nope", x=[1.0]), timeout=60)
+    after = now()
+    assert {key: after[key] - before[key] for key in after} == {
+        "ok": 2,
+        "bad": 1,
+        "grpc": 1,
+        "rest": 1,
+    }

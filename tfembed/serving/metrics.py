@@ -1,0 +1,98 @@
+"""What happened to the requests, and what is served, as Prometheus reads it.
+
+The names are TF Serving's where it has the same metric, so that a dashboard or an alert
+made here fits there.
+"""
+
+import threading
+from collections import Counter as Tally
+
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+PATH = "/monitoring/prometheus/metrics"
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+_MICROSECONDS = [10 * 1.8**power for power in range(33)]  # 10 us to 20 minutes
+_STATES = ("START", "LOADING", "AVAILABLE", "UNLOADING", "END")
+
+
+class Metrics:
+    """Counts requests, and tells the state of each version when asked.
+
+    Args:
+        models: The `Models`. Requests for a name that is not served are counted under
+            the empty name, so that wrong names do not fill the memory.
+    """
+
+    def __init__(self, models):
+        self._models = models
+        self._lock = threading.Lock()
+        self._requests = Tally()
+        self._registry = CollectorRegistry()
+        self._latency = Histogram(
+            ":tensorflow:serving:request_latency",
+            "Distribution of wall time (in microseconds) of answered requests.",
+            ["model_name", "API", "entrypoint"],
+            buckets=_MICROSECONDS,
+            registry=self._registry,
+        )
+        self._registry.register(self)
+
+    def record(self, model, method, entrypoint, status, seconds):
+        """Counts one request.
+
+        Args:
+            model: Name of the model that was asked for.
+            method: Such as `"Predict"`.
+            entrypoint: `"GRPC"` or `"REST"`.
+            status: Name of the code that was answered, such as `"OK"`.
+            seconds: How long the answer took.
+        """
+        if model not in self._models.names():
+            model = ""
+        with self._lock:
+            self._requests[model, method, entrypoint, status] += 1
+        if status == "OK":
+            self._latency.labels(model, method, entrypoint).observe(seconds * 1e6)
+
+    def page(self):
+        """Returns the metrics in Prometheus' text format, as bytes."""
+        return generate_latest(self._registry)
+
+    def collect(self):
+        """Yields the metrics that are not kept in the registry, as it wants them."""
+        with self._lock:
+            requests = dict(self._requests)
+        by_status = Tally()
+        each = Metric(
+            "tfembed_serving_requests",
+            "The number of requests by method and status.",
+            "counter",
+        )
+        for (model, method, entrypoint, status), count in sorted(requests.items()):
+            by_status[model, status] += count
+            labels = {
+                "model_name": model,
+                "method": method,
+                "entrypoint": entrypoint,
+                "status": status,
+            }
+            each.add_sample("tfembed_serving_requests_total", labels, count)
+        yield each
+        name = ":tensorflow:serving:request_count"
+        total = Metric(name, "The total number of requests.", "unknown")
+        for (model, status), count in sorted(by_status.items()):
+            total.add_sample(name, {"model_name": model, "status": status}, count)
+        yield total
+        states = GaugeMetricFamily(
+            "tfembed_serving_version_state",
+            "1 for the state that a version of a model is in.",
+            labels=["model_name", "version", "state"],
+        )
+        for model in self._models.names():
+            for version, state in self._models.states(model):
+                for name in _STATES:
+                    labels = [model, str(version), name]
+                    states.add_metric(labels, float(name == state.state))
+        yield states
