@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from tfembed.export.heads.head_state import HeadState, checked_embeddings
-from tfembed.ops.neighbors import top_k_neighbors
+from tfembed.ops.chunked_neighbors import BLOCK, CHUNK, chunked_neighbors
 from tfembed.ops.pair_scores import pair_scores
 
 
@@ -41,7 +41,7 @@ def build(
 
 
 def search(variables, queries, k):
-    """Finds the nearest rows: see `tfembed.ops.neighbors.top_k_neighbors`.
+    """Finds the nearest rows: see `tfembed.ops.chunked_neighbors`.
 
     Args:
         variables: `{"gallery_embeddings": (size, dim)}`.
@@ -51,8 +51,8 @@ def search(variables, queries, k):
     Returns:
         Scores, float32, and rows, int32, both `(batch, min(k, size))`.
     """
-    gallery = variables["gallery_embeddings"]
-    return top_k_neighbors(queries, gallery, tf.minimum(k, tf.shape(gallery)[0]))
+    gallery = tf.convert_to_tensor(variables["gallery_embeddings"])
+    return chunked_neighbors(queries, gallery, tf.minimum(k, tf.shape(gallery)[0]))
 
 
 def pairs(variables, queries, rows):
@@ -66,10 +66,11 @@ def pairs(variables, queries, rows):
     Returns:
         `(batch, m)`, float32; -inf where there is no row.
     """
-    gallery = variables["gallery_embeddings"]
+    # Once rows of a variable are gathered, each of its reads is a copy of it: read it.
+    gallery = tf.convert_to_tensor(variables["gallery_embeddings"])
     return pair_scores(queries, rows, lambda flat: tf.gather(gallery, flat))
 
 
 def score_columns(variables):
-    """Returns the float32 numbers that one more query takes: one a row, int32."""
-    return tf.shape(variables["gallery_embeddings"])[0]
+    """Returns the float32 numbers that one more query takes, a scalar int32."""
+    return CHUNK + tf.shape(variables["gallery_embeddings"])[0] // BLOCK
