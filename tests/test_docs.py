@@ -122,6 +122,23 @@ def parse_args(self, *args, **kwargs):
     raise Parsed(whole(self, *args, **kwargs))
 
 argparse.ArgumentParser.parse_args = parse_args
+known = argparse.ArgumentParser.parse_known_args
+depth = 0
+
+def parse_known_args(self, *args, **kwargs):
+    global depth
+    depth += 1
+    try:
+        found, others = known(self, *args, **kwargs)
+    finally:
+        depth -= 1
+    if depth == 0 and sys._getframe(1).f_code is not whole.__code__:
+        if others and getattr(found, "command", "") != "embed":  # has Beam's flags too
+            self.error(f"unrecognized arguments: {others}")
+        raise Parsed(found)
+    return found, others
+
+argparse.ArgumentParser.parse_known_args = parse_known_args
 for module, flags in json.load(sys.stdin):
     sys.argv = [module, *flags]
     try:
@@ -211,13 +228,19 @@ def test_wrong_commands_are_caught():
         "frobnicate --now",
         "python3 no_such_file.py",
         "./no-such-script",
-        "python -m tfembed.serving",
+        "python -m tfembed.export",
         "python -m tfembed.serving models/x --no-such-flag 1",
         "python3 run.py demo --no-such-flag 1",
+        "python -m tfembed.interop index runs/demo x --no-such-flag 1",
+        "python -m tfembed.export gallery models/demo --no-such-flag 1",
     ]
     for line in planted:
         assert complaints(f"```bash\n{line}\n```\n"), line
-    right = "python -m tfembed.serving models/x --port 0\npython3 run.py demo --quick"
+    right = (
+        "python -m tfembed.serving models/x --port 0\npython3 run.py demo --quick\n"
+        "python -m tfembed.interop index runs/demo x --library nmslib\n"
+        "python -m tfembed.interop embed a b c --runner DirectRunner\n"
+    )
     assert complaints(f"```bash\n{right}\n```\n") == []
 
 

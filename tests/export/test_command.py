@@ -23,7 +23,17 @@ def start(*args):
     )
 
 
-@pytest.mark.parametrize("args", [["--help"], ["model", "--help"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--help"],
+        *(
+            [name, "--help"]
+            for name in ("model", "gallery", "list", "rollback", "prune")
+        ),
+    ],
+    ids=" ".join,
+)
 def test_help_without_tensorflow(args):
     code = (
         "import sys; sys.modules['tensorflow'] = None; import runpy; "
@@ -66,3 +76,19 @@ def test_stopped_in_the_middle_it_leaves_no_version(exported, tmp_path, number):
     assert f"published version 1: {base / '1'}" in output
     left = [path.name for path in base.iterdir() if "staging" in path.name]
     assert not left
+
+
+def test_versions_are_listed_and_pruned_without_tensorflow(tmp_path):
+    for number in ("1", "2", "3"):
+        (tmp_path / number).mkdir()
+    code = (
+        "import sys; sys.modules['tensorflow'] = None; "
+        "from tfembed.export.__main__ import main; "
+        "main(['prune', sys.argv[1], '--keep', '2']); main(['list', sys.argv[1]])"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    lines = process.stdout.splitlines()
+    assert lines[0] == "removed 1"
+    assert [line.split()[0] for line in lines[1:]] == ["number", "2", "3"]

@@ -14,10 +14,15 @@ import importlib
 _HOMES = {
     "SearchModel": "tfembed.export.search_model",
     "export_model": "tfembed.export.model",
+    "list_versions": "tfembed.export.version_list",
+    "prune_versions": "tfembed.export.versions",
+    "read_served_gallery": "tfembed.export.served_gallery",
+    "rollback": "tfembed.export.version_rollback",
+    "update_gallery": "tfembed.export.gallery_update",
     "read_run": "tfembed.export.run_directory",
 }
 
-__all__ = ["SearchModel", "export_model", "read_run"]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name):
