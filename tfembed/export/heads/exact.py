@@ -74,3 +74,24 @@ def pairs(variables, queries, rows):
 def score_columns(variables):
     """Returns the float32 numbers that one more query takes, a scalar int32."""
     return CHUNK + tf.shape(variables["gallery_embeddings"])[0] // BLOCK
+
+
+def stored_count(variables):
+    """Returns how many rows are stored, a scalar int32 tensor."""
+    return tf.shape(variables["gallery_embeddings"])[0]
+
+
+def stored(variables, start, count):
+    """Returns a range of the rows as they are stored: in the gallery's order.
+
+    Args:
+        variables: `{"gallery_embeddings": (size, dim)}`.
+        start: Scalar int32 tensor, from 0.
+        count: Scalar int32 tensor; `start + count` is at most `stored_count`.
+
+    Returns:
+        Embeddings, float32 `(count, dim)`, and the gallery row of each, int32
+        `(count,)`.
+    """
+    embeddings = variables["gallery_embeddings"][start : start + count]
+    return embeddings, tf.range(start, start + count)
