@@ -18,6 +18,9 @@ A head is a module with these functions, and no Keras:
   `(batch, m)` in float32; -inf where a row is negative.
 - `score_columns(variables)` returns how many float32 numbers one more query of a
   batch makes stand in memory.
+- `stored_count(variables)` and `stored(variables, start, count)` return how many rows
+  are stored, and a range of them as float32 with the gallery row of each, -1 for
+  padding: what an exact search with filters goes through.
 
 `variables` is `{name: tf.Variable}` with the names of `HeadState.arrays`. `search` and
 `pairs` are graph code in stock ops. Nothing of the gallery is a constant of the graph:
@@ -31,6 +34,8 @@ import importlib
 
 HEADS = {
     "exact": "tfembed.export.heads.exact",
+    "bfloat16": "tfembed.export.heads.bfloat16",
+    "ivf": "tfembed.export.heads.ivf",
 }
 """Name of each head, and the module that it is."""
 

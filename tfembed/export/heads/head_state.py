@@ -53,3 +53,27 @@ def checked_embeddings(embeddings):
                 f"{row} with {embeddings[row][~np.isfinite(embeddings[row])][0]}."
             )
     return embeddings
+
+
+def check_k(k):
+    """Refuses what is no number of neighbours.
+
+    Raises:
+        ValueError: If `k` is no positive integer.
+    """
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise ValueError(f"`k` must be a positive integer. Received: k={k!r}.")
+
+
+def check_recall(recall):
+    """Refuses what is no share of the nearest rows.
+
+    Raises:
+        ValueError: If `recall` is not above 0 and at most 1.
+    """
+    number = isinstance(recall, (int, float, np.number)) and recall is not True
+    if not number or not 0 < recall <= 1:
+        raise ValueError(
+            "`recall` must be above 0 and at most 1: the share of the nearest rows "
+            f"that a search finds. Received: recall={recall!r}."
+        )

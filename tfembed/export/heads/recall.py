@@ -1,0 +1,150 @@
+"""What a search that is not exact finds of the nearest rows."""
+
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from tfembed.ops.neighbors import top_k_neighbors
+
+SAMPLE = 2000  # gallery rows that search, where no queries are given
+CHUNK = 1 << 14  # rows of the gallery at a time
+SECONDS = 5  # between two lines of progress
+
+
+class HeldOut:
+    """Queries, and the rows that an exact search finds for them.
+
+    Args:
+        embeddings: `(size, dim)`, float32: the gallery.
+        queries: `(count, dim)`, float32, of images that are not in the gallery; or
+            None, then `SAMPLE` rows of the gallery are drawn, and none is its own
+            neighbour. Such rows have helped to learn the cells, and images of a
+            gallery may be more alike than a user's are to them: queries that are held
+            out tell more.
+        k: Neighbours of a query; at most as many as there are.
+        seed: Of the draw.
+        progress: Is called with a line of text now and then.
+
+    Attributes:
+        queries: `(count, dim)`, float32.
+        own: `(count,)`: the row that each query is, -1 if it is none.
+        rows: `(count, k)`: the nearest rows, the query's own left out.
+        k: As given, or fewer.
+        source: What the queries are, for the model card.
+    """
+
+    def __init__(self, embeddings, queries, k, seed=0, progress=None):
+        size = len(embeddings)
+        if queries is None:
+            rng = np.random.default_rng(seed)
+            self.own = np.sort(rng.permutation(size)[:SAMPLE]).astype(np.int32)
+            self.queries = embeddings[self.own]
+            self.source = "gallery rows, each without itself"
+        else:
+            self.queries = checked_queries(queries, embeddings.shape[1])
+            self.own = np.full(len(self.queries), -1, np.int32)
+            self.source = "given"
+        self.k = min(int(k), size - (queries is None))
+        if self.k > 0:
+            more = self.k + (queries is None)
+            rows = nearest_rows(embeddings, self.queries, more, progress)
+            self.rows = without_own(rows, self.own)[:, : self.k]
+        else:
+            self.rows = np.empty((len(self.queries), 0), np.int32)
+
+    def __len__(self):
+        return len(self.queries)
+
+
+def checked_queries(queries, dim):
+    """Returns queries as float32, `(count, dim)`.
+
+    Raises:
+        ValueError: If they are no table of finite numbers, or of another length.
+    """
+    given = np.asarray(queries)
+    fits = given.ndim == 2 and len(given) and given.shape[1] == dim
+    if not fits or given.dtype.kind not in "fiu" or not np.isfinite(given).all():
+        raise ValueError(
+            f"`queries` must be a table (count, {dim}) of finite numbers, embeddings "
+            "by the gallery's encoder of images that are not in it. Received: shape "
+            f"{given.shape}, dtype {given.dtype}. Leave it out to measure with rows "
+            "of the gallery."
+        )
+    return np.ascontiguousarray(given, np.float32)
+
+
+def nearest_rows(embeddings, queries, k, progress=None):
+    """Finds the nearest rows of a NumPy table, whatever its size, exactly.
+
+    Args:
+        embeddings: `(size, dim)`, float32 or bfloat16. Sums are float32.
+        queries: `(count, dim)`, float32.
+        k: From 1 to `size`.
+        progress: Is called with a line of text now and then.
+
+    Returns:
+        `(count, k)`, int32, nearest first; equal scores go to the lowest row.
+    """
+    count, size = len(queries), len(embeddings)
+    queries = tf.constant(queries)
+    scores = tf.zeros([count, 0])
+    rows = tf.zeros([count, 0], tf.int32)
+    last = time.monotonic()
+    for start in range(0, size, CHUNK):
+        part = np.asarray(embeddings[start : start + CHUNK], np.float32)
+        scores, rows = _merge(queries, tf.constant(part), start, k, scores, rows)
+        if progress is not None and time.monotonic() - last > SECONDS:
+            last = time.monotonic()
+            progress(f"recall: {min(start + CHUNK, size):,} of {size:,} rows compared")
+    return rows.numpy()
+
+
+@tf.function(
+    input_signature=[
+        tf.TensorSpec([None, None], tf.float32),
+        tf.TensorSpec([None, None], tf.float32),
+        tf.TensorSpec([], tf.int32),
+        tf.TensorSpec([], tf.int32),
+        tf.TensorSpec([None, None], tf.float32),
+        tf.TensorSpec([None, None], tf.int32),
+    ]
+)
+def _merge(queries, part, start, k, scores, rows):
+    more, places = top_k_neighbors(queries, part, tf.minimum(k, tf.shape(part)[0]))
+    scores = tf.concat([scores, more], axis=1)  # lower rows first: they win ties
+    rows = tf.concat([rows, start + places], axis=1)
+    scores, places = tf.math.top_k(scores, tf.minimum(k, tf.shape(scores)[1]))
+    return scores, tf.gather(rows, places, axis=1, batch_dims=1)
+
+
+def without_own(rows, own):
+    """Takes one of the found rows away: the query's own, or else the last.
+
+    Args:
+        rows: `(count, k)`.
+        own: `(count,)`; -1 takes nothing away, if it is so for all.
+
+    Returns:
+        `(count, k - 1)`, or `rows` where no query is a row.
+    """
+    if (own < 0).all():
+        return rows
+    count, k = rows.shape
+    place = np.where(rows == own[:, None], np.arange(k), k - 1).min(axis=1)
+    keep = np.arange(k) != place[:, None]
+    return rows[keep].reshape(count, k - 1)
+
+
+def found_shares(found, wanted):
+    """Returns the share of each query's nearest rows that were found, `(count,)`."""
+    hits = [np.isin(want, have).mean() for have, want in zip(found, wanted)]
+    return np.array(hits)
+
+
+def interval(shares):
+    """Returns the mean of shares, and its 95 percent interval, within 0 and 1."""
+    mean = float(np.mean(shares))
+    half = 1.96 * float(np.std(shares)) / max(len(shares), 1) ** 0.5
+    return mean, [max(mean - half, 0.0), min(mean + half, 1.0)]
