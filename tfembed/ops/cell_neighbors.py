@@ -13,9 +13,9 @@ from tfembed.ops.each_query import each_query
 BLOCK = 64
 CHUNK_FLOATS = 1 << 22  # of the rows that are gathered at a time: 16 MiB
 
-# A scan of all blocks for the whole batch takes about as long as gathering this share
-# of them, of all queries together.
-SCAN_COST = 0.75
+# What a scan of all blocks costs, as the number of times that all of them could be
+# gathered in that time: so much for a batch, and for each query of it. Measured.
+SCAN_OF_BATCH, SCAN_OF_QUERY = 0.4, 0.045
 
 
 def cell_neighbors(queries, centroids, starts, sizes, embeddings, rows, probes, k):
@@ -78,7 +78,8 @@ def cell_neighbors(queries, centroids, starts, sizes, embeddings, rows, probes, 
     gathered = tf.where(wanted, tf.gather(lengths, cells), 0)
     gathered = tf.reduce_sum(tf.cast(gathered, tf.float32))
     blocks = tf.cast(tf.shape(rows)[0], tf.float32)
-    return tf.cond(gathered > SCAN_COST * blocks, scan, each_alone)
+    cost = SCAN_OF_BATCH + SCAN_OF_QUERY * tf.cast(tf.shape(queries)[0], tf.float32)
+    return tf.cond(gathered > cost * blocks, scan, each_alone)
 
 
 def nearest_cells(queries, centroids, sizes, probes, k):

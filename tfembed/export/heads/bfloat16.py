@@ -107,3 +107,25 @@ def pairs(variables, queries, rows):
 def score_columns(variables):
     """Returns the float32 numbers that one more query takes, a scalar int32."""
     return CHUNK + tf.shape(variables["gallery_embeddings"])[0] // BLOCK
+
+
+def stored_count(variables):
+    """Returns how many rows are stored, a scalar int32 tensor."""
+    return tf.shape(variables["gallery_embeddings"])[0]
+
+
+def stored(variables, start, count):
+    """Returns a range of the rows as they are stored: in the gallery's order.
+
+    Args:
+        variables: `{"gallery_embeddings": (size, dim)}`, bfloat16.
+        start: Scalar int32 tensor, from 0.
+        count: Scalar int32 tensor; `start + count` is at most `stored_count`.
+
+    Returns:
+        Embeddings, made float32 `(count, dim)`, and the gallery row of each, int32
+        `(count,)`.
+    """
+    embeddings = tf.convert_to_tensor(variables["gallery_embeddings"])
+    embeddings = tf.cast(embeddings[start : start + count], tf.float32)
+    return embeddings, tf.range(start, start + count)

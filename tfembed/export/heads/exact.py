@@ -93,5 +93,5 @@ def stored(variables, start, count):
         Embeddings, float32 `(count, dim)`, and the gallery row of each, int32
         `(count,)`.
     """
-    embeddings = variables["gallery_embeddings"][start : start + count]
-    return embeddings, tf.range(start, start + count)
+    embeddings = tf.convert_to_tensor(variables["gallery_embeddings"])
+    return embeddings[start : start + count], tf.range(start, start + count)

@@ -267,3 +267,27 @@ def score_columns(variables):
     cells = tf.shape(variables["ivf_centroids"])[0]
     # Of all blocks: the maximum, whether it counts, and the number of it.
     return 2 * cells + 4 * tf.shape(variables["ivf_rows"])[0] + CHUNK
+
+
+def stored_count(variables):
+    """Returns how many rows are stored, what fills up included, a scalar int32."""
+    return BLOCK * tf.shape(variables["ivf_rows"])[0]
+
+
+def stored(variables, start, count):
+    """Returns a range of the rows as they are stored: by cell, ascending in it.
+
+    Rows that are equal are of one cell.
+
+    Args:
+        variables: `{name: variable}` with the names of `build`.
+        start: Scalar int32 tensor, from 0.
+        count: Scalar int32 tensor; `start + count` is at most `stored_count`.
+
+    Returns:
+        Embeddings, float32 `(count, dim)`, and the gallery row of each, int32
+        `(count,)`, -1 for what fills up a block.
+    """
+    rows = tf.reshape(tf.convert_to_tensor(variables["ivf_rows"]), [-1])
+    embeddings = tf.convert_to_tensor(variables["ivf_embeddings"])
+    return embeddings[start : start + count], rows[start : start + count]
