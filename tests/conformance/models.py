@@ -212,6 +212,20 @@ class Numbered(tf.Module):
         return {"version": tf.fill(tf.shape(x), self.number)}
 
 
+def make_forms():
+    """Returns a module, and its signatures by name."""
+    forms, typed = Forms(), Typed()
+    forms.typed = typed
+    signatures = {
+        name: getattr(forms, name)
+        for name, value in vars(Forms).items()
+        if hasattr(value, "get_concrete_function")
+    }
+    signatures["types"] = typed.types
+    signatures["serving_default"] = forms.one
+    return forms, signatures
+
+
 def write_models(root):
     """Writes the models and `models.config` into a folder.
 
@@ -219,16 +233,7 @@ def write_models(root):
         root: Absolute path of the folder, as the server sees it too.
     """
     root = pathlib.Path(root)
-    forms, typed = Forms(), Typed()
-    forms.typed = typed
-    names = [
-        name
-        for name, value in vars(Forms).items()
-        if hasattr(value, "get_concrete_function")
-    ]
-    signatures = {name: getattr(forms, name) for name in names}
-    signatures["types"] = typed.types
-    signatures["serving_default"] = forms.one
+    forms, signatures = make_forms()
     tf.saved_model.save(forms, str(root / "forms" / "7"), signatures=signatures)
     (root / "forms" / "3").symlink_to("7")
     for number in (1, 2, 3):

@@ -13,6 +13,7 @@ import pytest
 import small_model
 
 from tfembed.serving import Client
+from tfembed.serving.__main__ import main
 
 
 @pytest.fixture
@@ -63,6 +64,39 @@ def test_it_serves_until_it_is_stopped(start, number):
     assert process.returncode == 0
     assert out == "stopped\n"
     assert "Traceback" not in errors
+
+
+def test_several_models(model_dir, tmp_path, start):
+    for folder in ("own", "photos"):
+        (tmp_path / folder).symlink_to(model_dir)
+    process, _ = start(f"other={tmp_path / 'own'}", str(tmp_path / "photos"))
+    line = process.stdout.readline()
+    words = dict(word.split("=") for word in line.split() if "=" in word)
+    names = [model_dir.name, "other", "photos"]
+    assert words["model"].split(",") == sorted(names)
+    for name in names:
+        with Client("http://" + words["rest"], name=name) as client:
+            assert [each.state for each in client.status()] == ["AVAILABLE"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give a MODEL_BASE or more"),
+        (["a", "b", "--name", "c"], "--name is for one model"),
+        (["x/a", "y/a"], "two models have the name a"),
+        (["a", "--model-config-file", "b"], "give no MODEL_BASE"),
+        (["a:b=c"], "a name has no / and no :"),
+        (["a", "--max-request-megabytes", "0"], "a number above 0"),
+        (["a", "--max-image-megapixels", "x"], "a number above 0"),
+        (["a", "--model-config-poll-seconds", "-1"], "seconds, or 0"),
+    ],
+)
+def test_arguments_that_make_no_sense(capsys, arguments, said):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err
 
 
 def test_a_port_in_use_is_told(model_dir, run_python):

@@ -25,7 +25,7 @@ def main(arguments=None):
         The exit code: 0 after SIGINT or SIGTERM, 2 if the server cannot start.
     """
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     models = _models(parser, options)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

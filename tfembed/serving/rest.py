@@ -87,8 +87,6 @@ class RestApplication:
         seconds = time.perf_counter() - started
         self._metrics.record(asked.model, asked.method, "REST", code, seconds)
         response = Response(body, status=status, mimetype="application/json")
-        if self.draining:
-            response.headers["Connection"] = "close"
         return response(environ, start_response)
 
     def _other(self, path):

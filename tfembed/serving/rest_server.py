@@ -133,13 +133,18 @@ class _Channel(HTTPChannel):
     """
 
     error_task_class = _JsonErrorTask
+    _refused = False
     _lingers_until = None
+
+    def send_continue(self):
+        if self.request.error is None:
+            super().send_continue()
+        else:  # the body is not wanted
+            self.request.expect_continue = False
 
     def service(self):
         self._refused = self.requests[0].error is not None
         super().service()
-
-    _refused = False
 
     def handle_write(self):
         ready = self.close_when_flushed and not self.total_outbufs_len
