@@ -16,9 +16,6 @@ A head is a module with these functions, and no Keras:
   equal scores go to the lowest row.
 - `pairs(variables, queries, rows)` returns the scores of given rows,
   `(batch, m)` in float32; -inf where a row is negative.
-- `stored_count(variables)` returns how many rows are stored, and
-  `stored(variables, start, count)` a range of them as float32, with the gallery's row
-  of each, -1 for none: for whoever has to see them all.
 - `score_columns(variables)` returns how many float32 numbers one more query of a
   batch makes stand in memory.
 - `stored_count(variables)` and `stored(variables, start, count)` return how many rows

@@ -86,7 +86,7 @@ def build(
     probes, shares = choose_probes(held_out, centroids, cells, recall)
     arrays = {
         "ivf_centroids": centroids,
-        **_in_blocks(embeddings, cells, sizes),
+        **in_blocks(embeddings, cells, sizes),
         "ivf_probes": np.int32(probes),
     }
     card = {
@@ -189,8 +189,17 @@ def _kept_cells(previous, wanted, dim):
     return np.ascontiguousarray(centroids, np.float32)
 
 
-def _in_blocks(embeddings, cells, sizes):
-    """The arrays that hold the rows, grouped by cell in blocks."""
+def in_blocks(embeddings, cells, sizes):
+    """Groups rows by cell, in blocks.
+
+    Args:
+        embeddings: `(size, dim)`, float32.
+        cells: `(size,)`, int32: the cell of each row.
+        sizes: `(cells,)`, int32: rows of each cell, none of them empty.
+
+    Returns:
+        Those of `build`'s arrays that hold rows, and where they are.
+    """
     blocks = -(-sizes // BLOCK)
     starts = np.concatenate([[0], np.cumsum(blocks)]).astype(np.int32)
     order = np.argsort(cells, kind="stable").astype(np.int32)  # ascending in a cell
