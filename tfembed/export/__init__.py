@@ -13,6 +13,7 @@ import importlib
 
 _HOMES = {
     "SearchModel": "tfembed.export.search_model",
+    "export": "tfembed.export.model",
     "export_model": "tfembed.export.model",
     "list_versions": "tfembed.export.version_list",
     "prune_versions": "tfembed.export.versions",

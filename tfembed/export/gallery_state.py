@@ -18,6 +18,8 @@ writes new values under the same names.
 | ... | | what the head keeps, see `tfembed.export.heads` |
 """
 
+import hashlib
+
 import numpy as np
 import tensorflow as tf
 
@@ -73,6 +75,28 @@ def gallery_state(gallery, head_state):
             f"A head must not name its variables as the gallery does. Received: {taken}"
         )
     return {**state, **head_state.arrays}
+
+
+def gallery_sha256(gallery):
+    """Hashes a gallery: embeddings, labels, ids and class names, in their order.
+
+    Its threshold and the settings of its vote do not count.
+
+    Args:
+        gallery: A `tfembed.export.run_directory.Gallery`.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256(f"{gallery.embeddings.shape}".encode())
+    digest.update(np.ascontiguousarray(gallery.embeddings, "<f4"))
+    digest.update(np.ascontiguousarray(gallery.labels, "<i8"))
+    for start in range(0, gallery.size, _CHUNK):
+        part = encode_text(gallery.ids[start : start + _CHUNK], "ids").tolist()
+        digest.update(b"\0".join(part) + b"\0")
+    names = encode_text(np.asarray(gallery.class_names, str), "class_names").tolist()
+    digest.update(b"\0".join(names))
+    return digest.hexdigest()
 
 
 def variable_shape(value):

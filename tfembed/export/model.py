@@ -1,35 +1,48 @@
-"""From a finished run to the next served version."""
+"""From an encoder and a gallery to the next served version."""
 
-import json
+import importlib.metadata
 import time
-import zipfile
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from tfembed import __version__, load_model
-from tfembed.export.run_directory import read_run
+from tfembed import __version__
+from tfembed.export.card import write_card
+from tfembed.export.encoder import ExportedEncoder
+from tfembed.export.gallery_state import gallery_sha256, gallery_state
+from tfembed.export.heads import HEADS, choose_head, load_head
+from tfembed.export.image_bytes import MAX_PIXELS
+from tfembed.export.run_directory import (
+    Gallery,
+    Queries,
+    make_gallery,
+    make_queries,
+    read_gallery,
+    read_queries,
+    read_run,
+)
+from tfembed.export.samples import encode_samples
 from tfembed.export.search_model import SearchModel
 from tfembed.export.stock_ops import check_stock_ops
+from tfembed.export.threshold import choose_threshold
 from tfembed.export.verify import check_answers
 from tfembed.export.versions import is_no_room, new_version, no_room
+from tfembed.export.warmup import BATCH_SIZES, warmup_requests, write_warmup
 
 
-def export_model(run_dir, model_base, k=10, score_megabytes=128, report=print):
+def export_model(run_dir, model_base, *, head="auto", report=print, **options):
     """Publishes a run's encoder and gallery as the next version of a served model.
 
-    The version is written to a hidden folder, checked (stock ops only; loaded by a
-    process that imports only TensorFlow; its answers compared with Python's) and then
-    renamed to its number, so that a server sees all of it or nothing. If anything
-    fails, the error is all that is left.
+    The run's `queries.npz`, if it has one, are the held-out queries, and its `queries/`
+    the samples; its `config.json` and `result.json` go into the model card.
 
     Args:
         run_dir: A finished run directory, with `model.keras` and `gallery.npz`.
         model_base: Folder with one numbered folder a version; made if missing.
-        k: Neighbours in an answer; a smaller gallery gives as many as it has.
-        score_megabytes: Batches are searched in chunks whose scores take at most this
-            much memory.
-        report: Is called with a line of progress at a time. `None`: silent.
+        head: As for `export`.
+        report: As for `export`.
+        **options: Any other of `export`.
 
     Returns:
         `pathlib.Path` of the published version.
@@ -39,88 +52,325 @@ def export_model(run_dir, model_base, k=10, score_megabytes=128, report=print):
         OSError: If the version cannot be written, or the disk has no room.
         RuntimeError: If the export does not answer as Python does.
     """
+    _check_options(head, **options)
+    run = read_run(run_dir, options.get("normalize", False))
+    options.setdefault("queries", run.queries)
+    options.setdefault("samples", run.sample_images() or None)
+    return export(
+        run.encoder_path,
+        run.gallery,
+        model_base,
+        head=head,
+        report=report,
+        facts={**_facts_of_run(run), **options.pop("facts", {})},
+        **options,
+    )
+
+
+def export(
+    encoder,
+    gallery,
+    path,
+    *,
+    k=10,
+    head="auto",
+    recall=0.95,
+    queries=None,
+    threshold=None,
+    false_rejection=None,
+    image_shape=None,
+    normalize=False,
+    class_names=None,
+    samples=None,
+    score_megabytes=128,
+    max_pixels=MAX_PIXELS,
+    warmup_batches=BATCH_SIZES,
+    facts=None,
+    report=print,
+):
+    """Publishes an encoder and a gallery as the next version of a served model.
+
+    The version is written to a hidden folder, checked (stock ops only; loaded by a
+    fresh process, through TensorFlow's C API and by `tf.saved_model.load`; its answers
+    compared with Python's; its warm-up requests replayed) and then renamed to its
+    number, so that a server sees all of it or nothing. If anything fails, the error is
+    all that is left.
+
+    Args:
+        encoder: Any Keras model of images `(batch, height, width, channels)` with
+            values in 0..255 to embeddings `(batch, d)`, or the path of one:
+            functional, Sequential or subclassed, in any precision.
+        gallery: A `Gallery`, the path of a `gallery.npz`, or a mapping of its arrays:
+            `embeddings` float `(n, d)`, `labels` integers `(n,)`, -1 where unknown,
+            and `ids` text `(n,)`.
+        path: Folder with one numbered folder a version; made if missing.
+        k: Neighbours in an answer; a smaller gallery gives as many as it has.
+        head: `"exact"`, `"bfloat16"` or `"ivf"`, see `tfembed.export.heads`;
+            `"auto"` chooses by size and says why.
+        recall: What `ivf` has to reach, measured on the queries.
+        queries: Embeddings of held-out images, `(q, d)`, a mapping of `embeddings` and
+            `labels`, or the path of an `.npz` file with them: what recall is measured
+            and the threshold calibrated on. `None`: rows of the gallery.
+        threshold: Best score from which a query is known; `None`: see
+            `choose_threshold`.
+        false_rejection: Share of genuine queries that the threshold may reject.
+        image_shape: `(height, width, channels)`, for an encoder that does not tell.
+        normalize: Divides embeddings by their length, in the graph; the gallery's and
+            the queries' too. Without it all must have length 1.
+        class_names: Names of the labels, in place of the gallery's.
+        samples: Images that the export is tried with, see `encode_samples`.
+        score_megabytes: Batches are searched in chunks whose scores take at most this
+            much memory.
+        max_pixels: Encoded images that declare more pixels count as bad.
+        warmup_batches: Batch sizes of the warm-up requests; empty: no warm-up file.
+        facts: `data`, `method`, `metrics` and `source` of the model card.
+        report: Is called with a line of progress at a time. `None`: silent.
+
+    Returns:
+        `pathlib.Path` of the published version.
+
+    Raises:
+        TypeError: If the encoder is no Keras model.
+        ValueError: If an argument or the model is not fit for it.
+        OSError: If the version cannot be written, or the disk has no room.
+        RuntimeError: If the export does not answer as Python does.
+    """
     say = _Reporter(report)
-    _check_positive("k", k)
-    _check_positive("score_megabytes", score_megabytes)
-    run = read_run(run_dir)
-    gallery = run.gallery
-    say(f"read {run.path}: gallery of {gallery.size} images, {gallery.dim} dimensions")
-    encoder = _load_encoder(run.encoder_path)
-    image_shape = check_encoder(encoder, gallery.dim)
-    say(f"loaded the encoder: images {image_shape}")
+    _check_options(
+        head,
+        k=k,
+        score_megabytes=score_megabytes,
+        max_pixels=max_pixels,
+        recall=recall,
+        warmup_batches=warmup_batches,
+    )
+    facts = dict(facts or {})
+    source = facts.pop("source", None) or _source(gallery)
+    gallery = _as_gallery(gallery, class_names, normalize)
+    queries = _as_queries(queries, gallery.dim, normalize)
+    say(f"gallery of {gallery.size:,} images, {gallery.dim} dimensions")
+    encoder = ExportedEncoder(encoder, image_shape, normalize)
+    if encoder.dim != gallery.dim:
+        raise ValueError(
+            f"The encoder must give embeddings (batch, {gallery.dim}), as long as the "
+            f"gallery's. Received: outputs (batch, {encoder.dim}). "
+            "Embed the gallery with this encoder again."
+        )
+    images = encode_samples(samples, encoder.image_shape)
+    encoder.check_unit(_decoded(images, encoder.image_shape))
+    say(f"loaded the encoder: images {encoder.image_shape}, {encoder.precision}")
     if k > gallery.size:
         say(f"answers have {gallery.size} neighbours, the whole gallery, not {k}")
-    encoder_bytes = sum(int(np.prod(w.shape)) for w in encoder.variables) * 4
-    text_bytes = gallery.ids.nbytes // 4 + 24 * gallery.size
-    needed = gallery.embeddings.nbytes + 8 * gallery.size + text_bytes + encoder_bytes
-    needed = int(1.1 * needed) + (8 << 20)
-    with new_version(model_base, needed) as version:
-        model = SearchModel(encoder, image_shape, gallery, k, score_megabytes << 20)
-        try:
-            tf.saved_model.save(model, str(version.path), signatures=model.signatures)
-        except (OSError, tf.errors.OpError) as error:
-            if is_no_room(error):
-                raise no_room(version.base, needed) from error
-            raise
-        _write_card(version.path, run, image_shape, k)
+    chosen = choose_threshold(gallery, queries, threshold, false_rejection)
+    gallery = _with(gallery, known_threshold=chosen.value)
+    say(_said_of(chosen))
+    if head == "auto":
+        head, why = choose_head(gallery.size, gallery.dim)
+        say(f"head {head}: {why}")
+    head_state = load_head(head).build(
+        gallery.embeddings,
+        recall=recall,
+        queries=None if queries is None else queries.embeddings,
+        k=min(k, gallery.size),
+        progress=say,
+    )
+    state = gallery_state(gallery, head_state)
+    say(f"built the {head} head")
+    size = sum(np.asarray(value).nbytes for value in state.values())
+    needed = int(1.1 * (size + encoder.bytes)) + (8 << 20)
+    with new_version(path, needed) as version:
+        model = SearchModel(
+            encoder,
+            encoder.weights,
+            encoder.image_shape,
+            encoder.dim,
+            head,
+            state,
+            k,
+            score_megabytes << 20,
+            max_pixels,
+            normalize,
+        )
+        del state, head_state.arrays
+        _save(model, version, needed)
+        del model
         say("wrote the SavedModel")
         check_stock_ops(version.path)
         say("checked its ops: stock TensorFlow only")
-        samples = run.sample_images() or _noise_images(image_shape)
-        worst = check_answers(version.path, encoder, image_shape, gallery, k, samples)
-        say(
-            f"asked it {len(samples)} images in a fresh process: embeddings within "
-            f"{worst['embeddings']:.1g} of Python's, scores within "
-            f"{worst['scores']:.1g} of brute force"
+        write_warmup(
+            version.path,
+            warmup_requests(encoder.image_shape, encoder.dim, warmup_batches),
         )
+        checks = check_answers(version.path, encoder, gallery, head, k, images)
+        say(
+            f"asked it {len(images)} images in a fresh process, by "
+            f"{' and '.join(checks['runtimes'])}: embeddings within "
+            f"{checks['embeddings_within']:.1g} of Python's, scores within "
+            f"{checks['scores_within']:.1g} of brute force; "
+            f"{checks['warmup_requests']} warm-up requests replayed"
+        )
+        digest = gallery_sha256(gallery)
+        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        card = {
+            "tfembed": __version__,
+            "tensorflow": tf.__version__,
+            "keras": importlib.metadata.version("keras"),
+            "created": created,
+            "encoder": {
+                "sha256": encoder.sha256(),
+                "image_shape": list(encoder.image_shape),
+                "dim": encoder.dim,
+                "precision": encoder.precision,
+                "normalize": bool(normalize),
+            },
+            "gallery": {
+                "size": gallery.size,
+                "sha256": digest,
+                "classes": gallery.class_names.tolist(),
+                "source": source,
+                "created": created,
+            },
+            "head": head_state.card,
+            "k": int(k),
+            "max_pixels": int(max_pixels),
+            "known": {
+                "threshold": chosen.value,
+                "calibrated_on": chosen.calibrated_on,
+                "false_rejection": chosen.false_rejection,
+                "queries": chosen.queries,
+                "gallery_sha256": digest,
+                "stale": False,
+            },
+            "vote": {"temperature": gallery.vote_temperature, "k": gallery.vote_k},
+            **facts,
+            "checks": checks,
+        }
+        write_card(version.path, card)
     say(f"published version {version.number}: {version.path}")
     return version.path
 
 
-def check_encoder(encoder, dim):
-    """Returns an encoder's image shape, if it is one that can be served.
-
-    Args:
-        encoder: A Keras model.
-        dim: Length of the gallery's embeddings.
-
-    Returns:
-        `(height, width, channels)`.
-
-    Raises:
-        ValueError: If it does not take one batch of images of a fixed size, or does
-            not give embeddings `(batch, dim)`.
-    """
-    inputs = getattr(encoder, "inputs", None) or []
-    shapes = [tuple(tensor.shape) for tensor in inputs]
-    shape = shapes[0] if len(shapes) == 1 else ()
-    fixed = len(shape) == 4 and None not in shape[1:] and shape[3] in (1, 3)
-    if not fixed or tf.as_dtype(inputs[0].dtype) != tf.float32:
-        dtypes = [tf.as_dtype(tensor.dtype).name for tensor in inputs]
-        raise ValueError(
-            "The encoder must have one input: float32 images (batch, height, width, "
-            "channels) of a fixed size, with 1 or 3 channels. "
-            f"Received: inputs {shapes} of {dtypes}. "
-            "Save the encoder alone, without ids or heads."
-        )
-    outputs = [tuple(tensor.shape) for tensor in encoder.outputs]
-    if len(outputs) != 1 or len(outputs[0]) != 2 or outputs[0][1] != dim:
-        raise ValueError(
-            f"The encoder must give embeddings (batch, {dim}), as long as the "
-            f"gallery's. Received: outputs {outputs}. "
-            "Embed the gallery with this encoder again."
-        )
-    return tuple(int(side) for side in shape[1:])
-
-
-def _load_encoder(path):
+def _save(model, version, needed):
     try:
-        return load_model(str(path))
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+        tf.saved_model.save(model, str(version.path), signatures=model.signatures)
+    except (OSError, tf.errors.OpError) as error:
+        if is_no_room(error):
+            raise no_room(version.base, needed) from error
+        raise
+
+
+def _as_gallery(gallery, class_names, normalize):
+    if isinstance(gallery, (str, Path)):
+        gallery = read_gallery(gallery, normalize)
+    elif isinstance(gallery, Gallery):
+        gallery = make_gallery(vars(gallery), normalize=normalize)
+    elif hasattr(gallery, "keys"):
+        gallery = make_gallery(gallery, normalize=normalize)
+    else:
+        raise TypeError(
+            "`gallery` must be a Gallery, the path of a .npz file, or a mapping of "
+            f"`embeddings`, `labels` and `ids`. Received: {type(gallery).__name__}."
+        )
+    if class_names is not None:
+        arrays = {**vars(gallery), "class_names": np.asarray(class_names, str)}
+        gallery = make_gallery(arrays, "`class_names`")
+    return gallery
+
+
+def _as_queries(queries, dim, normalize):
+    if queries is None:
+        return None
+    if isinstance(queries, (str, Path)):
+        queries = read_queries(queries, normalize)
+    elif not isinstance(queries, Queries):
+        queries = make_queries(queries, normalize=normalize)
+    if queries.embeddings.shape[1] != dim:
         raise ValueError(
-            f"{path} must be a Keras model that this version of Keras can load, but "
-            f"loading it says: {error}"
+            f"`queries` must be embeddings of {dim} numbers, as the gallery's. "
+            f"Received: {queries.embeddings.shape[1]}."
+        )
+    return queries
+
+
+def _source(gallery):
+    return str(gallery) if isinstance(gallery, (str, Path)) else "arrays"
+
+
+def _with(gallery, **changes):
+    return Gallery(**{**vars(gallery), **changes})
+
+
+def _decoded(encoded_images, image_shape):
+    from tfembed.ops.images import decode_image
+
+    try:
+        return np.stack([decode_image(each, image_shape) for each in encoded_images])
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(
+            "`samples` must be JPEG, PNG, GIF or BMP images. Received: one that does "
+            f"not decode: {error.message}"
         ) from error
+
+
+def _said_of(chosen):
+    if chosen.false_rejection is None:
+        return f"threshold {chosen.value:.4g}: {chosen.calibrated_on}"
+    return (
+        f"threshold {chosen.value:.4g}: {chosen.calibrated_on}; it rejects "
+        f"{100 * chosen.false_rejection:.2g} % of {chosen.queries:,} genuine queries"
+    )
+
+
+def _facts_of_run(run):
+    """What a run's files say of data, method and quality."""
+    result, config = dict(run.result), run.config
+    metrics = result.pop("table", [])
+    result.pop("known_threshold", None)
+    data = {key: value for key, value in result.items() if _is_plain(value)}
+    method = {
+        key: config[key]
+        for key in (
+            "recipe",
+            "backbone",
+            "optimizer",
+            "learning_rate",
+            "batch_size",
+            "precision",
+        )
+        if _is_plain(config.get(key))
+    }
+    for key in ("epochs", "seed", "knn_temperature"):
+        if key in data:
+            method[key] = data.pop(key)
+    if "dataset" in config:
+        data = {"dataset": config["dataset"], **data}
+    facts = {"data": data, "method": method, "metrics": metrics}
+    return {**{k: v for k, v in facts.items() if v}, "source": f"run {run.path.name}"}
+
+
+def _is_plain(value):
+    return isinstance(value, (str, int, float, bool))
+
+
+def _check_options(head="auto", **options):
+    if head != "auto" and head not in HEADS:
+        raise ValueError(
+            f"`head` must be one of {', '.join(map(repr, ['auto', *HEADS]))}. "
+            f"Received: head={head!r}."
+        )
+    for name in ("k", "score_megabytes", "max_pixels"):
+        if name in options:
+            _check_positive(name, options[name])
+    recall = options.get("recall", 0.95)
+    if isinstance(recall, bool) or not isinstance(recall, (int, float, np.number)):
+        recall = np.nan
+    if not 0 < recall <= 1:
+        raise ValueError(
+            "`recall` must be a number above 0, at most 1. "
+            f"Received: recall={options['recall']!r}."
+        )
+    for size in options.get("warmup_batches", ()):
+        _check_positive("warmup_batches", size)
 
 
 def _check_positive(name, value):
@@ -129,38 +379,6 @@ def _check_positive(name, value):
         raise ValueError(
             f"`{name}` must be a positive integer. Received: {name}={value!r}."
         )
-
-
-def _noise_images(image_shape, count=4):
-    """Encoded images to try the export with, for a run without `queries/`."""
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (count, *image_shape), dtype=np.uint8)
-    return [tf.io.encode_png(each).numpy() for each in pixels]
-
-
-def _write_card(path, run, image_shape, k):
-    """Writes what a client may want to know about the version."""
-    gallery = run.gallery
-    card = {
-        "tfembed": __version__,
-        "tensorflow": tf.__version__,
-        "recipe": run.config.get("recipe"),
-        "dataset": run.config.get("dataset"),
-        "head": "exact",
-        "k": min(k, gallery.size),
-        "image_shape": list(image_shape),
-        "dim": gallery.dim,
-        "gallery_size": gallery.size,
-        "class_names": gallery.class_names.tolist(),
-        "known_threshold": gallery.known_threshold,
-        "vote_temperature": gallery.vote_temperature,
-        "vote_k": min(gallery.vote_k, gallery.size),
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-    folder = path / "assets.extra"
-    folder.mkdir()
-    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-    (folder / "tfembed.json").write_text(text, encoding="utf-8")
 
 
 class _Reporter:

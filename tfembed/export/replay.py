@@ -1,31 +1,46 @@
 """Asks a SavedModel the way a server does: in a process that has only TensorFlow.
 
-    python replay.py SAVED_MODEL REQUESTS ANSWERS
+    python replay.py native|python SAVED_MODEL REQUESTS ANSWERS
 
-REQUESTS is a pickled list of (signature name, inputs); ANSWERS becomes the pickled
-list of outputs, and what each signature takes and gives. Run as a file of its own, it
-must import nothing of tfembed.
+REQUESTS is a pickled list of (signature name, inputs); ANSWERS becomes the pickled list
+of outputs and what each signature takes and gives. `python` asks through
+`tf.saved_model.load`; `native` through TensorFlow's C API, with no Python of TensorFlow
+in the process. Run as a file of its own, it must import nothing of tfembed.
 """
 
+import importlib.util
+import os
 import pickle
 import sys
 
 
-def main(saved_model, requests_path, answers_path):
-    """Loads, asks, writes the answers."""
-    sys.path.pop(0)  # this file's folder, whose modules are no top-level modules
-    sys.modules["tfembed"] = None  # importing it would raise
+def ask_natively(saved_model, requests):
+    """Answers of the C API, and the names that its signatures take and give."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "native.py")
+    spec = importlib.util.spec_from_file_location("native", path)
+    native = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(native)
+    model = native.NativeModel(saved_model)
+    answers = []
+    for signature, inputs in requests:
+        if signature not in model.signatures:
+            raise RuntimeError(f"it has no signature {signature!r}")
+        answers.append(model(signature, inputs))
+    assert "tensorflow" not in sys.modules
+    return answers, model.signatures
+
+
+def ask_in_python(saved_model, requests):
+    """Answers of `tf.saved_model.load`, and what its signatures take and give."""
     import tensorflow as tf
 
     model = tf.saved_model.load(saved_model)
-    with open(requests_path, "rb") as file:
-        requests = pickle.load(file)
     answers = []
     for signature, inputs in requests:
         tensors = {name: tf.constant(value) for name, value in inputs.items()}
         outputs = model.signatures[signature](**tensors)
         answers.append({name: value.numpy() for name, value in outputs.items()})
-    described = {
+    signatures = {
         name: {
             "inputs": {
                 key: (spec.dtype.name, spec.shape.as_list())
@@ -38,8 +53,19 @@ def main(saved_model, requests_path, answers_path):
         }
         for name, function in model.signatures.items()
     }
+    return answers, signatures
+
+
+def main(runtime, saved_model, requests_path, answers_path):
+    """Loads, asks, writes the answers."""
+    sys.path.pop(0)  # this file's folder, whose modules are no top-level modules
+    sys.modules["tfembed"] = None  # importing it would raise
+    with open(requests_path, "rb") as file:
+        requests = pickle.load(file)
+    ask = {"native": ask_natively, "python": ask_in_python}[runtime]
+    found = ask(saved_model, requests)
     with open(answers_path, "wb") as file:
-        pickle.dump((answers, described), file)
+        pickle.dump(found, file)
 
 
 if __name__ == "__main__":

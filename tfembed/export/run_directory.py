@@ -4,6 +4,7 @@ import dataclasses
 import json
 import zipfile
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 
@@ -46,6 +47,21 @@ class Gallery:
 
 
 @dataclasses.dataclass(frozen=True)
+class Queries:
+    """Embeddings of held-out images: of none that the gallery holds.
+
+    Attributes:
+        embeddings: float32 `(n, d)`, rows of unit length.
+        labels: Integers `(n,)`, or `None`.
+        source: Where they are from.
+    """
+
+    embeddings: np.ndarray
+    labels: Optional[np.ndarray]
+    source: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Run:
     """A run directory as the exporter sees it.
 
@@ -53,13 +69,17 @@ class Run:
         path: The directory.
         encoder_path: Its `model.keras`.
         gallery: Its `gallery.npz`, checked.
+        queries: Its `queries.npz`, `None` if there is none.
         config: Its `config.json`, empty if there is none.
+        result: Its `result.json`, empty if there is none.
     """
 
     path: Path
     encoder_path: Path
     gallery: Gallery
+    queries: Optional[Queries]
     config: dict
+    result: dict
 
     def sample_images(self, count=8):
         """Returns up to `count` encoded images to try the export with, as bytes.
@@ -70,7 +90,7 @@ class Run:
         return [path.read_bytes() for path in paths]
 
 
-def read_run(run_dir):
+def read_run(run_dir, normalize=False):
     """Reads and checks a run directory, but for the encoder itself.
 
     `model.keras` and `gallery.npz` must be there. A directory that a recipe made
@@ -78,6 +98,7 @@ def read_run(run_dir):
 
     Args:
         run_dir: The directory.
+        normalize: Divides each embedding by its length.
 
     Returns:
         A `Run`.
@@ -94,7 +115,7 @@ def read_run(run_dir):
             f"Received: run_dir={str(path)!r}, which {what}. "
             "Train one with `python -m tfembed.recipes.instdisc --run-dir RUN_DIR`."
         )
-    config = _read_config(path / "config.json")
+    config = _read_json(path / "config.json")
     needed = ["model.keras", "gallery.npz"] + (["result.json"] if config else [])
     missing = [name for name in needed if not (path / name).is_file()]
     if missing and config:
@@ -109,11 +130,20 @@ def read_run(run_dir):
             f"Received: run_dir={str(path)!r}, without {' and '.join(missing)}. "
             "Give the directory that a recipe wrote."
         )
-    gallery = read_gallery(path / "gallery.npz")
-    return Run(path, path / "model.keras", gallery, config)
+    gallery = read_gallery(path / "gallery.npz", normalize)
+    queries = None
+    if (path / "queries.npz").is_file():
+        queries = read_queries(path / "queries.npz", normalize)
+        if queries.embeddings.shape[1] != gallery.dim:
+            raise ValueError(
+                f"{path}: queries.npz and gallery.npz must have rows of one length. "
+                f"Received: of {queries.embeddings.shape[1]} and {gallery.dim} numbers."
+            )
+    result = _read_json(path / "result.json")
+    return Run(path, path / "model.keras", gallery, queries, config, result)
 
 
-def read_gallery(path):
+def read_gallery(path, normalize=False):
     """Reads and checks a `gallery.npz`.
 
     It needs `embeddings`, `labels` and `ids`; what else it may hold is optional, with
@@ -121,6 +151,7 @@ def read_gallery(path):
 
     Args:
         path: The file.
+        normalize: Divides each row by its length.
 
     Returns:
         A `Gallery`.
@@ -128,24 +159,36 @@ def read_gallery(path):
     Raises:
         ValueError: If the file is not a gallery; the message says what is wrong.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} must be a NumPy .npz file without pickled objects, but reading "
-            f"it says: {error}. Write it with `numpy.savez`."
-        ) from error
+    return make_gallery(_read_npz(path), str(path), normalize)
+
+
+def make_gallery(arrays, source="`gallery`", normalize=False):
+    """Checks the arrays of a gallery.
+
+    Args:
+        arrays: Mapping of names to arrays, as in a `gallery.npz`.
+        source: What to call it in an error.
+        normalize: Divides each row by its length.
+
+    Returns:
+        A `Gallery`; without a copy of the embeddings if they are float32 already and
+        need not be divided.
+
+    Raises:
+        ValueError: If they are no gallery; the message says what is wrong.
+    """
     missing = [name for name in ("embeddings", "labels", "ids") if name not in arrays]
     if missing:
         raise ValueError(
-            f"{path} must hold `embeddings`, `labels` and `ids`. "
+            f"{source} must hold `embeddings`, `labels` and `ids`. "
             f"Received: {sorted(arrays)}. Add {', '.join(missing)}."
         )
-    embeddings, labels, ids = (arrays[name] for name in ("embeddings", "labels", "ids"))
-    _check_embeddings(path, embeddings)
-    _check_labels(path, labels, len(embeddings))
-    _check_ids(path, ids, len(embeddings))
+    embeddings, labels, ids = (
+        np.asarray(arrays[name]) for name in ("embeddings", "labels", "ids")
+    )
+    embeddings = check_unit_rows(source, embeddings, normalize=normalize)
+    _check_labels(source, labels, len(embeddings))
+    _check_ids(source, ids, len(embeddings))
     vote = {
         "known_threshold": float(arrays.get("known_threshold", NEVER_UNKNOWN)),
         "vote_temperature": float(arrays.get("vote_temperature", 0.07)),
@@ -153,22 +196,82 @@ def read_gallery(path):
     }
     if not vote["vote_temperature"] > 0 or vote["vote_k"] < 1:
         raise ValueError(
-            f"{path}: `vote_temperature` must be positive and `vote_k` at least 1. "
+            f"{source}: `vote_temperature` must be positive and `vote_k` at least 1. "
             f"Received: vote_temperature={vote['vote_temperature']}, "
             f"vote_k={vote['vote_k']}."
         )
     if np.isnan(vote["known_threshold"]):
-        raise ValueError(f"{path}: `known_threshold` must be a number. Received: nan.")
+        raise ValueError(
+            f"{source}: `known_threshold` must be a number. Received: nan."
+        )
     return Gallery(
-        embeddings=np.ascontiguousarray(embeddings, np.float32),
+        embeddings=embeddings,
         labels=labels.astype(np.int64),
         ids=ids,
-        class_names=_class_names(path, arrays.get("class_names"), labels),
+        class_names=_class_names(source, arrays.get("class_names"), labels),
         **vote,
     )
 
 
-def _read_config(path):
+def read_queries(path, normalize=False):
+    """Reads held-out queries, such as a run's `queries.npz`.
+
+    Args:
+        path: A `.npz` file with `embeddings`, and `labels` if they are known.
+        normalize: Divides each row by its length.
+
+    Returns:
+        `Queries`.
+
+    Raises:
+        ValueError: If the file holds none.
+    """
+    return make_queries(_read_npz(path), str(path), normalize)
+
+
+def make_queries(arrays, source="`queries`", normalize=False):
+    """Checks held-out queries.
+
+    Args:
+        arrays: Mapping with `embeddings`, and `labels` if they are known, or only
+            the embeddings.
+        source: What to call them in an error, and on the model card.
+        normalize: Divides each row by its length.
+
+    Returns:
+        `Queries`.
+
+    Raises:
+        ValueError: If they are none.
+    """
+    if not hasattr(arrays, "keys"):
+        arrays = {"embeddings": np.asarray(arrays)}
+    if "embeddings" not in arrays:
+        raise ValueError(
+            f"{source} must hold `embeddings`. Received: {sorted(arrays)}."
+        )
+    embeddings = check_unit_rows(
+        source, np.asarray(arrays["embeddings"]), normalize=normalize
+    )
+    labels = arrays.get("labels")
+    if labels is not None:
+        labels = np.asarray(labels)
+        _check_labels(source, labels, len(embeddings))
+    return Queries(embeddings, labels, source)
+
+
+def _read_npz(path):
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise ValueError(
+            f"{path} must be a NumPy .npz file without pickled objects, but reading "
+            f"it says: {error}. Write it with `numpy.savez`."
+        ) from error
+
+
+def _read_json(path):
     if not path.is_file():
         return {}
     try:
@@ -178,38 +281,50 @@ def _read_config(path):
     return config if isinstance(config, dict) else {}
 
 
-def _check_embeddings(path, embeddings):
-    if embeddings.ndim != 2 or not len(embeddings) or embeddings.dtype.kind != "f":
-        raise ValueError(
-            f"{path}: `embeddings` must be a float array (n, d) with at least one row. "
-            f"Received: shape {embeddings.shape}, dtype {embeddings.dtype}."
-        )
-    chunk = 1 << 16  # norms of a few rows at a time: no second copy of the gallery
-    for start in range(0, len(embeddings), chunk):
-        check_unit_rows(path, embeddings[start : start + chunk], start)
-
-
-def check_unit_rows(name, embeddings, first=0):
-    """Returns rows of a gallery as float32, if each is of length 1.
+def check_unit_rows(source, embeddings, first=0, normalize=False):
+    """Checks that rows are finite and of length 1, or makes them so.
 
     Args:
-        name: What to call their file in an error.
-        embeddings: Float array `(some, d)`.
-        first: Number of the first of them.
+        source: What to call them in an error.
+        embeddings: Float array `(n, d)`.
+        first: Number of the first row, for an error.
+        normalize: Divides each row by its length.
+
+    Returns:
+        The rows as float32; without a copy if they are that already and need not be
+        divided.
 
     Raises:
-        ValueError: If one is not, or not finite.
+        ValueError: Naming the first row that is wrong.
     """
-    rows = np.asarray(embeddings, np.float32)
-    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    wrong = np.flatnonzero(~(np.abs(norms - 1) < _UNIT_TOLERANCE))
-    if len(wrong):
+    if embeddings.ndim != 2 or not len(embeddings) or embeddings.dtype.kind != "f":
         raise ValueError(
-            f"{name}: `embeddings` must be finite rows of length 1, because scores "
-            f"are cosines. Received: row {first + wrong[0]} of length "
-            f"{norms[wrong[0]]:.4g}. Divide each row by its norm."
+            f"{source}: `embeddings` must be a float array (n, d) with at least one "
+            f"row. Received: shape {embeddings.shape}, dtype {embeddings.dtype}."
         )
-    return rows
+    convert = np.array if normalize else np.ascontiguousarray
+    embeddings = convert(embeddings, np.float32)
+    chunk = 1 << 16  # norms of a few rows at a time: no second copy of the gallery
+    for start in range(0, len(embeddings), chunk):
+        part = embeddings[start : start + chunk]
+        norms = np.sqrt(np.einsum("ij,ij->i", part, part))
+        if normalize:
+            right = (norms > 0) & np.isfinite(norms)
+        else:
+            right = np.abs(norms - 1) < _UNIT_TOLERANCE
+        wrong = np.flatnonzero(~right)
+        if len(wrong):
+            what, advice = "of length 1", "Divide each row by its norm"
+            if normalize:
+                what, advice = "that are not zero", "Leave the row out"
+            raise ValueError(
+                f"{source}: `embeddings` must be finite rows {what}, because scores "
+                f"are cosines. Received: row {first + start + wrong[0]} of length "
+                f"{norms[wrong[0]]:.4g}. {advice}."
+            )
+        if normalize:
+            part /= norms[:, None]
+    return embeddings
 
 
 def _check_labels(path, labels, size):
@@ -225,6 +340,12 @@ def _check_ids(path, ids, size):
         raise ValueError(
             f"{path}: `ids` must be strings, one for each of the {size} rows. "
             f"Received: shape {ids.shape}, dtype {ids.dtype}."
+        )
+    empty = np.flatnonzero(ids == "")
+    if len(empty):
+        raise ValueError(
+            f"{path}: `ids` must not be empty, because requests pad their lists of ids "
+            f"with empty strings. Received: an empty id in row {empty[0]}. Name it."
         )
     ordered = np.sort(ids)
     repeated = ordered[1:][ordered[1:] == ordered[:-1]]

@@ -1,25 +1,41 @@
-"""What is served: an encoder, a gallery and the exact search, as one `tf.Module`."""
+"""What is served: an encoder, a gallery and a head, as one `tf.Module`."""
 
 import tensorflow as tf
 
 from tfembed.compat import variable
-from tfembed.export.image_bytes import decode_images
-from tfembed.ops.neighbors import top_k_neighbors
-from tfembed.ops.vote import weighted_vote
+from tfembed.export.chunks import in_chunks
+from tfembed.export.filtered_search import filtered_neighbors, score_pairs
+from tfembed.export.gallery_state import variable_shape
+from tfembed.export.heads import load_head
+from tfembed.export.id_lookup import find_rows
+from tfembed.export.image_bytes import MAX_PIXELS, decode_examples, decode_images
+from tfembed.ops.vote import vote_shares, weighted_vote
+
+FILTERS = ("allow_ids", "exclude_ids", "allow_labels", "exclude_labels")
 
 
 class SearchModel(tf.Module):
     """Embeds images and finds their neighbours in a gallery.
 
-    | signature | input | outputs |
+    | signature | inputs | outputs |
     |---|---|---|
     | `embed` | `images` | `embeddings`, `valid` |
-    | `embed_bytes` | `image_bytes` | `embeddings`, `valid` |
-    | `search_images` | `images` | `ids`, `labels`, `scores`, `vote`, ... |
-    | `search_bytes`, also `serving_default` | `image_bytes` | the same |
+    | `embed_bytes` | `image_bytes` | the same |
+    | `search` | `embeddings` | `ids`, `labels`, `scores`, `vote`, ... |
+    | `search_images` | `images` | the same |
+    | `search_bytes`, `serving_default` | `image_bytes` | the same |
+    | `search_filtered` | `embeddings`, filters | the same |
+    | `search_filtered_bytes` | `image_bytes`, filters | the same |
+    | `score` | `embeddings`, `ids` | `scores`, `found` |
+    | `classify` | `inputs` | `classes`, `scores` |
 
     Inputs: `images` float32 `(batch, height, width, channels)` in 0..255;
-    `image_bytes` string `(batch,)`, JPEG, PNG, GIF or BMP files.
+    `image_bytes` string `(batch,)`, JPEG, PNG, GIF or BMP files; `embeddings` float32
+    `(batch, d)` of any length but 0, they are divided by it; `inputs` string
+    `(batch,)`, serialized `tf.train.Example`s, see `decode_examples`. The filters are
+    `allow_ids`, `exclude_ids`, `allow_labels` and `exclude_labels`, string
+    `(batch, any)` padded with empty strings, see `filtered_search`; `ids` of `score`
+    is string `(batch, m)`, padded likewise.
 
     Outputs, all of them with the batch first:
 
@@ -32,62 +48,111 @@ class SearchModel(tf.Module):
       the weighted vote among the `vote_k` nearest, and its share; empty and 0 if no
       neighbour has a label.
     - `known` bool `(batch,)`: whether the best score reaches the threshold.
-    - `valid` bool `(batch,)`: false for bytes that do not decode, and for images or
-      embeddings that are not finite. Such a row has zero embeddings, scores and
-      probability, empty strings and `known` false, and leaves the others alone.
+    - `valid` bool `(batch,)`: false for bytes that do not decode or declare more than
+      `max_pixels`, for images or embeddings that are not finite, and for embeddings
+      of length 0. Such a row has zero embeddings, scores and probability, empty
+      strings and `known` false, and leaves the others alone.
+    - of `score`: `scores` float32 `(batch, m)`, `found` bool `(batch, m)`: whether the
+      gallery has the id (and the embedding is valid); the score is 0 where not.
+    - of `classify`: `classes` string `(batch, c)` and their shares of the vote,
+      `scores` float32 `(batch, c)`, largest first and equal ones in the order of the
+      class names. c is the number of classes, or of voters if that is smaller. A bad
+      image has empty names and zeros.
 
-    A gallery of fewer than `k` rows gives as many columns as it has rows. Everything
-    of the gallery is a variable, and none has a fixed number of rows, so that another
-    gallery fits the same graph.
+    Where fewer than k rows are found, as a filter may have it, the rest of a row has
+    empty strings as ids and labels, and score 0; without any, `known` is false. A
+    gallery of fewer than `k` rows gives as many columns as it has rows.
+
+    Everything of the gallery is a variable, and none has a fixed number of rows, so
+    that another gallery fits the same graph.
 
     Args:
-        encoder: Keras model `(batch, height, width, channels)` to `(batch, d)`.
+        encoder: Function of images `(batch, height, width, channels)` and `training`
+            that returns `(batch, d)`, such as a Keras model.
+        weights: The encoder's weights, all of them: Keras' or `tf.Variable`s.
         image_shape: `(height, width, channels)`.
-        gallery: A `tfembed.export.run_directory.Gallery`.
+        dim: d.
+        head: Name of the head.
+        state: The values of `tfembed.export.gallery_state.gallery_state`.
         k: Neighbours in an answer.
         max_score_bytes: A batch is searched in chunks such that the scores of a
-            chunk with the whole gallery, 4 bytes each, take no more. (The search
-            holds about two tables of that size for a moment.)
+            chunk, 4 bytes each, take no more. (The search holds about two tables of
+            that size for a moment.)
+        max_pixels: Images that declare more are not decoded.
+        normalize: Divides the encoder's embeddings by their length.
     """
 
-    def __init__(self, encoder, image_shape, gallery, k, max_score_bytes):
+    def __init__(
+        self,
+        encoder,
+        weights,
+        image_shape,
+        dim,
+        head,
+        state,
+        k=10,
+        max_score_bytes=128 << 20,
+        max_pixels=MAX_PIXELS,
+        normalize=False,
+    ):
         super().__init__(name="search_model")
         # The encoder itself is not an attribute: its Keras objects stay out of the
         # export, but its variables, also those without a gradient, must be in it.
-        self.encoder_variables = [variable(weight) for weight in encoder.variables]
-        self._encode = lambda images: encoder(images, training=False)
+        self.encoder_variables = [variable(weight) for weight in weights]
         self._image_shape = tuple(image_shape)
+        self._dim = int(dim)
+        self._head = load_head(head)
         self._k = int(k)
         self._max_scores = min(int(max_score_bytes) // 4, 2**31 - 1)
+        self._max_pixels = int(max_pixels)
+        self._normalize = normalize
+        self._gallery_names = tuple(state)
+        for name, value in state.items():
+            setattr(self, name, _gallery_variable(name, value))
+        self._trace(encoder)
 
-        def state(value, dtype, shape, name):
-            value = tf.convert_to_tensor(value, dtype)
-            return tf.Variable(value, trainable=False, shape=shape, name=name)
+    def _trace(self, encoder):
+        """Makes the signatures, of a few functions that they share.
 
-        names = ["", *gallery.class_names.tolist()]  # label -1 has the empty name
-        rows = [None, gallery.dim]
-        self.gallery_embeddings = state(
-            gallery.embeddings, tf.float32, rows, "gallery_embeddings"
+        Only the encoder, which may be anybody's code, goes through AutoGraph.
+        """
+        strings = tf.TensorSpec([None], tf.string)
+        lists = tf.TensorSpec([None, None], tf.string)
+        images = tf.TensorSpec([None, *self._image_shape], tf.float32)
+        embeddings = tf.TensorSpec([None, self._dim], tf.float32)
+        filters = [lists] * len(FILTERS)
+        inputs = {
+            "embed": [images],
+            "embed_bytes": [strings],
+            "search": [embeddings],
+            "search_images": [images],
+            "search_bytes": [strings],
+            "search_filtered": [embeddings, *filters],
+            "search_filtered_bytes": [strings, *filters],
+            "score": [embeddings, lists],
+            "classify": [strings],
+        }
+        valid = tf.TensorSpec([None], tf.bool)
+        encode = tf.function(
+            lambda images: encoder(images, training=False), input_signature=[images]
         )
-        self.gallery_ids = state(gallery.ids, tf.string, [None], "gallery_ids")
-        self.gallery_labels = state(gallery.labels, tf.int64, [None], "gallery_labels")
-        self.label_names = state(names, tf.string, [None], "label_names")
-        self.known_threshold = state(
-            gallery.known_threshold, tf.float32, [], "known_threshold"
+        # In closures, not attributes: or they were exported as functions themselves.
+        self._encode = lambda *inputs: encode(*inputs)
+        self._decode = _shared(self._decode_bytes, [strings])
+        self._embed_valid = _shared(self._embed_decoded, [images, valid])
+        self._answer = _shared(self._answer_all, [embeddings, valid])
+        self._answer_filtered = _shared(
+            self._answer_some, [embeddings, valid, *filters]
         )
-        self.vote_temperature = state(
-            gallery.vote_temperature, tf.float32, [], "vote_temperature"
-        )
-        self.vote_k = state(gallery.vote_k, tf.int32, [], "vote_k")
-
-        images = tf.TensorSpec([None, *self._image_shape], tf.float32, "images")
-        image_bytes = tf.TensorSpec([None], tf.string, "image_bytes")
-        self.embed = tf.function(self._embed_images, input_signature=[images])
-        self.embed_bytes = tf.function(self._embed_bytes, input_signature=[image_bytes])
-        self.search_images = tf.function(self._search_images, input_signature=[images])
-        self.search_bytes = tf.function(
-            self._search_bytes, input_signature=[image_bytes]
-        )
+        for name, signature in inputs.items():
+            function = tf.function(
+                getattr(self, f"_{name}"), signature, autograph=False
+            )
+            setattr(self, name, function)
+        # A layer may hold a `tf.Variable` that Keras does not count as a weight.
+        held = {id(each) for each in self.encoder_variables}
+        variables = encode.get_concrete_function().graph.variables
+        self.encoder_variables += [v for v in variables if id(v) not in held]
 
     @property
     def signatures(self):
@@ -96,92 +161,208 @@ class SearchModel(tf.Module):
             "serving_default": self.search_bytes,
             "search_bytes": self.search_bytes,
             "search_images": self.search_images,
+            "search": self.search,
+            "search_filtered": self.search_filtered,
+            "search_filtered_bytes": self.search_filtered_bytes,
+            "score": self.score,
+            "classify": self.classify,
             "embed_bytes": self.embed_bytes,
             "embed": self.embed,
         }
 
-    def _embed_images(self, images):
-        return self._embed(images, tf.fill([tf.shape(images)[0]], True))
+    @property
+    def gallery_variables(self):
+        """`{name: tf.Variable}` of all that depends on the gallery."""
+        return {name: getattr(self, name) for name in self._gallery_names}
+
+    def _embed(self, images):
+        return self._embed_valid(images, tf.fill([tf.shape(images)[0]], True))
 
     def _embed_bytes(self, image_bytes):
-        return self._embed(*decode_images(image_bytes, self._image_shape))
+        return self._embed_valid(*self._decode(image_bytes))
+
+    def _search(self, embeddings):
+        return self._answer(*_unit(embeddings))
 
     def _search_images(self, images):
-        return self._search(**self._embed_images(images))
+        embedded = self._embed(images)
+        return self._answer(embedded["embeddings"], embedded["valid"])
 
     def _search_bytes(self, image_bytes):
-        return self._search(**self._embed_bytes(image_bytes))
+        embedded = self._embed_bytes(image_bytes)
+        return self._answer(embedded["embeddings"], embedded["valid"])
 
-    def _embed(self, images, valid):
+    def _search_filtered(
+        self, embeddings, allow_ids, exclude_ids, allow_labels, exclude_labels
+    ):
+        filters = (allow_ids, exclude_ids, allow_labels, exclude_labels)
+        return self._answer_filtered(*_unit(embeddings), *filters)
+
+    def _search_filtered_bytes(
+        self, image_bytes, allow_ids, exclude_ids, allow_labels, exclude_labels
+    ):
+        embedded = self._embed_bytes(image_bytes)
+        filters = (allow_ids, exclude_ids, allow_labels, exclude_labels)
+        return self._answer_filtered(
+            embedded["embeddings"], embedded["valid"], *filters
+        )
+
+    def _score(self, embeddings, ids):
+        queries, valid = _unit(embeddings)
+        rows = tf.where(valid[:, None], find_rows(self.gallery_variables, ids), -1)
+        found = rows >= 0
+        scores = score_pairs(
+            self._head, self.gallery_variables, queries, rows, self._max_scores
+        )
+        return {"scores": tf.where(found, scores, 0.0), "found": found}
+
+    def _classify(self, inputs):
+        decoded = decode_examples(inputs, self._image_shape, self._max_pixels)
+        embedded = self._embed_valid(*decoded)
+        labels, shares = self._shares(embedded["embeddings"])
+        valid = embedded["valid"][:, None]
+        names = tf.gather(self.label_names, labels + 1)
+        return {
+            "classes": tf.where(valid, names, ""),
+            "scores": tf.where(valid, shares, 0.0),
+        }
+
+    def _decode_bytes(self, image_bytes):
+        return decode_images(image_bytes, self._image_shape, self._max_pixels)
+
+    def _embed_decoded(self, images, valid):
         """Embeds the images that are finite and come out so; zero for the others."""
         finite = tf.reduce_all(tf.math.is_finite(images), axis=[1, 2, 3])
         valid = tf.logical_and(valid, finite)
         images = tf.where(valid[:, None, None, None], images, 0.0)
         embeddings = tf.cast(self._encode(images), tf.float32)
+        embeddings = tf.ensure_shape(embeddings, [None, self._dim])
         finite = tf.reduce_all(tf.math.is_finite(embeddings), axis=1)
         valid = tf.logical_and(valid, finite)
+        if self._normalize:
+            embeddings, positive = _unit(embeddings)
+            valid = tf.logical_and(valid, positive)
         embeddings = tf.where(valid[:, None], embeddings, 0.0)
         return {"embeddings": embeddings, "valid": valid}
 
-    def _search(self, embeddings, valid):
-        scores, rows, winner, share = self._neighbors(embeddings)
-        size = tf.shape(self.gallery_labels)[0]
-        k = tf.minimum(self._k, size)
+    def _answer_all(self, embeddings, valid):
+        return self._named(valid, *self._neighbors(embeddings))
+
+    def _answer_some(self, embeddings, valid, *filters):
+        filters = dict(zip(FILTERS, filters))
+        return self._named(valid, *self._neighbors(embeddings, filters))
+
+    def _named(self, valid, scores, rows, winner, share):
+        """The outputs of a search, in names."""
+        k = tf.minimum(self._k, tf.shape(self.gallery_labels)[0])
         scores, rows = scores[:, :k], rows[:, :k]
-        row_valid = valid[:, None]
-        labels = tf.gather(self.gallery_labels, rows)
-        names = tf.gather(self.label_names, tf.maximum(labels, -1) + 1)
+        found = tf.logical_and(valid[:, None], rows >= 0)
+        # The best score, or -inf.
+        best = tf.reduce_max(scores, axis=1)
+        known = tf.logical_and(best >= self.known_threshold, found[:, 0])
+        names = tf.gather(self.label_names, self._labels(rows) + 1)
         vote = tf.gather(self.label_names, winner + 1)
-        known = scores[:, 0] >= self.known_threshold
+        ids = tf.gather(self.gallery_ids, tf.maximum(rows, 0))
         return {
-            "ids": tf.where(row_valid, tf.gather(self.gallery_ids, rows), ""),
-            "labels": tf.where(row_valid, names, ""),
-            "scores": tf.where(row_valid, scores, 0.0),
+            "ids": tf.where(found, ids, ""),
+            "labels": tf.where(found, names, ""),
+            "scores": tf.where(found, scores, 0.0),
             "vote": tf.where(valid, vote, ""),
             "vote_probability": tf.where(valid, share, 0.0),
             "known": tf.logical_and(valid, known),
             "valid": valid,
         }
 
-    def _neighbors(self, queries):
+    def _labels(self, rows):
+        """Labels of rows, -1 for those without one and where there is no row."""
+        labels = tf.gather(self.gallery_labels, tf.maximum(rows, 0))
+        return tf.where(rows >= 0, tf.maximum(labels, -1), -1)
+
+    def _neighbors(self, queries, filters=None):
         """Scores, rows, vote and its share, a chunk of queries at a time."""
         size = tf.shape(self.gallery_labels)[0]
-        batch = tf.shape(queries)[0]
-        chunk = tf.clip_by_value(self._max_scores // size, 1, tf.maximum(batch, 1))
-        count = tf.maximum((batch + chunk - 1) // chunk, 1)  # an empty batch: one
-        classes = tf.maximum(tf.shape(self.label_names)[0] - 1, 1)
         columns = tf.minimum(tf.maximum(self._k, self.vote_k), size)
-        shapes = (
+
+        def search(start, stop):
+            if filters is None:
+                scores, rows = self._head.search(
+                    self.gallery_variables, queries[start:stop], columns
+                )
+            else:
+                scores, rows = filtered_neighbors(
+                    self._head,
+                    self.gallery_variables,
+                    queries[start:stop],
+                    {name: each[start:stop] for name, each in filters.items()},
+                    columns,
+                    self._max_scores,
+                )
+            winner, share = weighted_vote(
+                scores[:, : self.vote_k],
+                self._labels(rows[:, : self.vote_k]),
+                self._classes(),
+                self.vote_temperature,
+            )
+            return scores, rows, winner, share
+
+        if filters is None:
+            width = self._head.score_columns(self.gallery_variables)
+        else:  # which bounds the scores of a chunk itself
+            excluded = tf.shape(filters["exclude_ids"])[1]
+            listed = tf.shape(filters["allow_ids"])[1]
+            width = tf.maximum(tf.minimum(columns + excluded, size), listed)
+        outputs = [
             (tf.float32, [None, None]),
             (tf.int32, [None, None]),
             (tf.int64, [None]),
             (tf.float32, [None]),
-        )
-        arrays = [
-            tf.TensorArray(dtype, count, infer_shape=False, element_shape=shape)
-            for dtype, shape in shapes
         ]
+        return in_chunks(tf.shape(queries)[0], self._chunk(width), search, outputs)
 
-        def search_chunk(index, arrays):
-            start = index * chunk
-            scores, rows = top_k_neighbors(
-                queries[start : start + chunk], self.gallery_embeddings, columns
-            )
-            winner, share = weighted_vote(
-                scores[:, : self.vote_k],
-                tf.gather(self.gallery_labels, rows[:, : self.vote_k]),
-                classes,
-                self.vote_temperature,
-            )
-            found = (scores, rows, winner, share)
-            return index + 1, [
-                array.write(index, value) for array, value in zip(arrays, found)
-            ]
+    def _shares(self, queries):
+        """Classes and their shares of the vote, largest first."""
+        voters = tf.minimum(self.vote_k, tf.shape(self.gallery_labels)[0])
+        classes = tf.shape(self.label_names)[0] - 1
 
-        _, arrays = tf.while_loop(
-            lambda index, arrays: index < count,
-            search_chunk,
-            [tf.constant(0), arrays],
-            parallel_iterations=1,  # or several chunks' scores stand in memory at once
-        )
-        return [array.concat() for array in arrays]
+        def search(start, stop):
+            scores, rows = self._head.search(
+                self.gallery_variables, queries[start:stop], voters
+            )
+            shares = vote_shares(
+                scores, self._labels(rows), self._classes(), self.vote_temperature
+            )
+            shares, labels = tf.math.top_k(shares, tf.minimum(classes, voters))
+            return labels, shares
+
+        width = self._head.score_columns(self.gallery_variables)
+        outputs = [(tf.int32, [None, None]), (tf.float32, [None, None])]
+        return in_chunks(tf.shape(queries)[0], self._chunk(width), search, outputs)
+
+    def _classes(self):
+        return tf.maximum(tf.shape(self.label_names)[0] - 1, 1)
+
+    def _chunk(self, width):
+        """Queries that are searched at once, of so many numbers each."""
+        return self._max_scores // tf.maximum(width, self._classes())
+
+
+def _gallery_variable(name, value):
+    """A variable with the values of an array, which it need not copy."""
+    shape = variable_shape(value)
+    value = tf.constant(value)  # eager: no constant of a graph, whatever its size
+    return tf.Variable(value, trainable=False, shape=shape, name=name)
+
+
+def _unit(embeddings):
+    """Rows of length 1, zero where there is none; and whether there is one."""
+    largest = tf.reduce_max(tf.abs(embeddings), axis=1, keepdims=True)
+    valid = tf.math.is_finite(largest) & (largest > 0)
+    rows = tf.where(valid, embeddings / tf.where(valid, largest, 1.0), 0.0)
+    length = tf.norm(rows, axis=1, keepdims=True)
+    return tf.math.divide_no_nan(rows, length), valid[:, 0]
+
+
+def _shared(function, signature):
+    """Traces a function once for all signatures that call it."""
+    function = tf.function(function, signature, autograph=False)
+    return lambda *inputs: function(*inputs)

@@ -1,19 +1,23 @@
 """Compares the answers of an export, loaded as a server loads it, with Python's.
 
-Three comparisons, each against something that shares no code with the graph:
+Everything is compared with something that shares no code with the graph:
 
 - embeddings with the Keras encoder's own, run here (`EMBEDDING_TOLERANCE`, or
   `MIXED_TOLERANCE` if a layer computes in half precision, where the order of sums
   shows);
 - neighbours with all cosines in NumPy float64 (`SCORE_TOLERANCE`): the score at each
   rank must be the score of that rank, and each id must have that score. Rows that lie
-  within the tolerance of each other may therefore change places, no others;
+  within the tolerance of each other may therefore change places, no others. An
+  approximate head may miss rows; what it finds must have the scores that it says
+  (`BFLOAT16_TOLERANCE` where rows are kept in bfloat16). Filtered searches are exact
+  whatever the head;
 - the vote with its formula in NumPy (`VOTE_TOLERANCE`), but where the last voter has
-  a rival within the score tolerance.
+  a rival within the score tolerance, or the head is approximate.
 """
 
 import os
 import pickle
+import struct
 import subprocess
 import sys
 import tempfile
@@ -22,14 +26,22 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tfembed.export.brute_force import nearest, shares_of_classes
+from tfembed.export.gallery_state import encode_text, hash_ids, index_ids
+from tfembed.export.native import find_libraries
+from tfembed.export.warmup import read_warmup
 from tfembed.ops.images import decode_image
 
 EMBEDDING_TOLERANCE = 1e-5
 MIXED_TOLERANCE = 2e-2
 SCORE_TOLERANCE = 1e-5
+BFLOAT16_TOLERANCE = 2.0**-8
 VOTE_TOLERANCE = 2e-3
 
 _BROKEN = b"these bytes are no image"
+# A PNG file that declares 60,000 x 60,000 pixels.
+_HUGE = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIB", 13, b"IHDR", 60000, 60000, 8)
+_HUGE += b"\2" + 100 * b"\0"
 _SEARCH_OUTPUTS = {
     "ids": "string",
     "labels": "string",
@@ -42,81 +54,70 @@ _SEARCH_OUTPUTS = {
 _EMBED_OUTPUTS = {"embeddings": "float32", "valid": "bool"}
 
 
-def check_answers(saved_model_dir, encoder, image_shape, gallery, k, encoded_images):
+def check_answers(saved_model_dir, encoder, gallery, head, k, encoded_images):
     """Loads an export in a fresh process and compares what it answers.
 
+    One process asks every signature through TensorFlow's C API, without any Python of
+    TensorFlow, and replays the warm-up file. Another loads the export by
+    `tf.saved_model.load`, looks at its signatures and asks one of them; all, if the
+    TensorFlow that is installed comes without its C API.
+
     Args:
-        saved_model_dir: Folder of the SavedModel.
-        encoder: The Keras model that it was made from.
-        image_shape: `(height, width, channels)`.
+        saved_model_dir: `pathlib.Path` of the SavedModel.
+        encoder: The `ExportedEncoder` that it was made from.
         gallery: The `Gallery` that it was made from.
+        head: Name of its head.
         k: Neighbours that it was made with.
         encoded_images: Sample images, encoded, at least one.
 
     Returns:
-        The largest differences found: a dict of `embeddings` and `scores`.
+        What was checked, for the model card: the largest differences found,
+        `embeddings` and `scores`, `images`, `runtimes`, `warmup_requests`.
 
     Raises:
         RuntimeError: If the export does not load, or answers otherwise.
     """
-    images = np.stack([decode_image(each, image_shape) for each in encoded_images])
-    with tf.device("CPU"):
-        expected = np.asarray(tf.cast(encoder(images, training=False), tf.float32))
-    as_bytes = np.array([*encoded_images, _BROKEN], dtype=object)
-    requests = [
-        ("embed", {"images": images}),
-        ("search_images", {"images": images}),
-        ("embed_bytes", {"image_bytes": as_bytes}),
-        ("search_bytes", {"image_bytes": as_bytes}),
-        ("serving_default", {"image_bytes": as_bytes[:1]}),
-        ("search_images", {"images": images[:0]}),
-        ("search_bytes", {"image_bytes": as_bytes[-1:]}),
-    ]
-    answers, described = ask_in_fresh_process(saved_model_dir, requests)
-    _check_signatures(described, image_shape)
-    for (name, inputs), answer in zip(requests, answers):
-        size = len(next(iter(inputs.values())))
-        _require(
-            all(value.shape[:1] == (size,) for value in answer.values()),
-            f"`{name}` must give {size} rows for {size} inputs",
-        )
-    by_images, by_bytes = answers[0], answers[2]
-    _check_broken(by_bytes, answers[3])
-    _check_broken(by_bytes, answers[6])
-    norms = np.linalg.norm(expected, axis=1)
-    _require(
-        np.abs(norms - 1).max() < 1e-2,
-        f"scores are cosines, but the encoder gives embeddings of length "
-        f"{norms[np.abs(norms - 1).argmax()]:.3g}, not 1",
-    )
-    tolerance = MIXED_TOLERANCE if _is_mixed(encoder) else EMBEDDING_TOLERANCE
-    worst = {"embeddings": 0.0, "scores": 0.0}
-    for given in (by_images["embeddings"], by_bytes["embeddings"][:-1]):
-        off = float(np.abs(given - expected).max())
-        worst["embeddings"] = max(worst["embeddings"], off)
-    _require(
-        worst["embeddings"] <= tolerance,
-        f"embeddings differ from the encoder's by {worst['embeddings']:.2g}, more than "
-        f"{tolerance:g}",
-    )
-    pairs = [
-        (by_images["embeddings"], answers[1]),
-        (by_bytes["embeddings"][:-1], {n: v[:-1] for n, v in answers[3].items()}),
-    ]
-    if not _is_mixed(encoder):  # there, another batch size may round otherwise
-        pairs.append((by_bytes["embeddings"][:1], answers[4]))
-    for queries, answer in pairs:
-        off = _check_search(queries, answer, gallery, k)
-        worst["scores"] = max(worst["scores"], off)
-    return worst
+    checks = _Checks(encoder, gallery, head, k, encoded_images)
+    warmup = read_warmup(saved_model_dir)
+    requests = [(name, inputs) for name, inputs, _ in checks.requests]
+    asked = [*requests, *warmup]
+    # One answer for all that Python shares with the C API; all where there is none.
+    brief = [each for each in requests if each[0] == "search_bytes"][:1]
+    runtimes = {"native": asked, "python": brief}
+    if not find_libraries():
+        runtimes = {"python": asked}
+    for runtime, asked in runtimes.items():
+        answers, signatures = ask_in_fresh_process(saved_model_dir, asked, runtime)
+        for (name, inputs), answer in zip(asked, answers):
+            size = len(next(iter(inputs.values())))
+            _require(
+                all(value.shape[:1] == (size,) for value in answer.values()),
+                f"{name} gives {_shapes(answer)} for a batch of {size}",
+            )
+        if asked is brief:
+            checks.search_bytes(answers[0])
+            continue
+        for (_, _, check), answer in zip(checks.requests, answers):
+            check(answer)
+    _check_signatures(signatures, encoder.image_shape, encoder.dim)
+    said = {"native": "TensorFlow's C API", "python": "tf.saved_model.load"}
+    return {
+        "embeddings_within": checks.worst["embeddings"],
+        "scores_within": checks.worst["scores"],
+        "images": len(encoded_images),
+        "runtimes": [said[name] for name in runtimes],
+        "warmup_requests": len(warmup),
+    }
 
 
-def ask_in_fresh_process(saved_model_dir, requests, seconds=900):
-    """Runs requests on a SavedModel in a process that imports only TensorFlow.
+def ask_in_fresh_process(saved_model_dir, requests, runtime="python", seconds=900):
+    """Runs requests on a SavedModel in a process that has only TensorFlow.
 
     Args:
         saved_model_dir: Folder of the SavedModel.
         requests: List of `(signature name, {input name: array})`.
+        runtime: `"python"`: `tf.saved_model.load`; `"native"`: TensorFlow's C API, as
+            a server, with no Python of TensorFlow in the process.
         seconds: How long to wait.
 
     Returns:
@@ -131,7 +132,7 @@ def ask_in_fresh_process(saved_model_dir, requests, seconds=900):
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder, "requests"), Path(folder, "answers")
         asked.write_bytes(pickle.dumps(requests))
-        command = [sys.executable, script, saved_model_dir, asked, answered]
+        command = [sys.executable, script, runtime, saved_model_dir, asked, answered]
         try:
             process = subprocess.run(
                 [str(part) for part in command],
@@ -154,124 +155,388 @@ def ask_in_fresh_process(saved_model_dir, requests, seconds=900):
         return pickle.loads(answered.read_bytes())
 
 
+class _Checks:
+    """What is asked, and how each answer is checked.
+
+    Attributes:
+        requests: List of `(signature, inputs, function of the answer)`.
+        worst: The largest differences found so far.
+    """
+
+    def __init__(self, encoder, gallery, head, k, encoded_images):
+        self.gallery = gallery
+        self.k = min(k, gallery.size)
+        self.voters = min(gallery.vote_k, gallery.size)
+        self.exact = head == "exact"
+        self.tolerance = SCORE_TOLERANCE
+        if head == "bfloat16":
+            self.tolerance = BFLOAT16_TOLERANCE
+        self.mixed = encoder.is_mixed
+        self.worst = {"embeddings": 0.0, "scores": 0.0}
+        images = np.stack(
+            [decode_image(each, encoder.image_shape) for each in encoded_images]
+        )
+        self.expected = encoder.embed(images)
+        norms = np.linalg.norm(self.expected, axis=1)
+        _require(
+            np.abs(norms - 1).max() < 1e-2,
+            f"scores are cosines, but the encoder gives embeddings of length "
+            f"{norms[np.abs(norms - 1).argmax()]:.3g}, not 1",
+        )
+        self.order = nearest(
+            self.expected, gallery.embeddings, min(self._most + 1, gallery.size)
+        )
+        self.index = index_ids(encode_text(gallery.ids, "ids"))
+        self.names = np.array(["", *gallery.class_names.tolist()])
+        self.embedded = {}
+        as_bytes = np.array([*encoded_images, _BROKEN, _HUGE], object)
+        examples = [_example(each) for each in (*encoded_images, _BROKEN)]
+        examples = np.array([*examples, b"no example"], object)
+        self.requests = [
+            ("embed", {"images": images}, self._embed),
+            ("embed_bytes", {"image_bytes": as_bytes}, self._embed_bytes),
+            ("search_images", {"images": images}, self._search_images),
+            ("search_bytes", {"image_bytes": as_bytes}, self.search_bytes),
+            ("serving_default", {"image_bytes": as_bytes[:1]}, self._search_one),
+            ("search_images", {"images": images[:0]}, lambda answer: None),
+            ("search_bytes", {"image_bytes": as_bytes[-1:]}, _check_bad),
+            ("search", {"embeddings": 2 * self.expected}, self._search_embeddings),
+            ("classify", {"inputs": examples}, self._classify),
+            self._score_request(),
+            *self._filtered_requests(as_bytes),
+        ]
+
+    @property
+    def _most(self):
+        return max(self.k, self.voters)
+
+    def _embed(self, answer):
+        self._embeddings("images", answer["embeddings"])
+
+    def _embed_bytes(self, answer):
+        count = len(self.expected)
+        valid = answer["valid"].tolist()
+        _require(
+            valid == [True] * count + [False] * (len(valid) - count),
+            f"`valid` is {valid}, where only the last two images are broken",
+        )
+        self._embeddings("bytes", answer["embeddings"][:count])
+
+    def _embeddings(self, kind, given):
+        off = float(np.abs(given - self.expected).max())
+        tolerance = MIXED_TOLERANCE if self.mixed else EMBEDDING_TOLERANCE
+        _require(
+            off <= tolerance,
+            f"embeddings differ from the encoder's by {off:.2g}, more than "
+            f"{tolerance:g}",
+        )
+        self.worst["embeddings"] = max(self.worst["embeddings"], off)
+        self.embedded[kind] = given
+
+    def _search_images(self, answer):
+        self._search(self.embedded["images"], answer)
+
+    def search_bytes(self, answer):
+        """Checks a search by bytes, after the embeddings were checked."""
+        count = len(self.expected)
+        self._search(self.embedded["bytes"], _rows(answer, slice(count)))
+        _check_bad(_rows(answer, slice(count, None)))
+
+    def _search_one(self, answer):
+        if not self.mixed:  # there, another batch size may round otherwise
+            self._search(self.embedded["bytes"][:1], answer)
+
+    def _search_embeddings(self, answer):
+        self._search(self.expected, answer)
+
+    def _search(self, queries, answer, remains=None):
+        """Compares one search with brute force."""
+        gallery, exact = self.gallery, self.exact or remains is not None
+        count = min(self._most + 1, gallery.size)
+        best, rows = nearest(queries, gallery.embeddings, count, remains)
+        shapes = {answer[name].shape[1:] for name in ("ids", "labels", "scores")}
+        _require(
+            shapes == {(self.k,)},
+            f"it gives {answer['scores'].shape[1]} neighbours, not {self.k}",
+        )
+        row_of = self._rows_of(answer["ids"])
+        for query, embedding in enumerate(queries):
+            self._neighbors(
+                embedding,
+                {name: value[query] for name, value in answer.items()},
+                best[query],
+                row_of,
+                exact,
+            )
+            self._vote(answer, query, best[query], rows[query], exact)
+
+    def _rows_of(self, ids):
+        """Rows by id, of those of the ids that the gallery has."""
+        hashes, rows = self.index
+        ids = sorted(set(ids.ravel()))
+        places = np.searchsorted(hashes, hash_ids(np.array(ids, object)).numpy())
+        rows = rows[places.clip(max=len(rows) - 1)].tolist()
+        found = {name.decode(): row for name, row in zip(ids, rows)}
+        return {n: row for n, row in found.items() if self.gallery.ids[row] == n}
+
+    def _neighbors(self, embedding, answer, best, row_of, exact):
+        """Compares the neighbours of one query; `answer` is its row."""
+        gallery = self.gallery
+        there = answer["ids"] != b""
+        ids = [name.decode() for name in answer["ids"][there]]
+        rows = [row_of.get(name, -1) for name in ids]
+        scores = answer["scores"]
+        wanted = best[: self.k][np.isfinite(best[: self.k])]
+        if exact:
+            _require(
+                len(ids) == len(wanted),
+                f"it finds {len(ids)} neighbours where {len(wanted)} remain",
+            )
+            off = np.abs(scores[there] - wanted).max(initial=0)
+            _require(
+                off <= self.tolerance,
+                f"scores differ from NumPy's by {off:.2g}, more than "
+                f"{self.tolerance:g}",
+            )
+        _require(
+            min(rows, default=0) >= 0 and len(set(rows)) == len(rows),
+            f"the neighbours {ids} are not rows of the gallery, each once",
+        )
+        own = gallery.embeddings[rows].astype(np.float64) @ embedding
+        off = float(np.abs(own - scores[there]).max(initial=0))
+        _require(
+            off <= self.tolerance and (np.diff(scores[there]) <= 0).all(),
+            f"the neighbours {ids} do not have the scores {scores}",
+        )
+        self.worst["scores"] = max(self.worst["scores"], off)
+        labels = [name.decode() for name in answer["labels"]]
+        expected = self.names[gallery.labels[rows].clip(-1) + 1].tolist()
+        _require(
+            labels == expected + [""] * (self.k - len(rows))
+            and not scores[~there].any(),
+            f"the neighbours {ids} have the labels {labels}",
+        )
+        top = scores[0] if there.any() else -np.inf
+        close = abs(top - gallery.known_threshold) <= self.tolerance
+        known = bool(answer["known"])
+        _require(
+            close or known == bool(top >= gallery.known_threshold),
+            f"a best score of {top:.4f} is known={known}",
+        )
+
+    def _vote(self, answer, query, best, rows, exact):
+        if not exact or self.tolerance != SCORE_TOLERANCE:
+            return
+        voters = self.voters
+        if len(best) > voters and np.isfinite(best[voters]):
+            if best[voters - 1] - best[voters] <= 2 * SCORE_TOLERANCE:
+                return  # a rival
+        shares = self._class_shares(best[:voters], rows[:voters])
+        vote = answer["vote"][query].decode()
+        probability = float(answer["vote_probability"][query])
+        if not shares.any():
+            _require(
+                vote == "" and probability == 0, f"without labels it votes {vote!r}"
+            )
+            return
+        share = dict(zip(self.gallery.class_names.tolist(), shares)).get(vote, -1.0)
+        _require(
+            share >= shares.max() - VOTE_TOLERANCE
+            and abs(share - probability) <= VOTE_TOLERANCE,
+            f"it votes {vote!r} with probability {probability:.4f}, where the formula "
+            f"gives it {share:.4f} and the winner {shares.max():.4f}",
+        )
+
+    def _class_shares(self, scores, rows):
+        gallery, there = self.gallery, rows >= 0
+        return shares_of_classes(
+            scores[there],
+            gallery.labels[rows[there]],
+            len(gallery.class_names),
+            gallery.vote_temperature,
+        )
+
+    def _classify(self, answer):
+        """Classes by share, and nothing of what is no image."""
+        count, gallery = len(self.expected), self.gallery
+        classes = min(len(gallery.class_names), self.voters)
+        _require(
+            answer["classes"].shape[1:] == answer["scores"].shape[1:] == (classes,),
+            f"classify gives {_shapes(answer)}, not {classes} classes",
+        )
+        _require(
+            set(answer["classes"][count:].ravel()) <= {b""}
+            and not answer["scores"][count:].any(),
+            "classify gives classes to what is no image",
+        )
+        sums = answer["scores"][:count].sum(axis=1)
+        _require(
+            (np.diff(answer["scores"]) <= 0).all()
+            and all(abs(each) < 1e-4 or abs(each - 1) < 1e-4 for each in sums),
+            f"the scores of classify are no shares: their sums are {sums}",
+        )
+        if not self.exact or self.mixed:
+            return
+        best, rows = self.order
+        for query in range(count):
+            if len(best[query]) > self.voters:
+                last = best[query, self.voters - 1 : self.voters + 1]
+                if last[0] - last[1] <= 2 * SCORE_TOLERANCE:
+                    continue
+            voters = slice(self.voters)
+            shares = self._class_shares(best[query, voters], rows[query, voters])
+            wanted = -np.sort(-shares)[:classes]
+            off = np.abs(answer["scores"][query] - wanted).max(initial=0)
+            _require(
+                off <= VOTE_TOLERANCE,
+                f"the scores of classify differ from NumPy's by {off:.2g}",
+            )
+
+    def _score_request(self):
+        """Asks for the scores of near rows, of an id that is not there, of none."""
+        rows = self.order[1][:, : min(self.k, 4)]
+        count = len(rows)
+        ids = [[name.encode() for name in self.gallery.ids[row]] for row in rows]
+        ids = np.array([each + [b"\xff no id", b""] for each in ids], object)
+        wanted = self.order[0][:, : rows.shape[1]]
+
+        def check(answer):
+            found = np.concatenate(
+                [np.ones(rows.shape, bool), np.zeros((count, 2), bool)], axis=1
+            )
+            off = np.abs(answer["scores"][:, :-2] - wanted).max()
+            _require(
+                np.array_equal(answer["found"], found)
+                and not answer["scores"][:, -2:].any()
+                and off <= self.tolerance,
+                f"score finds {answer['found'].tolist()}, with scores off by {off:.2g}",
+            )
+
+        return "score", {"embeddings": self.expected, "ids": ids}, check
+
+    def _filtered_requests(self, as_bytes):
+        """Searches without the nearest rows, in one class, and in a list of ids."""
+        gallery, count = self.gallery, len(self.expected)
+        _, rows = self.order
+        empty = np.full((count, 1), b"", object)
+        nothing = dict.fromkeys(
+            ("allow_ids", "exclude_ids", "allow_labels", "exclude_labels"), empty
+        )
+        near = rows[:, : min(2, gallery.size)]
+        ids = np.array([[n.encode() for n in gallery.ids[row]] for row in near], object)
+
+        def without(start, stop):
+            return ~(near[:, :, None] == np.arange(start, stop)).any(axis=1)
+
+        def only(start, stop):
+            return ~without(start, stop)
+
+        checks = [
+            ({"exclude_ids": ids}, without),
+            ({"allow_ids": np.concatenate([ids, empty], axis=1)}, only),
+        ]
+        labelled = gallery.labels[gallery.labels >= 0]
+        if len(labelled):
+            label = np.bincount(labelled[: 1 << 20]).argmax()
+            name = np.full((count, 1), str(gallery.class_names[label]).encode(), object)
+
+            def of_class(start, stop):
+                same = gallery.class_names[gallery.labels[start:stop].clip(0)]
+                same = (same == gallery.class_names[label]) & (
+                    gallery.labels[start:stop] >= 0
+                )
+                return np.broadcast_to(same, (count, stop - start))
+
+            def of_others(start, stop):
+                return ~of_class(start, stop)
+
+            checks += [
+                ({"allow_labels": name}, of_class),
+                ({"exclude_labels": name}, of_others),
+            ]
+        requests = []
+        for filters, remains in checks:
+            inputs = {"embeddings": self.expected, **nothing, **filters}
+
+            def check(answer, remains=remains):
+                self._search(self.expected, answer, remains)
+
+            requests.append(("search_filtered", inputs, check))
+        filters, remains = checks[0]
+        several = {name: np.repeat(v[:1], 2, 0) for name, v in nothing.items()}
+        inputs = {"image_bytes": as_bytes[[0, -1]], **several}
+
+        def check_bytes(answer):
+            if not self.mixed:
+                found = _rows(answer, slice(1))
+                self._search(
+                    self.embedded["bytes"][:1],
+                    found,
+                    lambda start, stop: np.ones((1, stop - start), bool),
+                )
+            _check_bad(_rows(answer, slice(1, None)))
+
+        return [*requests, ("search_filtered_bytes", inputs, check_bytes)]
+
+
+def _example(encoded):
+    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))
+    features = tf.train.Features(feature={"image_bytes": feature})
+    return tf.train.Example(features=features).SerializeToString()
+
+
+def _rows(answer, rows):
+    return {name: value[rows] for name, value in answer.items()}
+
+
+def _shapes(answer):
+    return {name: value.shape for name, value in answer.items()}
+
+
 def _require(holds, what):
     if not holds:
         raise RuntimeError(f"The exported model does not answer as it should: {what}.")
 
 
-def _check_signatures(described, image_shape):
+def _check_signatures(described, image_shape, dim):
     images = {"images": ("float32", [None, *image_shape])}
     image_bytes = {"image_bytes": ("string", [None])}
+    embeddings = {"embeddings": ("float32", [None, dim])}
+    lists = ("string", [None, None])
+    names = ("allow_ids", "exclude_ids", "allow_labels", "exclude_labels")
+    filters = dict.fromkeys(names, lists)
+    signatures = {
+        "embed": (images, _EMBED_OUTPUTS),
+        "embed_bytes": (image_bytes, _EMBED_OUTPUTS),
+        "search": (embeddings, _SEARCH_OUTPUTS),
+        "search_images": (images, _SEARCH_OUTPUTS),
+        "search_bytes": (image_bytes, _SEARCH_OUTPUTS),
+        "serving_default": (image_bytes, _SEARCH_OUTPUTS),
+        "search_filtered": ({**embeddings, **filters}, _SEARCH_OUTPUTS),
+        "search_filtered_bytes": ({**image_bytes, **filters}, _SEARCH_OUTPUTS),
+        "score": (
+            {**embeddings, "ids": lists},
+            {"scores": "float32", "found": "bool"},
+        ),
+        "classify": (
+            {"inputs": ("string", [None])},
+            {"classes": "string", "scores": "float32"},
+        ),
+    }
     wanted = {
-        "embed": {"inputs": images, "outputs": _EMBED_OUTPUTS},
-        "embed_bytes": {"inputs": image_bytes, "outputs": _EMBED_OUTPUTS},
-        "search_images": {"inputs": images, "outputs": _SEARCH_OUTPUTS},
-        "search_bytes": {"inputs": image_bytes, "outputs": _SEARCH_OUTPUTS},
-        "serving_default": {"inputs": image_bytes, "outputs": _SEARCH_OUTPUTS},
+        name: {"inputs": inputs, "outputs": outputs}
+        for name, (inputs, outputs) in signatures.items()
     }
     _require(described == wanted, f"its signatures are {described}, not {wanted}")
 
 
-def _check_broken(embedded, found):
-    """The last image of the batch is no image; the others are."""
+def _check_bad(answer):
+    """Nothing is found for what is no image."""
     _require(
-        embedded["valid"].tolist() == [True] * (len(embedded["valid"]) - 1) + [False],
-        f"`valid` is {embedded['valid'].tolist()}, where only the last image is broken",
-    )
-    _require(
-        not found["valid"][-1]
-        and not found["known"][-1]
-        and not found["scores"][-1].any()
-        and set(found["ids"][-1]) == {b""}
-        and found["vote"][-1] == b"",
+        not answer["valid"].any()
+        and not answer["known"].any()
+        and not answer["scores"].any()
+        and set(answer["ids"].ravel()) == {b""}
+        and set(answer["vote"]) == {b""},
         "a broken image has neighbours",
-    )
-
-
-def _check_search(queries, answer, gallery, k):
-    """Compares one search with brute force; the largest difference of scores."""
-    scores = _all_scores(queries, gallery.embeddings)
-    k = min(k, gallery.size)
-    voters = min(gallery.vote_k, gallery.size)
-    best = -np.sort(-scores, axis=1)[:, : max(k, voters) + 1]
-    _require(
-        all(answer[name].shape[1:] == (k,) for name in ("ids", "labels", "scores")),
-        f"it gives {answer['scores'].shape[1]} neighbours, not {k}",
-    )
-    off = float(np.abs(answer["scores"] - best[:, :k]).max())
-    _require(
-        off <= SCORE_TOLERANCE,
-        f"scores differ from NumPy's by {off:.2g}, more than {SCORE_TOLERANCE:g}",
-    )
-    found = sorted({name.decode() for name in answer["ids"].ravel()})
-    found = np.flatnonzero(np.isin(gallery.ids, found))
-    row_of = {str(gallery.ids[row]): row for row in found}
-    names = np.array(["", *gallery.class_names.tolist()])
-    for query in range(len(queries)):
-        ids = [name.decode() for name in answer["ids"][query]]
-        rows = [row_of.get(name, -1) for name in ids]
-        own = scores[query, rows]
-        _require(
-            min(rows) >= 0
-            and len(set(rows)) == k
-            and np.abs(own - answer["scores"][query]).max() <= SCORE_TOLERANCE,
-            f"the neighbours {ids} do not have the scores {answer['scores'][query]}",
-        )
-        labels = [name.decode() for name in answer["labels"][query]]
-        _require(
-            labels == names[gallery.labels[rows].clip(-1) + 1].tolist(),
-            f"the neighbours {ids} have the labels {labels}",
-        )
-        known = best[query, 0] >= gallery.known_threshold
-        close = abs(best[query, 0] - gallery.known_threshold) <= SCORE_TOLERANCE
-        _require(
-            close or bool(answer["known"][query]) == bool(known),
-            f"a best score of {best[query, 0]:.4f} is known={answer['known'][query]}",
-        )
-        if voters < gallery.size:
-            rival = best[query, voters - 1] - best[query, voters] <= 2 * SCORE_TOLERANCE
-            if rival:
-                continue
-        _check_vote(
-            scores[query],
-            gallery,
-            voters,
-            answer["vote"][query].decode(),
-            float(answer["vote_probability"][query]),
-        )
-    return off
-
-
-def _all_scores(queries, embeddings, rows=1 << 16):
-    """All cosines in float64, `(queries, n)`, without a second gallery in memory."""
-    queries = queries.astype(np.float64)
-    starts = range(0, len(embeddings), rows)
-    parts = [queries @ embeddings[i : i + rows].T.astype(np.float64) for i in starts]
-    return np.concatenate(parts, axis=1)
-
-
-def _check_vote(scores, gallery, voters, vote, probability):
-    rows = np.argsort(-scores, kind="stable")[:voters]
-    weights = np.exp((scores[rows] - scores[rows[0]]) / gallery.vote_temperature)
-    labels = gallery.labels[rows]
-    shares = np.zeros(max(len(gallery.class_names), 1))
-    np.add.at(shares, labels[labels >= 0], weights[labels >= 0])
-    if not shares.sum() > 0:
-        _require(vote == "" and probability == 0, f"without labels it votes {vote!r}")
-        return
-    shares /= shares.sum()
-    share = dict(zip(gallery.class_names.tolist(), shares)).get(vote, -1.0)
-    _require(
-        share >= shares.max() - VOTE_TOLERANCE
-        and abs(share - probability) <= VOTE_TOLERANCE,
-        f"it votes {vote!r} with probability {probability:.4f}, where the formula "
-        f"gives it {share:.4f} and the winner {shares.max():.4f}",
-    )
-
-
-def _is_mixed(encoder):
-    layers = encoder._flatten_layers() if hasattr(encoder, "_flatten_layers") else []
-    return any(
-        getattr(layer, "compute_dtype", "float32") in ("float16", "bfloat16")
-        for layer in layers
     )

@@ -1,0 +1,190 @@
+"""Nearest neighbours among the rows that a request allows, exact for every head.
+
+A row remains if it is in the list of allowed ids and its label in the list of allowed
+labels (a list that is empty but for padding allows everything), and neither its id nor
+its label is excluded. Ids and labels that the gallery does not have are ignored, but
+for this: a list that allows nothing that is there allows nothing.
+
+- With a list of allowed ids only those rows are scored.
+- Else all rows are, a range of them at a time, with the scores of labels that are out
+  put to the lowest, and as many more of the nearest are kept as ids are excluded.
+"""
+
+import tensorflow as tf
+
+from tfembed.export.chunks import in_chunks
+from tfembed.export.id_lookup import find_rows, is_member
+from tfembed.ops.neighbors import BLOCK, top_k_of_columns
+
+LOWEST = tf.float32.min
+
+
+def filtered_neighbors(head, variables, queries, filters, k, max_scores):
+    """Finds the nearest rows that remain.
+
+    Args:
+        head: Module of a head.
+        variables: `{name: tf.Variable}` of `tfembed.export.gallery_state`.
+        queries: `(batch, dim)`, float32.
+        filters: `allow_ids`, `exclude_ids`, `allow_labels`, `exclude_labels`: string
+            `(batch, any)`, padded with empty strings.
+        k: Scalar int32 tensor from 1 to the gallery's size.
+        max_scores: As many float32 numbers may stand in memory, about.
+
+    Returns:
+        Scores `(batch, k)` in float32 and rows `(batch, k)` in int32, nearest first,
+        equal scores in row order; -inf and -1 where fewer remain.
+    """
+    allowed = find_rows(variables, filters["allow_ids"])
+    excluded = find_rows(variables, filters["exclude_ids"])
+    label_remains = _remaining_labels(variables["label_names"], filters)
+    restricted = tf.reduce_any(filters["allow_ids"] != "", axis=1)
+    every = tf.cast(tf.where(~restricted)[:, 0], tf.int32)
+    some = tf.cast(tf.where(restricted)[:, 0], tf.int32)
+
+    def subset(rows, *tensors):
+        return [tf.gather(each, rows) for each in tensors]
+
+    by_scan = tf.cond(
+        tf.size(every) > 0,
+        lambda: _scan(
+            head,
+            variables,
+            *subset(every, queries, excluded, label_remains),
+            k,
+            max_scores,
+        ),
+        lambda: _nothing(0, k),
+    )
+    by_list = tf.cond(
+        tf.size(some) > 0,
+        lambda: _score_list(
+            head,
+            variables,
+            *subset(some, queries, excluded, label_remains, allowed),
+            k,
+            max_scores,
+        ),
+        lambda: _nothing(0, k),
+    )
+    places = tf.argsort(tf.concat([every, some], 0))
+    scores, rows = (tf.concat(pair, 0) for pair in zip(by_scan, by_list))
+    return tf.gather(scores, places), tf.gather(rows, places)
+
+
+def score_pairs(head, variables, queries, rows, max_scores):
+    """Scores given rows, a bounded number of pairs at a time.
+
+    Args:
+        head: Module of a head.
+        variables: `{name: tf.Variable}` of `tfembed.export.gallery_state`.
+        queries: `(batch, dim)`, float32.
+        rows: `(batch, m)`, int32; negative for none.
+        max_scores: As many float32 numbers may stand in memory, about.
+
+    Returns:
+        `(batch, m)`, float32; -inf where there is no row.
+    """
+    width, dim = tf.shape(rows)[1], tf.shape(queries)[1]
+    flat = tf.reshape(rows, [-1])
+    chunk = max_scores // (2 * dim)
+
+    def score(start, stop):
+        of_query = tf.range(start, stop) // tf.maximum(width, 1)
+        some = tf.gather(queries, of_query)
+        return (head.pairs(variables, some, flat[start:stop, None])[:, 0],)
+
+    (scores,) = in_chunks(tf.size(flat), chunk, score, [(tf.float32, [None])])
+    return tf.reshape(scores, tf.shape(rows))
+
+
+def _remaining_labels(names, filters):
+    """Tells for each request and label whether rows of the label remain."""
+    # Label -1 stands first, with the empty name, that pads lists: none of them means
+    # it. Rows without a label are out if a request allows labels.
+    named = tf.range(tf.shape(names)[0]) > 0
+
+    def listed(wanted):
+        def look(column, found):
+            return column + 1, found | (names[None, :] == wanted[:, column, None])
+
+        found = tf.fill([tf.shape(wanted)[0], tf.shape(names)[0]], False)
+        columns = tf.shape(wanted)[1]
+        _, found = tf.while_loop(lambda column, _: column < columns, look, [0, found])
+        return found & named
+
+    restricted = tf.reduce_any(filters["allow_labels"] != "", axis=1, keepdims=True)
+    allowed = ~restricted | listed(filters["allow_labels"])
+    return allowed & ~listed(filters["exclude_labels"])
+
+
+def _nothing(batch, k):
+    return tf.fill([batch, k], -float("inf")), tf.fill([batch, k], -1)
+
+
+def _scan(head, variables, queries, excluded, label_remains, k, max_scores):
+    """Looks at all rows as the head stores them, a range at a time."""
+    size = head.stored_count(variables)
+    batch, dim = tf.shape(queries)[0], tf.shape(queries)[1]
+    keep = tf.minimum(k + tf.shape(excluded)[1], size)
+    chunk = tf.maximum(max_scores // tf.maximum(batch, dim), BLOCK)
+    label_remains = tf.transpose(label_remains)  # (labels, batch)
+
+    def look(start, scores, rows):
+        count = tf.minimum(chunk, size - start)
+        embeddings, stored = head.stored(variables, start, count)
+        embeddings = tf.ensure_shape(embeddings, [None, queries.shape[1]])
+        labels = _labels_of(variables, stored)
+        here = tf.matmul(embeddings, queries, transpose_b=True)
+        remains = tf.gather(label_remains, labels + 1) & (stored >= 0)[:, None]
+        here = tf.where(remains, here, LOWEST)
+        best, places = top_k_of_columns(here, tf.minimum(keep, count))
+        found = tf.where(best > LOWEST, tf.gather(stored, places), -1)
+        # What was found before comes first: equal scores stay in stored order.
+        scores, order = tf.math.top_k(tf.concat([scores, best], 1), keep)
+        rows = tf.gather(tf.concat([rows, found], 1), order, batch_dims=1)
+        return start + count, scores, rows
+
+    _, scores, rows = tf.while_loop(
+        lambda start, *_: start < size,
+        look,
+        [0, tf.fill([batch, keep], LOWEST), tf.fill([batch, keep], -1)],
+        shape_invariants=[tf.TensorShape(())] + 2 * [tf.TensorShape([None, None])],
+        parallel_iterations=1,
+    )
+    remains = (rows >= 0) & ~is_member(excluded, rows)
+    return _nearest(scores, rows, remains, k)
+
+
+def _score_list(
+    head, variables, queries, excluded, label_remains, allowed, k, max_scores
+):
+    """Looks only at the rows of the allowed ids."""
+    rows = tf.sort(allowed)
+    again = tf.pad(rows[:, 1:] == rows[:, :-1], [[0, 0], [1, 0]])
+    labels = _labels_of(variables, rows)
+    remains = (rows >= 0) & ~again & ~is_member(excluded, rows)
+    remains &= tf.gather(label_remains, labels + 1, batch_dims=1)
+    rows = tf.where(remains, rows, -1)
+    scores = score_pairs(head, variables, queries, rows, max_scores)
+    return _nearest(scores, rows, remains, k)
+
+
+def _labels_of(variables, rows):
+    """Labels of rows; -1 for none and for a negative row."""
+    labels = tf.gather(variables["gallery_labels"], tf.maximum(rows, 0))
+    return tf.where(rows >= 0, tf.maximum(labels, -1), -1)
+
+
+def _nearest(scores, rows, remains, k):
+    """The best k of those that remain, equal scores in row order."""
+    scores = tf.where(remains, scores, -float("inf"))
+    rows = tf.where(remains, rows, -1)
+    missing = tf.maximum(k - tf.shape(rows)[1], 0)
+    scores = tf.pad(scores, [[0, 0], [0, missing]], constant_values=-float("inf"))
+    rows = tf.pad(rows, [[0, 0], [0, missing]], constant_values=-1)
+    order = tf.argsort(rows, axis=1)
+    scores = tf.gather(scores, order, batch_dims=1)
+    rows = tf.gather(rows, order, batch_dims=1)
+    scores, order = tf.math.top_k(scores, k)
+    return scores, tf.gather(rows, order, batch_dims=1)

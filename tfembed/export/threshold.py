@@ -1,0 +1,131 @@
+"""From which best score on a query counts as known, calibrated on held-out data.
+
+A query is genuine if its class is one of the gallery's. Of the best scores of genuine
+queries that the gallery does not hold, the threshold is the quantile at the share that
+may be rejected: 5 % by default. How many foreign queries it lets pass depends on them,
+and is not promised.
+"""
+
+import dataclasses
+from typing import Optional
+
+import numpy as np
+
+from tfembed.export.run_directory import NEVER_UNKNOWN
+
+FALSE_REJECTION = 0.05
+_MOST = 1000
+_ROWS = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Threshold:
+    """A threshold and where it is from.
+
+    Attributes:
+        value: A best score below it is not known.
+        calibrated_on: What it was calibrated on, in words.
+        queries: Number of genuine queries, 0 if it was not calibrated here.
+        false_rejection: Share of them that it rejects; `None` if not measured.
+    """
+
+    value: float
+    calibrated_on: str
+    queries: int = 0
+    false_rejection: Optional[float] = None
+
+
+def choose_threshold(
+    gallery, queries=None, threshold=None, false_rejection=None, seed=0
+):
+    """Returns the threshold of an export.
+
+    The one that is given; or one calibrated, if `false_rejection` is given; or the
+    gallery's own; or one calibrated. It is calibrated on the queries, and without any
+    on rows of the gallery, each searched among the others.
+
+    Args:
+        gallery: A `Gallery`.
+        queries: `Queries` that the gallery does not hold, or `None`.
+        threshold: A number, or `None`.
+        false_rejection: Share of genuine queries that may be rejected, from 0 to 1;
+            `None`: 0.05, where it is needed.
+        seed: Chooses the rows of the gallery, at most 1000.
+
+    Returns:
+        A `Threshold`.
+
+    Raises:
+        ValueError: If both `threshold` and `false_rejection` are given, or one is out
+            of range.
+    """
+    if threshold is not None and false_rejection is not None:
+        raise ValueError(
+            "Give `threshold` or `false_rejection`, not both. Received: "
+            f"threshold={threshold!r}, false_rejection={false_rejection!r}."
+        )
+    if threshold is not None and not np.isfinite(_number("threshold", threshold)):
+        raise ValueError(
+            f"`threshold` must be a finite number. Received: threshold={threshold!r}."
+        )
+    share = FALSE_REJECTION if false_rejection is None else false_rejection
+    if not 0 <= _number("false_rejection", share) < 1:
+        raise ValueError(
+            "`false_rejection` must be a share from 0 to below 1. "
+            f"Received: false_rejection={false_rejection!r}."
+        )
+    if threshold is not None:
+        return Threshold(float(threshold), "given, not calibrated")
+    own = gallery.known_threshold
+    best, what = _best_scores(gallery, queries, seed)
+    if false_rejection is None and own > NEVER_UNKNOWN:
+        rejected = float((best < own).mean()) if len(best) else None
+        return Threshold(own, "as the gallery's file says", len(best), rejected)
+    if not len(best):
+        return Threshold(NEVER_UNKNOWN, what)
+    value = np.float32(np.quantile(best, share))
+    return Threshold(float(value), what, len(best), float((best < value).mean()))
+
+
+def _best_scores(gallery, queries, seed):
+    """Best scores of genuine queries, and what these are."""
+    if queries is not None:
+        genuine = np.ones(len(queries.embeddings), bool)
+        if queries.labels is not None and (gallery.labels >= 0).any():
+            genuine = np.isin(queries.labels, np.unique(gallery.labels))
+        if genuine.any():
+            rows = np.flatnonzero(genuine)
+            best = best_scores(queries.embeddings[rows], gallery.embeddings)
+            return best, f"{len(rows):,} held-out queries ({queries.source})"
+    if gallery.size < 2:
+        return np.empty(0), "not calibrated: the gallery has one row"
+    rows = np.random.default_rng(seed).permutation(gallery.size)[:_MOST]
+    best = best_scores(gallery.embeddings[rows], gallery.embeddings, rows)
+    return best, f"{len(rows):,} rows of the gallery, each searched among the others"
+
+
+def best_scores(queries, embeddings, own=None):
+    """Returns each query's largest score, without a table of all scores.
+
+    Args:
+        queries: float32 `(q, d)`.
+        embeddings: float32 `(n, d)`.
+        own: `(q,)`, a row of each query that does not count; `None`: all count.
+
+    Returns:
+        float32 `(q,)`.
+    """
+    best = np.full(len(queries), -np.inf, np.float32)
+    for start in range(0, len(embeddings), _ROWS):
+        scores = queries @ embeddings[start : start + _ROWS].T
+        if own is not None:
+            here = np.flatnonzero((own >= start) & (own < start + _ROWS))
+            scores[here, own[here] - start] = -np.inf
+        np.maximum(best, scores.max(axis=1), out=best)
+    return best
+
+
+def _number(name, value):
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise ValueError(f"`{name}` must be a number. Received: {name}={value!r}.")
+    return float(value)
