@@ -11,7 +11,7 @@ CHUNK_SCORES = 1 << 23  # 32 MiB of scores at a time
 SECONDS = 5  # between two lines of progress
 
 
-def learn_cells(embeddings, cells, seed=0, progress=None):
+def learn_cells(embeddings, cells, seed=0, progress=None, leave_out=()):
     """Learns the directions that the rows of a gallery gather around.
 
     k-means with inner products: a row is of the cell whose direction it points to
@@ -24,13 +24,18 @@ def learn_cells(embeddings, cells, seed=0, progress=None):
         cells: How many, from 1 to `size`.
         seed: Of the sample and of the first directions.
         progress: Is called with a line of text now and then.
+        leave_out: Rows that are not learned on, because something is measured with
+            them; -1 is none. Where too few others are left, all rows are learned on.
 
     Returns:
         Directions, `(cells, dim)` float32, of unit length (zero if all rows are).
     """
     rng = np.random.default_rng(seed)
-    size = len(embeddings)
-    sample = rng.permutation(size)[: min(size, ROWS_PER_CELL * cells)]
+    may = np.ones(len(embeddings), bool)
+    leave_out = np.asarray(leave_out, np.int64)
+    may[leave_out[leave_out >= 0]] = False
+    may = np.flatnonzero(may) if may.sum() >= cells else np.arange(len(embeddings))
+    sample = rng.permutation(may)[: ROWS_PER_CELL * cells]
     rows = np.ascontiguousarray(embeddings[np.sort(sample)])
     first = rng.permutation(len(rows))[:cells]
     centroids = _unit(rows[first])

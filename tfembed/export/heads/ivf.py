@@ -50,7 +50,9 @@ def build(
         previous: `HeadState.arrays` of the version before, at least its
             `ivf_centroids`: these cells are kept if they have the right length and
             there are half to twice as many as this gallery would get, and rows are
-            assigned to them anew; else new cells are learned.
+            assigned to them anew; else new cells are learned. (Recall that is
+            measured with rows of the gallery may be a percent too high where the cells
+            were learned on some of these rows.)
 
     Returns:
         `HeadState` with
@@ -69,20 +71,17 @@ def build(
     embeddings = checked_embeddings(embeddings)
     check_k(k)
     check_recall(recall)
+    held_out = HeldOut(embeddings, queries, k, seed, progress)
     wanted = default_cells(len(embeddings))
-    kept = _kept_cells(previous, wanted, embeddings.shape[1])
+    centroids = kept = _kept_cells(previous, wanted, embeddings.shape[1])
     if kept is None:
-        centroids = learn_cells(embeddings, wanted, seed, progress)
-    else:
-        centroids = kept
+        centroids = learn_cells(embeddings, wanted, seed, progress, held_out.own)
     cells = assign_cells(embeddings, centroids, progress=progress)
     sizes = np.bincount(cells, minlength=len(centroids)).astype(np.int32)
     filled = np.flatnonzero(sizes)
     number = np.full(len(centroids), -1, np.int32)
     number[filled] = np.arange(len(filled), dtype=np.int32)
     cells, centroids, sizes = number[cells], centroids[filled], sizes[filled]
-
-    held_out = HeldOut(embeddings, queries, k, seed, progress)
     probes, shares = choose_probes(held_out, centroids, cells, recall)
     arrays = {
         "ivf_centroids": centroids,

@@ -18,10 +18,10 @@ class HeldOut:
     Args:
         embeddings: `(size, dim)`, float32: the gallery.
         queries: `(count, dim)`, float32, of images that are not in the gallery; or
-            None, then `SAMPLE` rows of the gallery are drawn, and none is its own
-            neighbour. Such rows have helped to learn the cells, and images of a
-            gallery may be more alike than a user's are to them: queries that are held
-            out tell more.
+            None, then `SAMPLE` rows of the gallery are drawn, at most half of them, and
+            none is its own neighbour. (Cells have to be learned without them, or they
+            find their neighbours more often than others do: by a percent or so.
+            Images of one gallery may also be more alike than a user's are to them.)
         k: Neighbours of a query; at most as many as there are.
         seed: Of the draw.
         progress: Is called with a line of text now and then.
@@ -38,7 +38,8 @@ class HeldOut:
         size = len(embeddings)
         if queries is None:
             rng = np.random.default_rng(seed)
-            self.own = np.sort(rng.permutation(size)[:SAMPLE]).astype(np.int32)
+            self.own = np.sort(rng.permutation(size)[: min(SAMPLE, -(-size // 2))])
+            self.own = self.own.astype(np.int32)
             self.queries = embeddings[self.own]
             self.source = "gallery rows, each without itself"
         else:
