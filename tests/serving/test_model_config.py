@@ -1,8 +1,10 @@
 """Model config files: what they say, what is refused, and that changes are seen."""
 
+import socket
 import time
 
 import pytest
+import requests
 
 from tfembed.serving import LocalServer
 from tfembed.serving.model_config import ModelConfig, VersionPolicy, read_model_config
@@ -118,6 +120,17 @@ def test_labels_at_the_start_need_a_flag_as_in_tf_serving(model_dir, tmp_path):
     _write(file, ("a", model_dir), labels=label)
     with pytest.raises(ValueError, match="--allow-version-labels-for-unavailable"):
         LocalServer(model_config_file=file, port=0, rest_port=0).start()
+
+
+@pytest.mark.parametrize("host", ["localhost", "::1"])
+def test_other_names_of_this_machine(model_dir, host):
+    if host == "::1" and not socket.has_dualstack_ipv6():
+        pytest.skip("no IPv6 here")
+    with LocalServer(model_dir, host=host, port=0, rest_port=0) as server:
+        with requests.Session() as session:
+            session.trust_env = False
+            url = server.rest_address + "/v1/models/model"
+            assert session.get(url, timeout=30).status_code == 200
 
 
 def test_other_machines_are_let_in_with_a_warning(model_dir, caplog):

@@ -4,12 +4,15 @@ The names are TF Serving's where it has the same metric, so that a dashboard or 
 made here fits there.
 """
 
+import contextlib
 import threading
 from collections import Counter as Tally
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+from tfembed.serving.status import StatusError
 
 PATH = "/monitoring/prometheus/metrics"
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -91,8 +94,9 @@ class Metrics:
             labels=["model_name", "version", "state"],
         )
         for model in self._models.names():
-            for version, state in self._models.states(model):
-                for name in _STATES:
-                    labels = [model, str(version), name]
-                    states.add_metric(labels, float(name == state.state))
+            with contextlib.suppress(StatusError):  # it may have gone meanwhile
+                for version, state in self._models.states(model):
+                    for name in _STATES:
+                        labels = [model, str(version), name]
+                        states.add_metric(labels, float(name == state.state))
         yield states

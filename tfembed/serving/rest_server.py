@@ -45,6 +45,8 @@ class RestServer:
             map=self._map,
             host=host,
             port=port,
+            ipv4=":" not in host,  # one socket: a name may stand for several
+            ipv6=":" in host,
             threads=workers,
             ident=None,
             max_request_body_size=max_bytes + 1,  # waitress' is the first refused
