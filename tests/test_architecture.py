@@ -64,6 +64,7 @@ SERVES = {
 }
 SPEAKS = {
     "tfembed/serving/examples.py": SERVES,
+    "tfembed/serving/grpc_messages.py": SERVES,
     "tfembed/serving/grpc_service.py": SERVES,
     "tfembed/serving/grpc_transport.py": SERVES,
     "tfembed/serving/metrics.py": SERVES,

@@ -20,6 +20,8 @@ from tfembed.serving import (
     ServerUnavailable,
     ServingError,
 )
+from tfembed.serving.grpc_transport import GrpcTransport
+from tfembed.serving.rest_transport import RestTransport
 
 
 def _expected(images, k):
@@ -83,21 +85,118 @@ def test_one_image_is_a_batch_of_one(client):
     assert client.embed(image).embeddings.shape == (1, small_model.DIM)
 
 
-def test_images_are_sent_in_batches(address):
+@pytest.fixture
+def sent(monkeypatch):
+    """The arguments of each call of a transport, as it was made."""
+    calls = []
+    for transport in (GrpcTransport, RestTransport):
+
+        def call(self, *arguments, timeout, original=transport.call):
+            calls.append(arguments)
+            return original(self, *arguments, timeout=timeout)
+
+        monkeypatch.setattr(transport, "call", call)
+    return calls
+
+
+def _sizes(sent, key="images"):
+    return [len(each[3][key]) for each in sent if each[0] == "predict"]
+
+
+def test_images_are_sent_in_batches(address, sent):
     images = small_model.images(11)
     with Client(address) as whole, Client(address, batch_size=4) as parts:
-        sizes = []
-        send = parts._transport.predict
-
-        def count(name, version, signature, inputs, specs):
-            sizes.append(len(inputs["images"]))
-            return send(name, version, signature, inputs, specs)
-
-        parts._transport.predict = count
         one, other = whole.search(images), parts.search(images)
-    assert sizes == [4, 4, 3]
-    np.testing.assert_array_equal(one.ids, other.ids)
-    np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
+        listed = parts.search(list(images))
+    assert _sizes(sent) == [11, 4, 4, 3, 4, 4, 3]
+    for each in (other, listed):
+        np.testing.assert_array_equal(one.ids, each.ids)
+        np.testing.assert_allclose(one.scores, each.scores, atol=1e-6)
+
+
+def test_a_batch_has_no_more_bytes_than_allowed(address, sent):
+    files = [small_model.png(image) for image in small_model.images(5)]
+    most = max(map(len, files)) * 2.5 / 1e6
+    with Client(address, batch_megabytes=most) as client:
+        assert client.embed(files).valid.all()
+    assert _sizes(sent, "image_bytes") == [2, 2, 1]
+    sent.clear()
+    with Client(address, batch_megabytes=1e-6) as client:
+        assert len(client.embed(files[:2])) == 2
+    assert _sizes(sent, "image_bytes") == [1, 1]
+    sent.clear()
+    with Client(
+        address, batch_megabytes=3.5e-6 * 4 * small_model.images(1).size
+    ) as client:
+        client.embed(small_model.images(5))
+    assert _sizes(sent) == [3, 2]
+
+
+def test_a_generator_is_read_no_further_than_needed(address):
+    read = []
+
+    def files():
+        for index, image in enumerate(small_model.images(9)):
+            read.append(index)
+            yield small_model.png(image)
+
+    with Client(address, batch_size=3) as client:
+        results = client.search_many(files(), k=2)
+        assert read == []
+        first = next(results)
+        assert len(read) <= 4 and len(first) == 1 and first.ids.shape == (1, 2)
+        others = list(results)
+        whole = client.search(files(), k=2)
+        embedded = [each.embeddings[0] for each in client.embed_many(files())]
+    found = [each.ids[0].tolist() for each in [first, *others]]
+    assert (
+        found == whole.ids.tolist() == _expected(small_model.images(9), 2)[0].tolist()
+    )
+    assert np.shape(embedded) == (9, small_model.DIM)
+
+
+def test_rows_of_a_result(client):
+    result = client.search(small_model.images(4))
+    assert result[1].ids.tolist() == result.ids[1:2].tolist()
+    assert result[-1].vote.tolist() == result.vote[-1:].tolist()
+    assert len(result[1:3]) == 2 and len(result[[0, 3, 3]]) == 3
+    with pytest.raises(IndexError):
+        result[4]
+
+
+def test_progress(address, capsys):
+    files = [small_model.png(image) for image in small_model.images(5)]
+    told = []
+    with Client(address, batch_size=2) as client:
+        client.search(files, progress=lambda *done: told.append(done))
+        client.search(iter(files), progress=lambda *done: told.append(done))
+        client.embed(small_model.images(3), progress=lambda *done: told.append(done))
+        client.embed(files, progress=True)
+        with pytest.raises(TypeError, match="`progress` must be"):
+            client.embed(files, progress=3)
+    assert told[:3] == [(2, 5), (4, 5), (5, 5)]
+    assert told[3:6] == [(2, None), (4, None), (5, None)]
+    assert told[6:] == [(2, 3), (3, 3)]
+    error = capsys.readouterr().err
+    assert error.rpartition("\r")[2].startswith("5 of 5 images, ")
+    assert error.endswith(" a second\n")
+
+
+def test_an_image_that_declares_too_much_is_named(address, sent, tmp_path):
+    good = small_model.png(small_model.images(1)[0])
+    width = (9000).to_bytes(4, "big")
+    huge = tmp_path / "huge.png"
+    huge.write_bytes(good[:16] + width * 2 + good[24:])
+    (tmp_path / "a.png").write_bytes(good)
+    with Client(address) as client:
+        with pytest.raises(ValueError, match=r"huge\.png, which declares 9000 x 9000"):
+            client.search([tmp_path / "a.png", huge])
+        with pytest.raises(ValueError, match="image 1, which declares"):
+            client.embed([good, huge.read_bytes()])
+    assert sent == []
+    with Client(address, max_megapixels=None) as client:
+        with pytest.raises(InvalidRequest, match="max_megapixels.*told which"):
+            client.search([tmp_path / "a.png", huge])
 
 
 def test_an_image_that_is_none_is_not_valid(client):
@@ -177,8 +276,19 @@ def test_bad_arguments_get_a_sentence(client, server):
             Client(address)
     with pytest.raises(ValueError, match="`batch_size`"):
         Client(server.grpc_address, batch_size=0)
-    with pytest.raises(ValueError, match="`timeout`"):
-        Client(server.grpc_address, timeout=0)
+    for arguments, said in (
+        ({"timeout": 0}, "`timeout` must be seconds above 0"),
+        ({"timeout": "1"}, "`timeout` must be seconds"),
+        ({"retries": -1}, "`retries` must be an integer 0 or above"),
+        ({"batch_megabytes": 0}, "`batch_megabytes` must be a number above 0"),
+        ({"max_megapixels": -1}, "`max_megapixels` must be a number above 0"),
+        ({"version": 1, "label": "a"}, "not to both"),
+        ({"version": "1"}, "`version` must be the number"),
+        ({"label": "a/b"}, "`label` must be a label"),
+        ({"name": ""}, "`name` must be the name"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            Client(server.grpc_address, **arguments)
 
 
 @pytest.mark.parametrize("prefix", ["", "grpc://", "http://"])
@@ -256,13 +366,135 @@ def test_a_newer_version_takes_over_without_a_failed_request(tmp_path):
     assert states == [(2, "AVAILABLE"), (1, "END")]
 
 
+class Dropper:
+    """A way to a server that closes the first connections as soon as they speak."""
+
+    def __init__(self, address, drops):
+        host, _, port = address.rpartition("//")[2].rpartition(":")
+        self._target, self.left = (host, int(port)), drops
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.dropped = 0
+        scheme = "http://" if "//" in address else ""
+        self.address = f"{scheme}127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self._socket.accept()
+            except OSError:
+                return
+            if self.left > self.dropped:
+                self.dropped += 1
+                near.recv(1 << 16)
+                near.close()
+                continue
+            far = socket.create_connection(self._target)
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._pump, args=(one, other)).start()
+
+    @staticmethod
+    def _pump(source, sink):
+        try:
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def close(self):
+        self._socket.close()
+
+
+@pytest.fixture
+def drop(address):
+    """Function of a number of connections that returns a `Dropper` for the server."""
+    made = []
+
+    def make(drops):
+        made.append(Dropper(address, drops))
+        return made[-1]
+
+    yield make
+    for dropper in made:
+        dropper.close()
+
+
+def test_what_cannot_be_reached_is_asked_again(drop):
+    image = small_model.png(small_model.images(1)[0])
+    way = drop(2)
+    with Client(way.address, timeout=30, retries=9) as client:
+        assert client.embed(image).valid.all()
+    assert way.dropped == 2
+    way = drop(99)
+    with Client(way.address, retries=0) as client, pytest.raises(ServerUnavailable):
+        client.embed(image)
+    assert way.dropped == 1
+    with Client(way.address, timeout=0.5, retries=99) as client:
+        begun = time.monotonic()
+        with pytest.raises((ServerUnavailable, DeadlineExceeded)):
+            client.embed(image)
+        assert time.monotonic() - begun < 3.0
+
+
+def test_what_may_do_something_twice_is_not_asked_again(drop, sent):
+    inputs = {"x": np.float32([1])}
+    with Client(drop(99).address, retries=5) as client:
+        with pytest.raises(ServerUnavailable):
+            client.predict(inputs, "one")
+        assert len(sent) == 1
+        with pytest.raises(ServerUnavailable):
+            client.predict(inputs, "one", retry=True)
+        assert len(sent) == 7
+
+
+def test_what_was_refused_is_not_asked_again(address, sent):
+    with Client(address, retries=5) as client:
+        with pytest.raises(InvalidRequest):
+            client.predict({"x": np.float32([-1])}, "failing", retry=True)
+    assert len(sent) == 1
+
+
+def test_a_connection_is_used_again(drop):
+    way = drop(0)
+    with Client(way.address) as client:
+        for image in small_model.images(5):
+            client.embed(image)
+        accepted = threading.active_count()
+        for image in small_model.images(5):
+            client.embed(image)
+        assert threading.active_count() == accepted
+
+
+def test_large_messages(address):
+    values = np.arange(3_000_000, dtype=np.float32)  # 12 MB; gRPC's default is 4
+    with Client(address, timeout=120) as client:
+        outputs = client.predict({"x": values}, "one")
+    np.testing.assert_array_equal(outputs["y"], values * 2)
+
+
+def test_an_image_size_that_changed_is_asked_for_again(tmp_path):
+    small_model.write_model(str(tmp_path), 1)
+    with LocalServer(tmp_path, port=0, rest_port=0) as server:
+        for address in (server.grpc_address, server.rest_address):
+            with Client(address) as client:
+                shape = (None, small_model.HEIGHT, small_model.WIDTH + 1, 3)
+                metadata = client.metadata()
+                inputs = metadata.signatures["search_images"].inputs
+                inputs["images"] = type(inputs["images"])("float32", shape)
+                client._questions._metadata = metadata  # as of a former version
+                assert len(client.search(small_model.images(2))) == 2
+
+
 def test_rest_needs_no_tensorflow(server, tmp_path, run_python):
     path = tmp_path / "a.png"
     path.write_bytes(small_model.png(small_model.images(1)[0]))
     script = (
         "import json, sys\n"
         "from tfembed.serving import Client\n"
-        f"result = Client({server.rest_address!r}).search({str(path)!r})\n"
+        f"client = Client({server.rest_address!r})\n"
+        f"result = client.search({str(path)!r})\n"
+        f"client.embed(client.search_many([{str(path)!r}]) and {str(path)!r})\n"
         "loaded = [m for m in ('tensorflow', 'keras', 'grpc') if m in sys.modules]\n"
         "print(json.dumps([result.ids[0].tolist(), loaded]))\n"
     )

@@ -1,16 +1,18 @@
 """Serving: a client for TF Serving, and a local server that speaks its protocol.
 
 `Client` asks a real TF Serving or the local server for embeddings and neighbours,
-over gRPC or REST. `LocalServer`, or `python -m tfembed.serving MODEL_DIR`, serves
-an exported model on this machine, for development. `python -m
-tfembed.serving.query IMAGE ...` prints and draws neighbours. None of them needs
-Keras, and nothing is imported before it is used: a client that speaks REST does
+over gRPC or REST; `AsyncClient` does so for `asyncio`. `LocalServer`, or `python -m
+tfembed.serving MODEL_DIR`, serves an exported model on this machine, for development.
+`python -m tfembed.serving.query IMAGE ...` prints and draws neighbours. None of them
+needs Keras, and nothing is imported before it is used: a client that speaks REST does
 without TensorFlow.
 """
 
 import importlib
 
 _HOMES = {
+    "AsyncClient": "async_client",
+    "Classification": "results",
     "Client": "client",
     "DeadlineExceeded": "errors",
     "Embeddings": "results",
@@ -18,6 +20,7 @@ _HOMES = {
     "LocalServer": "server",
     "ModelMetadata": "results",
     "NotFound": "errors",
+    "Scores": "results",
     "SearchResult": "results",
     "ServerUnavailable": "errors",
     "ServingError": "errors",

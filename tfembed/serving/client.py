@@ -1,41 +1,53 @@
-"""The client: embeddings and neighbours from a server, over gRPC or REST."""
+"""The client: what a server says to images, over gRPC or REST."""
 
-import re
+import importlib
+import time
 
-import numpy as np
-
-from tfembed.serving.errors import InvalidRequest, serving_error
-from tfembed.serving.images import as_input
-from tfembed.serving.results import Embeddings, SearchResult
-
-_HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+):\d{1,5}")
-
-# The input and the name of the signature for each question and kind of image.
-_SIGNATURES = {
-    ("embed", "bytes"): ("image_bytes", "embed_bytes"),
-    ("embed", "images"): ("images", "embed"),
-    ("search", "bytes"): ("image_bytes", "search_bytes"),
-    ("search", "images"): ("images", "search_images"),
-}
+from tfembed.serving.plans import Part, Pause
+from tfembed.serving.questions import DEFAULT_SIGNATURE, Questions
 
 
 class Client:
     """Asks a TF Serving, or the local server, that serves an exported model.
 
     ```python
-    client = Client("localhost:8500")
-    result = client.search(["a.png", "b.jpg"])
-    print(result.labels[0], result.scores[0])
+    with Client("localhost:8500") as client:
+        result = client.search(["a.png", "b.jpg"], k=5)
+        print(result.labels[0], result.scores[0])
     ```
+
+    Wherever images are asked for, they are one image or many of one kind: paths, the
+    bytes of image files, or arrays of the model's size with values from 0 to 255,
+    `(height, width, channels)` each, or `(batch, height, width, channels)`. Many are a
+    list, an array or any other iterable; of a generator no more is read than the next
+    request needs. They are sent in batches, one request after the other. A file that
+    the model cannot read makes its own row `valid=False` and leaves the others alone;
+    one that declares more than `max_megapixels` could cost the server its memory, and
+    is refused by name before its batch is sent.
+
+    A question that needs several requests may be answered by two versions, if the
+    server changes to another meanwhile; pin one where that matters.
+
+    One client may be shared by threads, and keeps its connection open.
 
     Args:
         address: `"host:port"` or `"grpc://host:port"` for gRPC,
             `"http://host:port"` or `"https://host:port"` for REST. Both give the
             same answers; gRPC is faster with arrays, REST needs no TensorFlow.
         name: Name of the model at the server.
-        version: Version to ask, or None for the latest.
-        timeout: Seconds that each request may take.
-        batch_size: How many images are sent in one request.
+        version: Number of the version to ask, or None for the server's choice, which
+            is the latest.
+        label: Label of the version to ask, as the server's config gives it
+            (`"stable"`), or None.
+        timeout: Seconds that each request may take, with all attempts at it.
+        retries: How often a request is sent again when the server cannot be reached
+            (UNAVAILABLE), after 0.1 s, 0.2 s, ... with jitter. Nothing else is tried
+            again: what was refused once is refused again.
+        batch_size: The most images in one request.
+        batch_megabytes: The most megabytes (10^6) of images in one request, unless a
+            single image has more.
+        max_megapixels: Images that declare more million pixels are refused; None
+            sends them all.
 
     Raises:
         ImportError: If the package that speaks the protocol is missing.
@@ -43,31 +55,45 @@ class Client:
     """
 
     def __init__(
-        self, address, name="model", version=None, timeout=30.0, batch_size=32
+        self,
+        address,
+        name="model",
+        version=None,
+        timeout=30.0,
+        batch_size=32,
+        *,
+        label=None,
+        retries=3,
+        batch_megabytes=32.0,
+        max_megapixels=64.0,
     ):
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(
-                "`batch_size` must be an integer above 0. "
-                f"Received: batch_size={batch_size!r}."
-            )
-        if not timeout > 0:
-            raise ValueError(
-                f"`timeout` must be seconds above 0. Received: timeout={timeout!r}."
-            )
+        self._questions = Questions(
+            address,
+            name=name,
+            version=version,
+            label=label,
+            timeout=timeout,
+            retries=retries,
+            batch_size=batch_size,
+            batch_megabytes=batch_megabytes,
+            max_megapixels=max_megapixels,
+        )
         self.address = address
         self.name = name
         self.version = version
-        self._batch_size = batch_size
-        self._metadata = None
-        self._transport = _connect(address, timeout, self._fail)
+        self.label = label
+        module = load_protocol(self._questions.protocol)
+        rest = self._questions.protocol == "rest"
+        transport = module.RestTransport if rest else module.GrpcTransport
+        self._transport = transport(self._questions.target, self._questions.fail)
 
-    def embed(self, images):
+    def embed(self, images, *, progress=None):
         """Returns the embeddings of images.
 
         Args:
-            images: One image or many of one kind: paths, the bytes of image files,
-                or arrays of the model's size with values from 0 to 255, `(height,
-                width, channels)` each, or `(batch, height, width, channels)`.
+            images: Images, see above.
+            progress: True for a line on standard error that tells how many are done, or
+                a function of `(done, total)`; the total is None where it is unknown.
 
         Returns:
             `Embeddings`, one row an image.
@@ -77,16 +103,16 @@ class Client:
             TypeError: If `images` is something else.
             ValueError: If a file cannot be read, or an array does not fit.
         """
-        outputs = self._ask("embed", images)
-        return Embeddings(outputs["embeddings"], outputs["valid"])
+        return self._together(self._questions.embed(images, progress))
 
-    def search(self, images, k=None):
+    def search(self, images, k=None, *, progress=None):
         """Returns the nearest neighbours of images.
 
         Args:
-            images: As for `embed`.
+            images: Images, see above.
             k: How many neighbours, at most as many as the model was exported with.
                 None gives them all.
+            progress: As for `embed`.
 
         Returns:
             `SearchResult`, one row an image.
@@ -97,20 +123,142 @@ class Client:
             ValueError: If a file cannot be read, an array does not fit, or there
                 are not `k` neighbours.
         """
-        if k is not None and (not isinstance(k, (int, np.integer)) or k < 1):
-            raise ValueError(f"`k` must be an integer above 0. Received: k={k!r}.")
-        outputs = self._ask("search", images)
-        result = SearchResult(
-            **{name: outputs[name] for name in SearchResult.__dataclass_fields__}
-        )
-        return result if k is None else result.nearest(k)
+        return self._together(self._questions.search(images, k, progress))
 
-    def predict(self, inputs, signature_name="serving_default"):
+    def search_embeddings(self, embeddings, k=None, *, progress=None):
+        """Returns the nearest neighbours of embeddings.
+
+        Args:
+            embeddings: float `(batch, d)`, or `(d,)` for one, of any length but 0; a
+                row of length 0 or with a number that is not finite is not valid.
+            k: As for `search`.
+            progress: As for `embed`.
+
+        Returns:
+            `SearchResult`, one row an embedding.
+
+        Raises:
+            ServingError: If the server does not answer as asked.
+            TypeError: If `embeddings` is no array of numbers.
+            ValueError: If it has another shape, or there are not `k` neighbours.
+        """
+        return self._together(
+            self._questions.search_embeddings(embeddings, k, progress)
+        )
+
+    def search_filtered(
+        self,
+        images=None,
+        k=None,
+        *,
+        embeddings=None,
+        allow_ids=None,
+        exclude_ids=None,
+        allow_labels=None,
+        exclude_labels=None,
+        progress=None,
+    ):
+        """Returns the nearest neighbours among some rows of the gallery, exactly.
+
+        The vote, `known` and all else is of those rows alone. Ids and labels that the
+        gallery does not have are passed over. Each filter is a list of strings for all
+        queries, or a list with one entry a query, each a list of strings or None.
+
+        Args:
+            images: Images, see above; or None with `embeddings`. Arrays of pixels take
+                two requests a batch, the others one.
+            k: As for `search`.
+            embeddings: As for `search_embeddings`, instead of images.
+            allow_ids: Only rows with these ids; None allows all.
+            exclude_ids: No rows with these ids.
+            allow_labels: Only rows of these classes; None allows all.
+            exclude_labels: No rows of these classes.
+            progress: As for `embed`.
+
+        Returns:
+            `SearchResult`, one row a query.
+
+        Raises:
+            ServingError: If the server does not answer as asked.
+            TypeError: If an argument is something else.
+            ValueError: As `search`; or if a list of what is allowed is empty, or there
+                are not as many lists as queries.
+        """
+        filters = {
+            "allow_ids": allow_ids,
+            "exclude_ids": exclude_ids,
+            "allow_labels": allow_labels,
+            "exclude_labels": exclude_labels,
+        }
+        return self._together(
+            self._questions.search_filtered(images, k, embeddings, filters, progress)
+        )
+
+    def score(self, ids, images=None, *, embeddings=None, progress=None):
+        """Returns the similarities of images to given rows of the gallery.
+
+        Args:
+            ids: List of ids for all queries, or one list for each query (shorter ones
+                are padded).
+            images: Images, see above; or None with `embeddings`. Two requests a batch.
+            embeddings: As for `search_embeddings`, instead of images.
+            progress: As for `embed`.
+
+        Returns:
+            `Scores`, one row a query, one column an id.
+
+        Raises:
+            ServingError: If the server does not answer as asked.
+            TypeError: If an argument is something else.
+            ValueError: As `search`, or if there are not as many lists as queries.
+        """
+        return self._together(self._questions.score(ids, images, embeddings, progress))
+
+    def classify(self, images, signature_name="classify", *, progress=None):
+        """Returns the classes of images, by TF Serving's Classify.
+
+        Args:
+            images: Images, see above. Arrays must hold whole numbers: they are sent as
+                PNG files.
+            signature_name: Name of the signature.
+            progress: As for `embed`.
+
+        Returns:
+            `Classification`, one row an image.
+
+        Raises:
+            ServingError: If the server does not answer as asked.
+            TypeError: If `images` is something else.
+            ValueError: As `embed`.
+        """
+        return self._together(
+            self._questions.classify(images, signature_name, progress)
+        )
+
+    def embed_many(self, images, *, progress=None):
+        """Yields the `Embeddings` of each image, one at a time; as `embed`.
+
+        Memory holds one batch. Nothing is sent before the first is asked for.
+        """
+        for part in self._parts(self._questions.embed(images, progress)):
+            yield from (part[row] for row in range(len(part)))
+
+    def search_many(self, images, k=None, *, progress=None):
+        """Yields the `SearchResult` of each image, one at a time; as `search`.
+
+        Memory holds one batch. Nothing is sent before the first is asked for.
+        """
+        for part in self._parts(self._questions.search(images, k, progress)):
+            yield from (part[row] for row in range(len(part)))
+
+    def predict(self, inputs, signature_name=DEFAULT_SIGNATURE, *, retry=None):
         """Runs any signature of the model, in one request.
 
         Args:
-            inputs: Dictionary of input name to array, or to list of bytes.
+            inputs: Dictionary of input name to array, or to list of bytes or `str`.
             signature_name: Name of the signature.
+            retry: Whether it may be sent again. None: the signatures of an export may,
+                others, which may do something each time, not.
 
         Returns:
             Dictionary of output name to array; strings are `str`.
@@ -118,15 +266,7 @@ class Client:
         Raises:
             ServingError: If the server does not answer as asked.
         """
-
-        def output_specs():
-            metadata = self._metadata or self.metadata()
-            signature = metadata.signatures.get(signature_name)
-            return signature.outputs if signature else {}
-
-        return self._transport.predict(
-            self.name, self.version, signature_name, inputs, output_specs
-        )
+        return self._answer(self._questions.predict(inputs, signature_name, retry))
 
     def metadata(self):
         """Returns the `ModelMetadata`: the signatures of the model.
@@ -134,16 +274,27 @@ class Client:
         Raises:
             ServingError: If the server does not answer as asked.
         """
-        self._metadata = self._transport.metadata(self.name, self.version)
-        return self._metadata
+        return self._answer(self._questions.metadata())
 
     def status(self):
-        """Returns a list of `VersionStatus`, one a version of the model.
+        """Returns a list of `VersionStatus`: of the pinned number, or of all versions.
 
         Raises:
             ServingError: If the server does not answer as asked.
         """
-        return self._transport.status(self.name, self.version)
+        return self._answer(self._questions.status())
+
+    def card(self):
+        """Returns what the export says of itself: `card.json`, a dictionary.
+
+        TF Serving does not serve that file, in either protocol; the local server does,
+        over REST.
+
+        Raises:
+            ServingError: If the server does not answer as asked, with the code
+                UNIMPLEMENTED where cards are not served.
+        """
+        return self._answer(self._questions.card())
 
     def close(self):
         """Closes the connection."""
@@ -155,58 +306,52 @@ class Client:
     def __exit__(self, *exception):
         self.close()
 
-    def _ask(self, what, images):
-        """Sends images in batches and puts the answers together."""
-        kind, values = as_input(images, self._image_shape)
-        key, signature_name = _SIGNATURES[what, kind]
-        answers = [
-            self.predict(
-                {key: values[start : start + self._batch_size]}, signature_name
-            )
-            for start in range(0, len(values), self._batch_size)
-        ]
-        return {
-            name: np.concatenate([answer[name] for answer in answers])
-            for name in answers[0]
-        }
+    def _together(self, plan):
+        """Returns the parts of an answer as one."""
+        return self._questions.joined(list(self._parts(plan)))
 
-    def _image_shape(self):
-        """Returns the model's `(height, width, channels)`, fresh from the server."""
-        signatures = self.metadata().signatures
-        for name in ("search_images", "embed"):
-            if name in signatures and "images" in signatures[name].inputs:
-                return signatures[name].inputs["images"].shape[1:]
-        raise InvalidRequest(
-            f"The model {self.name!r} at {self.address} takes no arrays of images. "
-            f"It has the signatures {', '.join(sorted(signatures))}. Export it with "
-            "`python -m tfembed.export model`.",
-            "FAILED_PRECONDITION",
-        )
+    def _answer(self, plan):
+        """Returns what a plan without parts returns."""
 
-    def _fail(self, code, detail):
-        version = "" if self.version is None else f", version {self.version}"
-        model = f"the model {self.name!r}{version}"
-        return serving_error(code, detail, self.address, model)
+        def whole():
+            yield Part((yield from plan))
+
+        (answer,) = self._parts(whole())
+        return answer
+
+    def _parts(self, plan):
+        """Takes the steps of a plan, and yields its parts."""
+        act, given = plan.send, None
+        while True:
+            try:
+                step = act(given)
+            except StopIteration:
+                return
+            finally:
+                act, given = plan.send, None
+            if isinstance(step, Part):
+                yield step.value
+            elif isinstance(step, Pause):
+                time.sleep(step.seconds)
+            else:
+                try:
+                    given = self._transport.call(
+                        step.method, *step.arguments, timeout=step.timeout
+                    )
+                except Exception as error:
+                    act, given = plan.throw, error
 
 
-def _connect(address, timeout, fail):
-    """Chooses the transport by the form of the address."""
-    scheme, mark, rest = str(address).rpartition("://")
+def load_protocol(protocol):
+    """Imports the module that speaks a protocol, `"grpc"` or `"rest"`.
+
+    Raises:
+        ImportError: If a package is missing.
+    """
     try:
-        if scheme in ("http", "https") and rest:
-            from tfembed.serving.rest_transport import RestTransport
-
-            return RestTransport(address, timeout, fail)
-        if scheme in ("", "grpc") and _HOST_AND_PORT.fullmatch(rest):
-            from tfembed.serving.grpc_transport import GrpcTransport
-
-            return GrpcTransport(rest, timeout, fail)
+        return importlib.import_module(f"tfembed.serving.{protocol}_transport")
     except ImportError as error:
         raise ImportError(
             f"The client needs a package that is missing ({error}). Install it with "
             '`pip install "tfembed[serving]"`.'
         ) from error
-    raise ValueError(
-        "`address` must be 'host:port' or 'grpc://host:port' for gRPC, or "
-        f"'http://host:port' for REST. Received: address={address!r}."
-    )

@@ -49,7 +49,7 @@ _ADVICE = {
     ),
     "NOT_FOUND": (
         NotFound,
-        "Check `name` and `version` against what the server was started with; "
+        "Check `name`, `version` and `label` against what the server was started with; "
         "`status()` lists the versions of a model.",
     ),
     "UNIMPLEMENTED": (
@@ -59,12 +59,35 @@ _ADVICE = {
     ),
     "RESOURCE_EXHAUSTED": (
         ServingError,
-        "Send fewer images at a time with `batch_size`, or fewer requests at once.",
+        "Send less at a time with `batch_size` or `batch_megabytes`, or fewer requests "
+        "at once.",
     ),
+    "ABORTED": (ServingError, "Ask again, or pin a `version`."),
 }
 _REFUSED = (
     InvalidRequest,
     "Compare the request with the signatures that `metadata()` lists.",
+)
+# What a refusal may say, and what is to be done then.
+_REFUSALS = (
+    (
+        ("servable version label",),
+        NotFound,
+        "Check `label` against `version_labels` in the server's model config; it names "
+        "a version only once that is loaded.",
+    ),
+    (
+        ("serving signature key", "serving signature name", "no signature was found"),
+        InvalidRequest,
+        "`metadata()` lists the signatures that the model has. What an older tfembed "
+        "exported lacks some: export it again.",
+    ),
+    (
+        ("--max-image-megapixels",),
+        InvalidRequest,
+        "Or set the client's `max_megapixels` to the same limit, and it is told which "
+        "image that is before anything is sent.",
+    ),
 )
 _BROKEN = (ServingError, "The server's own log says more.")
 
@@ -76,13 +99,13 @@ def serving_error(code, detail, address, model):
         code: Name of the status code.
         detail: What the server, or the transport, said.
         address: The address asked.
-        model: The model asked for, e.g. `"model, version 3"`.
+        model: The model asked for, e.g. `"the model 'model', version 3"`.
 
     Returns:
         A `ServingError`.
     """
     if code in ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"):
-        kind, advice = _REFUSED
+        kind, advice = _refusal(detail)
     else:
         kind, advice = _ADVICE.get(code, _BROKEN)
     if code not in CODE_NUMBERS:
@@ -93,3 +116,10 @@ def serving_error(code, detail, address, model):
         code,
         detail,
     )
+
+
+def _refusal(detail):
+    for phrases, kind, advice in _REFUSALS:
+        if any(phrase in detail.lower() for phrase in phrases):
+            return kind, advice
+    return _REFUSED

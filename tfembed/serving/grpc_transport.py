@@ -1,132 +1,81 @@
-"""Speaks TF Serving's gRPC for a client."""
-
-import urllib.parse
+"""Speaks TF Serving's gRPC for `Client`, and, awaited, for `AsyncClient`."""
 
 import grpc
-import numpy as np
-import tensorflow as tf
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
+
+from tfembed.serving.grpc_messages import (
+    READERS,
+    WRITERS,
+    Stubs,
+    channel_options,
+    code_and_detail,
 )
 
-from tfembed.serving.results import (
-    ModelMetadata,
-    Signature,
-    TensorSpec,
-    VersionStatus,
+_NO_CARD = (
+    "a model's card has no place in TF Serving's gRPC. Give the REST address of the "
+    "local server, or read card.json in the version's folder"
 )
-from tfembed.serving.status import CODE_NAMES
 
 
 class GrpcTransport:
-    """One channel to a server.
+    """One channel to a server; threads may share it.
 
     Args:
         target: `"host:port"`.
-        timeout: Seconds that each request may take.
         fail: Function of `(code, detail)` that returns the exception to raise.
     """
 
-    def __init__(self, target, timeout, fail):
-        self._timeout = timeout
+    def __init__(self, target, fail):
         self._fail = fail
-        options = [
-            ("grpc.max_send_message_length", -1),
-            ("grpc.max_receive_message_length", -1),
-            ("grpc.max_reconnect_backoff_ms", 1000),
-        ]
-        if urllib.parse.urlsplit(f"//{target}").hostname in ("localhost", "127.0.0.1"):
-            options.append(("grpc.enable_http_proxy", 0))
-        self._channel = grpc.insecure_channel(target, options=options)
-        self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(
-            self._channel
-        )
-        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+        self._channel = grpc.insecure_channel(target, options=channel_options(target))
+        self._stubs = Stubs(self._channel)
 
     def close(self):
         """Closes the channel."""
         self._channel.close()
 
-    def predict(self, name, version, signature_name, inputs, output_specs):
-        """Runs a signature; see `RestTransport.predict`."""
-        del output_specs  # tensors tell their dtypes
-        request = predict_pb2.PredictRequest()
-        _set_model(request.model_spec, name, version)
-        request.model_spec.signature_name = signature_name
-        for key, value in inputs.items():
-            request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
-        response = self._call(self._predictions.Predict, request)
-        return {key: _read(value) for key, value in response.outputs.items()}
+    def call(self, method, spec, *arguments, timeout):
+        """Asks the server.
 
-    def metadata(self, name, version):
-        """Returns the `ModelMetadata`."""
-        request = get_model_metadata_pb2.GetModelMetadataRequest()
-        _set_model(request.model_spec, name, version)
-        request.metadata_field.append("signature_def")
-        response = self._call(self._predictions.GetModelMetadata, request)
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        response.metadata["signature_def"].Unpack(signatures)
-        return ModelMetadata(
-            name,
-            response.model_spec.version.value,
-            {
-                key: Signature(_specs(value.inputs), _specs(value.outputs))
-                for key, value in signatures.signature_def.items()
-                if not key.startswith("__")
-            },
-        )
+        Args:
+            method: One of `WRITERS`, or `"card"`.
+            spec: The `ModelSpec`.
+            *arguments: What else the method's writer takes.
+            timeout: Seconds the answer may take.
 
-    def status(self, name, version):
-        """Returns a list of `VersionStatus`."""
-        request = get_model_status_pb2.GetModelStatusRequest()
-        _set_model(request.model_spec, name, version)
-        response = self._call(self._models.GetModelStatus, request)
-        states = get_model_status_pb2.ModelVersionStatus.State
-        return [
-            VersionStatus(
-                each.version,
-                states.Name(each.state),
-                CODE_NAMES.get(each.status.error_code, "UNKNOWN"),
-                each.status.error_message,
-            )
-            for each in response.model_version_status
-        ]
-
-    def _call(self, method, request):
+        Returns:
+            What the method's reader makes of the answer.
+        """
+        if method == "card":
+            raise self._fail("UNIMPLEMENTED", _NO_CARD)
+        request = WRITERS[method](spec, *arguments)
         try:
-            return method(request, timeout=self._timeout)
+            response = getattr(self._stubs, method)(request, timeout=timeout)
         except grpc.RpcError as error:
-            raise self._fail(error.code().name, error.details() or "") from error
+            raise self._fail(*code_and_detail(error)) from error
+        return READERS[method](spec, response)
 
 
-def _set_model(spec, name, version):
-    spec.name = name
-    if version is not None:
-        spec.version.value = version
+class AsyncGrpcTransport:
+    """As `GrpcTransport`, awaited, in the event loop that it was made in."""
 
-
-def _read(tensor):
-    """Reads an output; strings become `str`."""
-    value = tf.make_ndarray(tensor)
-    if tensor.dtype != tf.string.as_datatype_enum:
-        return value
-    texts = [text.decode("utf-8", "replace") for text in value.ravel()]
-    return np.array(texts, dtype=str).reshape(value.shape)
-
-
-def _specs(tensors):
-    return {
-        key: TensorSpec(
-            tf.as_dtype(info.dtype).name,
-            None
-            if info.tensor_shape.unknown_rank
-            else tuple(
-                None if dim.size == -1 else dim.size for dim in info.tensor_shape.dim
-            ),
+    def __init__(self, target, fail):
+        self._fail = fail
+        self._channel = grpc.aio.insecure_channel(
+            target, options=channel_options(target)
         )
-        for key, info in tensors.items()
-    }
+        self._stubs = Stubs(self._channel)
+
+    async def close(self):
+        """Closes the channel."""
+        await self._channel.close()
+
+    async def call(self, method, spec, *arguments, timeout):
+        """Asks the server; see `GrpcTransport.call`."""
+        if method == "card":
+            raise self._fail("UNIMPLEMENTED", _NO_CARD)
+        request = WRITERS[method](spec, *arguments)
+        try:
+            response = await getattr(self._stubs, method)(request, timeout=timeout)
+        except grpc.RpcError as error:
+            raise self._fail(*code_and_detail(error)) from error
+        return READERS[method](spec, response)

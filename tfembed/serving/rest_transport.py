@@ -2,12 +2,15 @@
 
 import base64
 import json
+import time
 import urllib.parse
 
 import numpy as np
 import requests
 
+from tfembed.serving.address import is_local
 from tfembed.serving.results import (
+    Classification,
     ModelMetadata,
     Signature,
     TensorSpec,
@@ -15,6 +18,9 @@ from tfembed.serving.results import (
 )
 from tfembed.serving.status import CODE_NAMES, CODE_OF_HTTP_STATUS
 
+CARD_PATH = "/card.json"
+_CONNECTIONS = 64  # kept open for threads that ask at once
+_CHUNK = 1 << 20
 _DTYPES = {
     "DT_FLOAT": "float32",
     "DT_DOUBLE": "float64",
@@ -22,61 +28,101 @@ _DTYPES = {
 }
 
 
+class JsonOutputs:
+    """The outputs of a signature as JSON has them: without dtypes.
+
+    Args:
+        values: Dictionary of name to nested lists, or, of a single output, its value
+            alone.
+    """
+
+    def __init__(self, values):
+        self._values = values
+
+    def arrays(self, specs):
+        """Returns the outputs as arrays by name; strings are `str`.
+
+        Args:
+            specs: Dictionary of output name to `TensorSpec`, from the metadata.
+
+        Returns:
+            The dictionary, or None where the outputs are not those of `specs`.
+        """
+        values = self._values
+        if len(specs) == 1:  # then it stands bare
+            values = {next(iter(specs)): values}
+        if not isinstance(values, dict) or values.keys() != specs.keys():
+            return None
+        try:
+            return {
+                key: np.array(value, _numpy_dtype(specs[key].dtype))
+                for key, value in values.items()
+            }
+        except (TypeError, ValueError):
+            return None
+
+
 class RestTransport:
-    """One session with a server.
+    """One session with a server, whose connections stay open; threads may share it.
 
     Args:
         base_url: `"http://host:port"`.
-        timeout: Seconds to wait for the connection, and for the answer.
         fail: Function of `(code, detail)` that returns the exception to raise.
     """
 
-    def __init__(self, base_url, timeout, fail):
+    def __init__(self, base_url, fail):
         self._base_url = base_url.rstrip("/")
-        self._timeout = timeout
         self._fail = fail
         self._session = requests.Session()
-        host = urllib.parse.urlsplit(base_url).hostname
-        self._session.trust_env = host not in ("localhost", "127.0.0.1", "::1")
+        self._session.trust_env = not is_local(base_url)
+        adapter = requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS)
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, adapter)
 
     def close(self):
         """Closes the connections."""
         self._session.close()
 
-    def predict(self, name, version, signature_name, inputs, output_specs):
-        """Runs a signature; see `Client.predict`.
+    def call(self, method, spec, *arguments, timeout):
+        """Asks the server.
 
         Args:
-            name: The model.
-            version: Its version, or None.
-            signature_name: The signature.
-            inputs: Dictionary of name to array, or list of bytes.
-            output_specs: Function that returns the signature's outputs, a dictionary
-                of name to `TensorSpec`: JSON does not tell dtypes, nor the name of
-                a single output.
+            method: `"predict"`, `"classify"`, `"metadata"`, `"status"` or `"card"`.
+            spec: The `ModelSpec`.
+            *arguments: Of `predict` the signature's name and the inputs; of `classify`
+                its name and a list of the images' bytes.
+            timeout: Seconds the answer may take; one that comes in pieces is given up
+                after the first piece that is late.
 
         Returns:
-            Dictionary of output name to array; strings are `str`.
+            `JsonOutputs` of `predict`, the `Classification`, the `ModelMetadata`, a
+            list of `VersionStatus`, or the card, a dictionary.
         """
+        return getattr(self, f"_{method}")(spec, *arguments, timeout=timeout)
+
+    def _predict(self, spec, signature_name, inputs, timeout):
         body = {
             "signature_name": signature_name,
             "inputs": {key: _jsonable(value) for key, value in inputs.items()},
         }
-        answer = self._call("POST", _path(name, version) + ":predict", body)
-        values, specs = answer["outputs"], output_specs()
-        if len(specs) == 1:  # then it stands bare
-            values = {next(iter(specs)): values}
-        return {
-            key: np.array(value, _numpy_dtype(specs[key].dtype))
-            for key, value in values.items()
-        }
+        answer = self._ask("POST", _path(spec) + ":predict", body, timeout)
+        return JsonOutputs(self._part(answer, "outputs"))
 
-    def metadata(self, name, version):
-        """Returns the `ModelMetadata`."""
-        answer = self._call("GET", _path(name, version) + "/metadata")
-        signatures = answer["metadata"]["signature_def"]["signature_def"]
+    def _classify(self, spec, signature_name, image_bytes, timeout):
+        examples = [{"image_bytes": _jsonable(data)} for data in image_bytes]
+        body = {"signature_name": signature_name, "examples": examples}
+        answer = self._ask("POST", _path(spec) + ":classify", body, timeout)
+        rows = self._part(answer, "results")
+        return Classification(
+            np.array([[label for label, _ in row] for row in rows], dtype=str),
+            np.array([[score for _, score in row] for row in rows], np.float32),
+        )
+
+    def _metadata(self, spec, timeout):
+        answer = self._ask("GET", _path(spec) + "/metadata", None, timeout)
+        signatures = self._part(answer, "metadata")["signature_def"]["signature_def"]
         return ModelMetadata(
-            name,
+            spec.name,
             int(answer["model_spec"]["version"]),
             {
                 key: Signature(_specs(value["inputs"]), _specs(value["outputs"]))
@@ -85,9 +131,8 @@ class RestTransport:
             },
         )
 
-    def status(self, name, version):
-        """Returns a list of `VersionStatus`."""
-        answer = self._call("GET", _path(name, version))
+    def _status(self, spec, timeout):
+        answer = self._ask("GET", _path(spec, labels=False), None, timeout)
         return [
             VersionStatus(
                 int(each["version"]),
@@ -95,52 +140,95 @@ class RestTransport:
                 _code_name(each["status"]["error_code"]),
                 each["status"]["error_message"],
             )
-            for each in answer["model_version_status"]
+            for each in self._part(answer, "model_version_status")
         ]
 
-    def _call(self, method, path, body=None):
+    def _card(self, spec, timeout):
+        asked = {"name": spec.name, "version": spec.version, "label": spec.label}
+        asked = {key: value for key, value in asked.items() if value is not None}
+        path = f"{CARD_PATH}?{urllib.parse.urlencode(asked)}"
+        return self._ask("GET", path, None, timeout, missing=_card_missing)
+
+    def _ask(self, method, path, body, timeout, missing=None):
         """Returns the answer's JSON."""
         data = None if body is None else json.dumps(body).encode()
+        until = time.monotonic() + timeout
         try:
-            response = self._session.request(
+            with self._session.request(
                 method,
                 self._base_url + path,
                 data=data,
-                timeout=self._timeout,
+                timeout=timeout,
                 headers={"Content-Type": "application/json"},
-            )
+                stream=True,
+            ) as response:
+                content = bytearray()
+                for chunk in response.iter_content(_CHUNK):
+                    content += chunk
+                    if time.monotonic() > until:
+                        raise requests.Timeout(f"no whole answer in {timeout:g} s")
         except requests.Timeout as error:
             raise self._fail("DEADLINE_EXCEEDED", str(error)) from error
         except requests.RequestException as error:
             raise self._fail("UNAVAILABLE", str(error)) from error
         if response.status_code != 200:
+            said = _error_text(response, content)
             code = CODE_OF_HTTP_STATUS.get(response.status_code, "UNKNOWN")
-            raise self._fail(code, _error_text(response))
+            if missing is not None:
+                code, said = missing(code, said)
+            raise self._fail(code, said)
         try:
-            return json.loads(response.content)
+            return json.loads(content)
         except ValueError as error:
             raise self._fail("UNIMPLEMENTED", "the answer is not JSON") from error
 
+    def _part(self, answer, key):
+        if not isinstance(answer, dict) or key not in answer:
+            raise self._fail("UNIMPLEMENTED", f"the answer has no {key!r}")
+        return answer[key]
 
-def _path(name, version):
-    path = "/v1/models/" + urllib.parse.quote(name, safe="")
-    return path if version is None else f"{path}/versions/{version}"
+
+def _path(spec, labels=True):
+    path = "/v1/models/" + urllib.parse.quote(spec.name, safe="")
+    if spec.version is not None:
+        return f"{path}/versions/{spec.version}"
+    if spec.label is not None and labels:
+        return f"{path}/labels/{urllib.parse.quote(spec.label, safe='')}"
+    return path
 
 
 def _jsonable(value):
     """Writes arrays as nested lists, and bytes as base64."""
-    if isinstance(value, list):
-        return [{"b64": base64.b64encode(each).decode()} for each in value]
-    if value.dtype.kind == "f" and np.array_equal(value, value.astype(np.uint8)):
-        value = value.astype(np.uint8)  # a third of the text, and the same numbers
+    if isinstance(value, (bytes, bytearray)):
+        return {"b64": base64.b64encode(value).decode()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(each) for each in value]
+    if not isinstance(value, (np.ndarray, np.generic)):
+        return value
+    if value.dtype.kind in "OS":
+        return _jsonable(value.tolist())
+    if value.dtype.kind == "f" and value.size and 0 <= value.min() <= value.max() < 256:
+        whole = value.astype(np.uint8)  # a third of the text, and the same numbers
+        value = whole if np.array_equal(value, whole) else value
     return value.tolist()
 
 
-def _error_text(response):
+def _card_missing(code, said):
+    """TF Serving has no such path: it answers 404 with text, or 400."""
+    if said.startswith("HTTP status") or "Malformed request" in said:
+        return "UNIMPLEMENTED", (
+            "this server does not tell a model's card; read card.json in the version's "
+            "folder"
+        )
+    return code, said
+
+
+def _error_text(response, content):
     try:
-        return json.loads(response.content)["error"]
+        return str(json.loads(content)["error"])
     except (ValueError, KeyError, TypeError):
-        return f"HTTP status {response.status_code}: {response.text[:200]}"
+        text = content[:200].decode("utf-8", "replace")
+        return f"HTTP status {response.status_code}: {text}"
 
 
 def _code_name(code):

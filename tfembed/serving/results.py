@@ -6,8 +6,36 @@ from typing import Optional
 import numpy as np
 
 
+class _Rows:
+    """What results have in common: every field has one row an image."""
+
+    def __len__(self):
+        return len(getattr(self, dataclasses.fields(self)[0].name))
+
+    def __getitem__(self, rows):
+        """Returns the result of one image (an integer) or of some (a slice, a list)."""
+        if isinstance(rows, (int, np.integer)):
+            if not -len(self) <= rows < len(self):
+                raise IndexError(f"There are {len(self)} rows. Received: {rows}.")
+            rows = slice(rows, rows + 1) if rows != -1 else slice(rows, None)
+        return type(self)(*(value[rows] for value in self._values()))
+
+    def _values(self):
+        return [getattr(self, field.name) for field in dataclasses.fields(self)]
+
+    @classmethod
+    def joined(cls, parts):
+        """Returns results of some images, one after the other, as one.
+
+        Raises:
+            ValueError: If they have different numbers of columns.
+        """
+        columns = zip(*(part._values() for part in parts))
+        return cls(*(np.concatenate(values) for values in columns))
+
+
 @dataclasses.dataclass(frozen=True)
-class Embeddings:
+class Embeddings(_Rows):
     """The embeddings of some images.
 
     Attributes:
@@ -18,13 +46,13 @@ class Embeddings:
     embeddings: np.ndarray
     valid: np.ndarray
 
-    def __len__(self):
-        return len(self.valid)
-
 
 @dataclasses.dataclass(frozen=True)
-class SearchResult:
+class SearchResult(_Rows):
     """The nearest neighbours of some images, the nearest first.
+
+    Where a filter leaves fewer than k rows, the rest of `ids` and `labels` is empty and
+    the rest of `scores` 0.
 
     Attributes:
         ids: str `(batch, k)`.
@@ -47,9 +75,6 @@ class SearchResult:
     known: np.ndarray
     valid: np.ndarray
 
-    def __len__(self):
-        return len(self.valid)
-
     def nearest(self, k):
         """Returns the result with the nearest `k` neighbours alone.
 
@@ -69,6 +94,33 @@ class SearchResult:
             labels=self.labels[:, :k],
             scores=self.scores[:, :k],
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores(_Rows):
+    """The similarities of some images to given rows of the gallery.
+
+    Attributes:
+        scores: float32 `(batch, m)`, cosine similarities; 0 where there is no such row.
+        found: bool `(batch, m)`; False where the gallery has no such id, and where the
+            image could not be read.
+    """
+
+    scores: np.ndarray
+    found: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification(_Rows):
+    """The classes of some images, the likeliest first.
+
+    Attributes:
+        classes: str `(batch, c)`; empty where the image could not be read.
+        scores: float32 `(batch, c)`, each class' share of the weighted vote.
+    """
+
+    classes: np.ndarray
+    scores: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,342 @@
+"""What a client can ask, as plans; see `tfembed.serving.plans`."""
+
+import numpy as np
+
+from tfembed.serving.address import ModelSpec, parse_address
+from tfembed.serving.errors import InvalidRequest, serving_error
+from tfembed.serving.filters import Filters
+from tfembed.serving.images import EmbeddingQueries, Images, encode_png
+from tfembed.serving.plans import Part, call
+from tfembed.serving.progress import reporter
+from tfembed.serving.results import Embeddings, Scores, SearchResult
+
+DEFAULT_SIGNATURE = "serving_default"
+# The input and the name of the signature for each question and kind of query.
+_SIGNATURES = {
+    ("embed", "bytes"): ("image_bytes", "embed_bytes"),
+    ("embed", "images"): ("images", "embed"),
+    ("search", "bytes"): ("image_bytes", "search_bytes"),
+    ("search", "images"): ("images", "search_images"),
+    ("search", "embeddings"): ("embeddings", "search"),
+    ("search_filtered", "bytes"): ("image_bytes", "search_filtered_bytes"),
+    ("search_filtered", "embeddings"): ("embeddings", "search_filtered"),
+    ("score", "embeddings"): ("embeddings", "score"),
+}
+# The signatures of an export: asked twice, they answer twice the same.
+_SAFE = {name for _, name in _SIGNATURES.values()} | {DEFAULT_SIGNATURE, "classify"}
+
+
+class Questions:
+    """Plans of all questions, for one model at one address.
+
+    Args:
+        address: As `Client`.
+        name: As `Client`.
+        version: As `Client`.
+        label: As `Client`.
+        timeout: As `Client`.
+        retries: As `Client`.
+        batch_size: As `Client`.
+        batch_megabytes: As `Client`.
+        max_megapixels: As `Client`.
+
+    Attributes:
+        protocol: `"grpc"` or `"rest"`.
+        target: What the transport connects to.
+        spec: The `ModelSpec`.
+
+    Raises:
+        ValueError: If an argument makes no sense.
+    """
+
+    def __init__(
+        self,
+        address,
+        name="model",
+        version=None,
+        label=None,
+        timeout=30.0,
+        retries=3,
+        batch_size=32,
+        batch_megabytes=32.0,
+        max_megapixels=64.0,
+    ):
+        self.protocol, self.target = parse_address(address)
+        self.spec = ModelSpec(name, version, label)
+        self._address = address
+        self._timeout = _above_zero("timeout", timeout, "seconds")
+        self._retries = _count("retries", retries, 0)
+        self._batch_size = _count("batch_size", batch_size, 1)
+        megabytes = _above_zero("batch_megabytes", batch_megabytes, "a number")
+        self._batch_bytes = max(int(megabytes * 1e6), 1)
+        self._max_pixels = None
+        if max_megapixels is not None:
+            pixels = _above_zero("max_megapixels", max_megapixels, "a number")
+            self._max_pixels = pixels * 1e6
+        self._metadata = None
+
+    def fail(self, code, detail):
+        """Returns the exception for what the server, or the transport, said."""
+        return serving_error(code, detail, self._address, self.spec)
+
+    def embed(self, images, progress):
+        """Plans `Client.embed`; as the next five, it yields a `Part` a request."""
+
+        def ask(batch):
+            outputs = yield from self._asked("embed", batch)
+            return self._result(Embeddings, outputs)
+
+        yield from self._each(Images(images), ask, progress)
+
+    def search(self, images, k, progress):
+        """Plans `Client.search`."""
+        yield from self._searched(Images(images), k, progress)
+
+    def search_embeddings(self, embeddings, k, progress):
+        """Plans `Client.search_embeddings`."""
+        yield from self._searched(EmbeddingQueries(embeddings), k, progress)
+
+    def search_filtered(self, images, k, embeddings, filters, progress):
+        """Plans `Client.search_filtered`."""
+        queries = _one_of(images, embeddings)
+        filters = Filters(**filters)
+        if queries.total is not None:
+            filters.check_size(queries.total)
+        _check_k(k)
+
+        def ask(batch):
+            inputs = filters.inputs(batch.start, batch.stop)
+            batch = yield from self._embedded(batch, pixels_alone=True)
+            outputs = yield from self._asked("search_filtered", batch, inputs)
+            return _nearest(self._result(SearchResult, outputs), k)
+
+        done = yield from self._each(queries, ask, progress)
+        filters.check_size(done)
+
+    def score(self, ids, images, embeddings, progress):
+        """Plans `Client.score`."""
+        queries = _one_of(images, embeddings)
+        ids = _id_table(ids, queries.total)
+
+        def ask(batch):
+            here = ids if len(ids) == 1 else ids[batch.start : batch.stop]
+            batch = yield from self._embedded(batch)
+            here = np.broadcast_to(here, [len(batch), here.shape[1]])
+            outputs = yield from self._asked("score", batch, {"ids": np.array(here)})
+            return self._result(Scores, outputs)
+
+        done = yield from self._each(queries, ask, progress)
+        _check_rows(ids, done)
+
+    def classify(self, images, signature_name, progress):
+        """Plans `Client.classify`."""
+
+        def ask(batch):
+            files = batch.values if batch.kind == "bytes" else encode_png(batch.values)
+            return (yield from self._call("classify", signature_name, files))
+
+        yield from self._each(Images(images), ask, progress)
+
+    def predict(self, inputs, signature_name, retry):
+        """Plans `Client.predict`; as the next, it returns the answer."""
+        signature_name = signature_name or DEFAULT_SIGNATURE
+        retry = signature_name in _SAFE if retry is None else retry
+        answer = yield from self._call(
+            "predict", signature_name, inputs, retries=None if retry else 0
+        )
+        if isinstance(answer, dict):
+            return answer
+        for refresh in (False, True):  # JSON does not tell the dtypes
+            metadata = yield from self.metadata(refresh)
+            signature = metadata.signatures.get(signature_name)
+            arrays = answer.arrays(signature.outputs) if signature else None
+            if arrays is not None:
+                return arrays
+        raise self.fail(
+            "INTERNAL",
+            f"the outputs of {signature_name!r} are not those that its metadata tells",
+        )
+
+    def metadata(self, refresh=True):
+        """Plans `Client.metadata`; without `refresh` what is known already will do."""
+        if refresh or self._metadata is None:
+            self._metadata = yield from self._call("metadata")
+        return self._metadata
+
+    def status(self):
+        """Plans `Client.status`."""
+        return (yield from self._call("status"))
+
+    def card(self):
+        """Plans `Client.card`."""
+        return (yield from self._call("card"))
+
+    def joined(self, parts):
+        """Returns the results of several requests as one.
+
+        Raises:
+            ServingError: If they do not fit: the version changed in between.
+        """
+        try:
+            return type(parts[0]).joined(parts)
+        except ValueError as error:
+            raise self.fail(
+                "ABORTED", "the model's version changed between two requests"
+            ) from error
+
+    def _call(self, method, *arguments, retries=None):
+        retries = self._retries if retries is None else retries
+        try:
+            return (
+                yield from call(
+                    method,
+                    self.spec,
+                    *arguments,
+                    timeout=self._timeout,
+                    retries=retries,
+                )
+            )
+        except InvalidRequest:
+            self._metadata = None  # perhaps of a version that is gone
+            raise
+
+    def _each(self, queries, ask, progress):
+        """Asks a batch at a time; returns how many queries there were."""
+        tell = reporter(progress, queries)
+        shape = None
+        if queries.takes_shape:
+            known = self._metadata is not None
+            shape = yield from self._image_shape(refresh=False)
+            if known and not queries.fits(shape):
+                shape = yield from self._image_shape(refresh=True)
+        done = 0
+        for batch in queries.batches(
+            shape, self._batch_size, self._batch_bytes, self._max_pixels
+        ):
+            answer = yield from ask(batch)
+            if len(answer) != len(batch):
+                raise self.fail(
+                    "INTERNAL", f"{len(answer)} rows came for {len(batch)} images"
+                )
+            done = batch.stop
+            tell(done)
+            yield Part(answer)
+        tell(done, finished=True)
+        return done
+
+    def _searched(self, queries, k, progress):
+        _check_k(k)
+
+        def ask(batch):
+            outputs = yield from self._asked("search", batch)
+            return _nearest(self._result(SearchResult, outputs), k)
+
+        yield from self._each(queries, ask, progress)
+
+    def _asked(self, what, batch, others=None):
+        key, signature_name = _SIGNATURES[what, batch.kind]
+        inputs = {key: batch.values, **(others or {})}
+        return (yield from self.predict(inputs, signature_name, True))
+
+    def _embedded(self, batch, pixels_alone=False):
+        """Turns a batch into one of embeddings, if it is none."""
+        if batch.kind == "embeddings" or (pixels_alone and batch.kind == "bytes"):
+            return batch
+        outputs = yield from self._asked("embed", batch)
+        embeddings = self._result(Embeddings, outputs).embeddings
+        return type(batch)("embeddings", embeddings, batch.start)
+
+    def _result(self, kind, outputs):
+        """Makes a result of the outputs that it has fields for."""
+        try:
+            return kind(**{name: outputs[name] for name in kind.__dataclass_fields__})
+        except KeyError as error:
+            raise self.fail("UNIMPLEMENTED", f"the answer has no {error}") from error
+
+    def _image_shape(self, refresh):
+        """Returns the model's `(height, width, channels)`."""
+        signatures = (yield from self.metadata(refresh)).signatures
+        for name in ("search_images", "embed"):
+            if name in signatures and "images" in signatures[name].inputs:
+                shape = signatures[name].inputs["images"].shape
+                if shape is not None and len(shape) == 4:
+                    return shape[1:]
+        raise InvalidRequest(
+            f"{self.spec} at {self._address} takes no arrays of images. It has the "
+            f"signatures {', '.join(sorted(signatures))}. Export it with `python -m "
+            "tfembed.export model`.",
+            "FAILED_PRECONDITION",
+        )
+
+
+def _nearest(result, k):
+    return result if k is None else result.nearest(k)
+
+
+def _one_of(images, embeddings):
+    if (images is None) == (embeddings is None):
+        raise ValueError(
+            "Give `images` or `embeddings`, one of the two. Received: "
+            + ("neither." if images is None else "both.")
+        )
+    return Images(images) if embeddings is None else EmbeddingQueries(embeddings)
+
+
+def _check_k(k):
+    whole = isinstance(k, (int, np.integer)) and not isinstance(k, bool)
+    if k is not None and not (whole and k >= 1):
+        raise ValueError(f"`k` must be an integer above 0. Received: k={k!r}.")
+
+
+def _id_table(ids, total):
+    """Returns ids as `(1 or total, m)` of `str`, padded with empty strings."""
+    allowed = (
+        "`ids` must be a list of ids, or one such list for each query. "
+        f"Received: ids={ids!r}."
+    )
+    if isinstance(ids, (str, bytes)):
+        raise TypeError(allowed)
+    rows = list(ids)
+    if all(isinstance(value, str) for value in rows):
+        rows = [rows]
+    rows = [row if isinstance(row, str) else list(row) for row in rows]
+    for row in rows:
+        if isinstance(row, str) or not all(isinstance(value, str) for value in row):
+            raise TypeError(allowed)
+    width = max(map(len, rows))
+    if not width:
+        raise ValueError("`ids` must name at least one id. Received: none.")
+    table = np.full([len(rows), width], "", dtype=object)
+    for row, values in enumerate(rows):
+        table[row, : len(values)] = values
+    table = table.astype(str)
+    if total is not None:
+        _check_rows(table, total)
+    return table
+
+
+def _check_rows(table, total):
+    if len(table) not in (1, total):
+        raise ValueError(
+            "`ids` must be a list of ids, or one such list for each query. "
+            f"Received: {len(table)} lists for {total} queries."
+        )
+
+
+def _count(name, value, least):
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < least:
+        allowed = "0 or above" if least == 0 else f"above {least - 1}"
+        raise ValueError(
+            f"`{name}` must be an integer {allowed}. Received: {name}={value!r}."
+        )
+    return int(value)
+
+
+def _above_zero(name, value, what):
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not number or not 0 < value < float("inf"):
+        raise ValueError(
+            f"`{name}` must be {what} above 0. Received: {name}={value!r}."
+        )
+    return float(value)
