@@ -15,6 +15,7 @@ from tfembed.ops.chunked_neighbors import block_maxima, chunked_neighbors
 def small_chunks(monkeypatch):
     """Chunks of 256 rows, so that a gallery of some thousands has several."""
     monkeypatch.setattr(module, "CHUNK", 256)
+    monkeypatch.setattr(module, "TABLE", 0)
 
 
 def dyadic(rng, rows, ties, dim=4):
@@ -61,7 +62,9 @@ def test_bfloat16_rows_are_summed_in_float32(size, rng):
     np.testing.assert_allclose(scores, own, rtol=2e-6)
 
 
-def test_equals_plain_top_k_beyond_one_chunk(rng):
+@pytest.mark.parametrize("table", [0, module.TABLE])
+def test_equals_plain_top_k_beyond_one_chunk(table, rng, monkeypatch):
+    monkeypatch.setattr(module, "TABLE", table)
     gallery = rng.standard_normal((40000, 16)).astype("float32")
     queries = rng.standard_normal((9, 16)).astype("float32")
     scores, rows = search(tf.float32)(queries, gallery, 25)

@@ -7,6 +7,7 @@ from tfembed.ops.neighbors import top_k_neighbors
 
 BLOCK = 32
 CHUNK = 16384  # rows: with their scores they stay in a processor's cache
+TABLE = 1 << 21  # scores: a table of so many, 8 MiB, is faster than chunks
 
 
 def chunked_neighbors(queries, gallery, k):
@@ -16,8 +17,9 @@ def chunked_neighbors(queries, gallery, k):
     only the maximum of each block of `BLOCK` rows is kept. Any row among the best k
     lies in one of the k blocks whose maximum is largest; the rows of k + 1 blocks are
     scored again, query by query. `CHUNK + size / BLOCK` scores a query stand in
-    memory, and the rows of two queries' blocks. Where k is more than a quarter of the
-    blocks, each query is searched alone, with the scores of all rows.
+    memory, and the rows of two queries' blocks. Small galleries and batches, of `TABLE`
+    scores at most, are searched by `top_k_neighbors`. Where k is more than a quarter of
+    the blocks, each query is searched alone, with the scores of all rows.
 
     Exact, but for scores that only rounding tells apart: products are summed in
     float32. Equal scores go to the lowest row.
@@ -56,8 +58,12 @@ def chunked_neighbors(queries, gallery, k):
     def one_by_one():
         return each_query(lambda query: _best_of_all(query, gallery, k), (queries,), k)
 
+    small = size <= CHUNK
+    if gallery.dtype == tf.float32:  # others would all be made so at once
+        batch = tf.shape(queries, tf.int64)[0]
+        small |= tf.cast(size, tf.int64) * batch <= TABLE
     return tf.case(
-        [(size <= CHUNK, all_rows), (4 * (k + 1) > blocks, one_by_one)],
+        [(small, all_rows), (4 * (k + 1) > blocks, one_by_one)],
         default=through_blocks,
     )
 
