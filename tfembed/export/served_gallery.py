@@ -1,0 +1,108 @@
+"""The gallery of a version, read back from its variables."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tfembed.export.heads import load_head
+from tfembed.export.run_directory import Gallery
+from tfembed.export.saved_variables import gallery_variables, read_variables
+from tfembed.export.versions import held, version_paths
+
+_ROWS_AT_ONCE = 1 << 16
+
+
+def read_served_gallery(path):
+    """Reads the gallery of a served model, as it is served.
+
+    Args:
+        path: Folder with one numbered folder a version, of which the newest is read;
+            or the folder of one version.
+
+    Returns:
+        `tfembed.export.run_directory.Gallery`. Of a `bfloat16` head the embeddings are
+        as it keeps them.
+
+    Raises:
+        ValueError: If there is no version that tfembed.export wrote.
+    """
+    path = Path(path)
+    if not (path / "saved_model.pb").exists():
+        path = list(version_paths(path).values())[-1]
+    with held(path):
+        ids, labels, names, rest = read_rows(path)
+        dim, embeddings = None, None
+        for rows, part in stored_rows(path, read_card(path)["head"]["head"]):
+            if embeddings is None:
+                dim = part.shape[1]
+                embeddings = np.empty((len(ids), dim), np.float32)
+            embeddings[rows] = part
+    return Gallery(embeddings, labels, ids, names, **rest)
+
+
+def read_card(version):
+    """Returns the model card of a version, as a dictionary.
+
+    Args:
+        version: Folder of the version.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    path = Path(version, "card.json")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{str(version)!r} must be a version with a model card, as tfembed.export "
+            f"writes it, but reading {path.name} says: {error}. Export the model again."
+        ) from error
+
+
+def read_rows(path):
+    """Reads what a version knows of its rows, but for their embeddings.
+
+    Args:
+        path: Folder of the version.
+
+    Returns:
+        Ids, strings `(n,)`; labels, int64 `(n,)`; class names, strings `(c,)`; and a
+        dictionary of the rest of a `Gallery`.
+    """
+    names = ("gallery_ids", "gallery_labels", "label_names")
+    scalars = ("known_threshold", "vote_temperature", "vote_k")
+    read = read_variables(path, [*names, *scalars])
+    ids = np.char.decode(read.pop("gallery_ids").numpy().astype("S"), "utf-8")
+    classes = read["label_names"].numpy()[1:].astype("S")
+    classes = np.char.decode(classes, "utf-8") if len(classes) else np.empty(0, str)
+    rest = {name: read[name].numpy().item() for name in scalars}
+    return ids, read["gallery_labels"].numpy(), classes, rest
+
+
+def stored_rows(path, head):
+    """Yields a version's rows, some at a time, in the order in which the head has them.
+
+    The head's variables are in memory until the last.
+
+    Args:
+        path: Folder of the version.
+        head: Name of its head.
+
+    Yields:
+        `(rows, embeddings)`: int32 `(some,)`, rows of the gallery, and float32
+        `(some, d)`.
+    """
+    head = load_head(head)
+    shared = {"gallery_ids", "gallery_labels", "id_hashes", "id_rows", "label_names"}
+    names = [name for name in gallery_variables(path) if name not in shared]
+    with tf.device("CPU"):
+        variables = read_variables(path, names)
+        total = int(head.stored_count(variables))
+        for start in range(0, total, _ROWS_AT_ONCE):
+            count = min(_ROWS_AT_ONCE, total - start)
+            part, rows = head.stored(variables, tf.constant(start), tf.constant(count))
+            rows, part = rows.numpy(), np.asarray(memoryview(part))
+            there = rows >= 0
+            yield rows[there], part[there]
