@@ -147,3 +147,30 @@ def test_a_client_that_goes_away_harms_nobody(limited, connection):
 def test_a_limit_is_above_zero(model_dir, name):
     with pytest.raises(ValueError, match=f"`{name}` must be above 0. Received: {name}"):
         LocalServer(model_dir, **{name: 0})
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size", "value"),
+    [
+        (tf.uint8, 1, -1),
+        (tf.int8, 1, 300),
+        (tf.float32, 2**28, 0),
+        (tf.int32, 2**40, 1),
+    ],
+)
+def test_values_that_no_tensor_of_that_size_and_dtype_holds(
+    limited, dtype, size, value
+):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "model"
+    request.model_spec.signature_name = "one"
+    tensor = request.inputs["x"]
+    tensor.dtype = dtype.as_datatype_enum
+    tensor.tensor_shape.dim.add().size = size
+    (tensor.float_val if dtype == tf.float32 else tensor.int_val).append(value)
+    options = [("grpc.enable_http_proxy", 0)]
+    with grpc.insecure_channel(limited.grpc_address, options) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Predict(request, timeout=30)
+    assert caught.value.code().name == "INVALID_ARGUMENT"

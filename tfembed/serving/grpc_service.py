@@ -22,7 +22,7 @@ from tfembed.serving.status import CODE_NUMBERS, StatusError, invalid_argument
 
 _logger = logging.getLogger("tfembed.serving")
 _LONGEST_MESSAGE = 1024
-_LARGEST_TENSOR = 2**31  # bytes
+_LARGEST_TENSOR = 2**29  # bytes; one value in a message may stand for many
 
 # The field of a TensorProto that holds the values of each dtype.
 _VALUE_FIELDS = {
@@ -237,7 +237,7 @@ def _array(name, tensor):
         if min(sizes, default=0) < 0 or size > _LARGEST_TENSOR:
             raise ValueError(f"no tensor has the shape {sizes}")
         return tf.make_ndarray(tensor)
-    except (TypeError, ValueError, KeyError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise invalid_argument(f"tensor parsing error: {name}") from error
 
 
