@@ -30,6 +30,8 @@ nearest 10 in at most a third of exact's time at batch 1.
 """
 
 import argparse
+import ctypes
+import gc
 import json
 import math
 import os
@@ -419,8 +421,13 @@ def write_arrays(folder, options, size):
     return what
 
 
-def anonymous_mb():
-    """Returns this process' resident memory that is of no file, in MB."""
+def held_mb():
+    """Returns this process' resident memory that is of no file, in MB.
+
+    What was freed and is kept for later allocations is given back first.
+    """
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     with open("/proc/self/status") as file:
         found = [line.split()[1] for line in file if line.startswith("RssAnon:")]
     return int(found[0]) / 1024
@@ -460,10 +467,10 @@ def serve(options):
 
         tf.config.threading.set_intra_op_parallelism_threads(options.threads)
         tf.config.threading.set_inter_op_parallelism_threads(options.threads)
-    before, start = anonymous_mb(), time.perf_counter()
+    before, start = held_mb(), time.perf_counter()
     index = SEARCHES[name](np.asarray(rows), tuning, options)
     seconds = time.perf_counter() - start
-    answer(build=seconds, held=anonymous_mb() - before, note=index.note)
+    answer(build=seconds, held=held_mb() - before, note=index.note)
     for line in sys.stdin:
         asked = json.loads(line)
         k = asked["k"]
