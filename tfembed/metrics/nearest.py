@@ -13,8 +13,8 @@ def nearest(queries, gallery, k, normalize=True, score_bytes=SCORE_BYTES):
 
     Exact; equal similarities go to the lowest row. The queries are taken in chunks
     whose scores against the whole gallery fit into `score_bytes`. The work is done
-    by the same `tfembed.ops.neighbors.top_k_neighbors` that is exported for
-    serving.
+    by `tfembed.ops.neighbors.top_k_neighbors`; the exact head that is served finds
+    the same (`tfembed.ops.chunked_neighbors`).
 
     Args:
         queries: `(queries, dim)`, float.

@@ -1,7 +1,7 @@
 """Exact nearest neighbours by inner product, in stock TensorFlow ops.
 
-One function for the metric, the recipes and the served head: what was measured
-is what is served.
+For the metric, the recipes and the small galleries that are served; large ones are
+read in chunks (`tfembed.ops.chunked_neighbors`), and the same is found.
 """
 
 import tensorflow as tf
