@@ -1,10 +1,6 @@
 """An export as a server meets it: loaded without tfembed, and without Python."""
 
 import json
-import pickle
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,25 +8,14 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tfembed.export import export_model
+from tfembed.export.encoder import ExportedEncoder
+from tfembed.export.gallery_state import SHARED, gallery_sha256
 from tfembed.export.run_directory import read_gallery
 from tfembed.export.verify import ask_in_fresh_process
-from tfembed.export.versions import version_numbers
 
+SIGNATURES = 10
 SEARCH = {"ids", "labels", "scores", "vote", "vote_probability", "known", "valid"}
 BATCHES = (0, 1, 3, 17)
-
-
-def native(saved_model, requests, folder):
-    """Answers of the C API, from a process without TensorFlow's Python."""
-    asked, answered = folder / "asked", folder / "answered"
-    asked.write_bytes(pickle.dumps(requests))
-    program = Path(__file__).with_name("native.py")
-    command = [sys.executable, program, saved_model, asked, answered]
-    process = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, timeout=300
-    )
-    assert process.returncode == 0, process.stderr[-2000:]
-    return pickle.loads(answered.read_bytes())
 
 
 def requests_of(exported):
@@ -43,6 +28,8 @@ def requests_of(exported):
         requests.append(("embed_bytes", {"image_bytes": exported.png(images)}))
         requests.append(("search_bytes", {"image_bytes": exported.png(images)}))
         requests.append(("serving_default", {"image_bytes": exported.png(images)}))
+        embeddings = exported.embeddings(images)
+        requests.append(("search", {"embeddings": 3 * embeddings}))
     mixed = exported.png(exported.images[:3])
     mixed[1] = mixed[1][:-20]
     requests.append(("search_bytes", {"image_bytes": mixed}))
@@ -50,12 +37,10 @@ def requests_of(exported):
 
 
 @pytest.fixture(scope="module")
-def asked(exported, tmp_path_factory):
+def asked(exported):
     """Requests, and the answers of the C API and of Python's TensorFlow."""
     requests = requests_of(exported)
-    by_native, signatures = native(
-        exported.path, requests, tmp_path_factory.mktemp("native")
-    )
+    by_native, signatures = ask_in_fresh_process(exported.path, requests, "native")
     by_python, described = ask_in_fresh_process(exported.path, requests)
     return requests, by_native, by_python, signatures, described
 
@@ -107,7 +92,7 @@ def test_answers_are_those_of_the_encoder_and_brute_force(exported, asked, runti
     requests, by_native, by_python, _, _ = asked
     answers = by_native if runtime == "native" else by_python
     gallery = read_gallery(exported.run_dir / "gallery.npz")
-    assert len(answers) == len(requests) == 5 * len(BATCHES) + 1
+    assert len(answers) == len(requests) == 6 * len(BATCHES) + 1
     for (signature, inputs), answer in list(zip(requests, answers))[:-1]:
         batch = len(next(iter(inputs.values())))
         assert all(len(value) == batch for value in answer.values())
@@ -123,7 +108,7 @@ def test_answers_are_those_of_the_encoder_and_brute_force(exported, asked, runti
             assert answer["vote_probability"].dtype == np.float32
             assert_neighbours(answer, queries, gallery, 7)
             assert_votes(answer, queries, gallery)
-    assert {bool(value) for value in answers[-2]["known"]} <= {True, False}
+    assert {bool(value) for value in answers[-3]["known"]} <= {True, False}
 
 
 def test_both_runtimes_agree(asked):
@@ -140,7 +125,7 @@ def test_both_runtimes_agree(asked):
 def test_a_broken_image_harms_no_other(asked, runtime):
     _, by_native, by_python, _, _ = asked
     answers = by_native if runtime == "native" else by_python
-    whole, mixed = answers[13], answers[-1]  # search_bytes of the same three images
+    whole, mixed = answers[15], answers[-1]  # search_bytes of the same three images
     assert mixed["valid"].tolist() == [True, False, True]
     assert mixed["ids"][1].tolist() == mixed["labels"][1].tolist() == [b""] * 7
     assert not mixed["scores"][1].any() and not mixed["known"][1]
@@ -167,12 +152,28 @@ def test_signatures_are_pinned(asked):
         **dict.fromkeys(flags, "bool"),
     }
     embed = {"embeddings": "float32", "valid": "bool"}
+    embeddings = {"embeddings": ("float32", [None, 16])}
+    lists = ("string", [None, None])
+    names = ("allow_ids", "exclude_ids", "allow_labels", "exclude_labels")
+    filters = dict.fromkeys(names, lists)
+    classes = {"classes": "string", "scores": "float32"}
     assert described == {
         "embed": {"inputs": images, "outputs": embed},
         "embed_bytes": {"inputs": image_bytes, "outputs": embed},
+        "search": {"inputs": embeddings, "outputs": search},
         "search_images": {"inputs": images, "outputs": search},
         "search_bytes": {"inputs": image_bytes, "outputs": search},
         "serving_default": {"inputs": image_bytes, "outputs": search},
+        "search_filtered": {"inputs": {**embeddings, **filters}, "outputs": search},
+        "search_filtered_bytes": {
+            "inputs": {**image_bytes, **filters},
+            "outputs": search,
+        },
+        "score": {
+            "inputs": {**embeddings, "ids": lists},
+            "outputs": {"scores": "float32", "found": "bool"},
+        },
+        "classify": {"inputs": {"inputs": ("string", [None])}, "outputs": classes},
     }
     assert set(signatures) == set(described)
     for name, (inputs, outputs) in signatures.items():
@@ -184,7 +185,10 @@ def test_gallery_variables_have_no_fixed_size(exported):
     shapes = dict(tf.train.list_variables(str(exported.path / "variables/variables")))
     suffix = "/.ATTRIBUTES/VARIABLE_VALUE"
     assert shapes["gallery_embeddings" + suffix] == [700, 16]
-    assert {name + suffix for name in ("gallery_ids", "gallery_labels")} < set(shapes)
+    wanted = {name + suffix for name in (*SHARED, "gallery_embeddings")}
+    assert wanted < set(shapes)
+    others = {name for name in shapes if "encoder_variables" not in name} - wanted
+    assert others == {"_CHECKPOINTABLE_OBJECT_GRAPH"}
     from tensorflow.core.protobuf import saved_model_pb2
 
     model = saved_model_pb2.SavedModel()
@@ -205,6 +209,24 @@ def test_gallery_variables_have_no_fixed_size(exported):
     assert not keras_objects
 
 
+def test_warmup_has_every_signature_and_is_what_the_server_parses(exported):
+    pb2 = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
+    found = set()
+    path = exported.path / "assets.extra/tf_serving_warmup_requests"
+    for record in tf.data.TFRecordDataset(str(path)):
+        log = pb2.PredictionLog.FromString(record.numpy())
+        assert log.WhichOneof("log_type") == "predict_log"
+        request = log.predict_log.request
+        arrays = {key: tf.make_ndarray(v) for key, v in request.inputs.items()}
+        (size,) = {len(array) for array in arrays.values()}
+        found.add((request.model_spec.signature_name, size))
+        text = {v for a in arrays.values() if a.dtype == object for v in a.ravel()}
+        assert not any(b"train/" in value for value in text)  # ids of the gallery
+    model = tf.saved_model.load(str(exported.path))
+    assert found == {(name, size) for name in model.signatures for size in (1, 8)}
+    assert len(found) == 2 * SIGNATURES
+
+
 def test_card_and_folder(exported):
     assert exported.path == exported.base / "1"
     names = sorted(path.name for path in exported.base.iterdir() if path.name[0] != ".")
@@ -216,32 +238,30 @@ def test_card_and_folder(exported):
     assert card["class_names"] == ["boot", "bag", "Überzieher"]
     assert card["known_threshold"] == 0.5 and card["recipe"] == "instdisc"
     assert card["vote_temperature"] == pytest.approx(0.07)
+    whole = json.loads((exported.path / "card.json").read_text("utf-8"))
+    gallery = read_gallery(exported.run_dir / "gallery.npz")
+    assert whole["gallery"]["sha256"] == gallery_sha256(gallery)
+    assert whole["known"]["gallery_sha256"] == whole["gallery"]["sha256"]
+    assert whole["known"]["threshold"] == 0.5 and whole["known"]["stale"] is False
+    assert whole["encoder"]["sha256"] == ExportedEncoder(exported.encoder).sha256()
+    assert whole["head"]["head"] == "exact" and whole["checks"]["images"] == 5
+    assert whole["checks"]["warmup_requests"] == 2 * SIGNATURES
+    page = (exported.path / "README.md").read_text("utf-8")
+    for value in ("700", "Überzieher", "0.5", whole["gallery"]["sha256"], "instdisc"):
+        assert value in page
+    assert "{" not in page  # tables, not JSON
     assert exported.lines[-1].startswith("published version 1")
     assert all(line.endswith(" s)") for line in exported.lines)
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_answers_in_float32_and_is_the_next_version(
-    exported, make_encoder, make_run, policy
-):
-    keras.mixed_precision.set_global_policy(policy)
-    encoder = make_encoder()
-    keras.mixed_precision.set_global_policy("float32")
-    assert any(layer.compute_dtype == policy[6:] for layer in encoder.layers)
-    before = version_numbers(exported.base)
-    run_dir = make_run(encoder)
-    path = export_model(run_dir, exported.base, report=None)
-    assert version_numbers(exported.base) == [*before, before[-1] + 1]
-    assert path == exported.base / str(before[-1] + 1)
-    model = tf.saved_model.load(str(path))
-    found = model.signatures["search_bytes"](
-        image_bytes=tf.constant(exported.png(exported.images[:3]))
-    )
-    assert found["scores"].dtype == tf.float32
-
-
 def no_check(*args):
-    return {"embeddings": 0.0, "scores": 0.0}
+    return {
+        "embeddings_within": 0.0,
+        "scores_within": 0.0,
+        "images": 1,
+        "runtimes": [],
+        "warmup_requests": 0,
+    }
 
 
 def test_k_is_cut_to_the_gallery(make_run, encoder, tmp_path, monkeypatch):
@@ -276,6 +296,10 @@ def model_of(kind):
     if kind == "vectors":
         image = keras.Input((12,))
         return keras.Model(image, keras.layers.Dense(16)(image))
+    if kind == "two outputs":
+        return keras.Model(image, [keras.layers.Dense(16)(flat), flat])
+    if kind == "feature map":
+        return keras.Model(image, keras.layers.ReLU()(image))
     return keras.Model(image, keras.layers.Dense(8)(flat))
 
 
@@ -283,10 +307,12 @@ def model_of(kind):
     ("kind", "message"),
     [
         ("two inputs", "must have one input"),
-        ("no fixed size", "of a fixed size"),
+        ("no fixed size", "Give image_shape="),
         ("two channels", "1 or 3 channels"),
         ("vectors", "must have one input"),
-        ("another dim", r"embeddings \(batch, 16\).*outputs \[\(None, 8\)\]"),
+        ("another dim", r"embeddings \(batch, 16\).*outputs \(batch, 8\)"),
+        ("two outputs", "must give one tensor of embeddings"),
+        ("feature map", r"one tensor of embeddings.*shape \(1, 12, 10, 1\)"),
     ],
 )
 def test_models_that_cannot_be_served(make_run, encoder, tmp_path, kind, message):
@@ -311,8 +337,8 @@ def test_a_refused_op_leaves_nothing(make_run, encoder, tmp_path, monkeypatch):
 
     from tfembed.export import search_model
 
-    def decode(image_bytes, image_shape):
-        images, valid = decode_images(image_bytes, image_shape)
+    def decode(*args):
+        images, valid = decode_images(*args)
         return tf.ensure_shape(python_inside(images), images.shape), valid
 
     decode_images = search_model.decode_images

@@ -5,11 +5,30 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.export.gallery_state import gallery_state
+from tfembed.export.heads import exact, load_head
 from tfembed.export.run_directory import Gallery
 from tfembed.export.search_model import SearchModel
 
 SHAPE = (4, 4, 1)
 DIM = 16
+
+
+def search_model(gallery, k, max_score_bytes=1 << 20, head="exact", **options):
+    """A model of the gallery, whose encoder embeds an image as its pixels / 8."""
+    encoder = pixels_as_embedding()
+    state = gallery_state(gallery, load_head(head).build(gallery.embeddings))
+    return SearchModel(
+        encoder,
+        encoder.variables,
+        SHAPE,
+        DIM,
+        head,
+        state,
+        k,
+        max_score_bytes,
+        **options,
+    )
 
 
 def pixels_as_embedding():
@@ -84,7 +103,7 @@ def assert_as_brute_force(found, images, gallery, k):
 @pytest.mark.parametrize("size", [9, 300, 5000])
 def test_neighbours_are_those_of_brute_force(size, batch):
     gallery = a_gallery(size, known_threshold=0.3)
-    model = SearchModel(pixels_as_embedding(), SHAPE, gallery, 10, 1 << 20)
+    model = search_model(gallery, 10)
     images = some_images(batch)
     assert_as_brute_force(model.search_images(images), images, gallery, 10)
 
@@ -98,25 +117,24 @@ def test_gallery_has_ties_within_the_answers():
 @pytest.mark.parametrize("rows", [1, 2, 5, 17])
 def test_a_batch_in_chunks_is_the_batch_at_once(rows):
     gallery = a_gallery(1000)
-    model = SearchModel(pixels_as_embedding(), SHAPE, gallery, 5, rows * 4 * 1000)
+    model = search_model(gallery, 5, rows * 4 * 1000)
     images = some_images(17)
     assert_as_brute_force(model.search_images(images), images, gallery, 5)
 
 
 def test_scores_are_never_larger_than_the_bound():
     gallery = a_gallery(1000)
-    model = SearchModel(pixels_as_embedding(), SHAPE, gallery, 5, 3 * 4 * 1000)
     seen = []
 
-    def spy(queries, bank, k):
+    def spy(variables, queries, k):
         tf.py_function(lambda q: seen.append(len(q)), [queries], [])
-        return top_k(queries, bank, k)
+        return search(variables, queries, k)
 
-    from tfembed.export import search_model
-
-    top_k = search_model.top_k_neighbors
+    search = exact.search
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search_model, "top_k_neighbors", spy)
+        patch.setattr(exact, "search", spy)
+        patch.setattr(exact, "score_columns", lambda variables: 1000)
+        model = search_model(gallery, 5, 3 * 4 * 1000)
         model.search_images(some_images(17))
     assert seen == [3, 3, 3, 3, 3, 2]
 
@@ -124,7 +142,7 @@ def test_scores_are_never_larger_than_the_bound():
 @pytest.mark.parametrize("max_score_bytes", [1, 1 << 30])
 def test_empty_batch_gives_empty_answers(max_score_bytes):
     gallery = a_gallery(300)
-    model = SearchModel(pixels_as_embedding(), SHAPE, gallery, 10, max_score_bytes)
+    model = search_model(gallery, 10, max_score_bytes)
     found = model.search_images(some_images(0))
     assert found["ids"].shape == (0, 10)
     assert found["vote"].shape == found["known"].shape == found["valid"].shape == (0,)
@@ -136,7 +154,7 @@ def test_empty_batch_gives_empty_answers(max_score_bytes):
 @pytest.mark.parametrize("size", [1, 3])
 def test_a_small_gallery_gives_all_it_has(size):
     gallery = a_gallery(size, labels=np.zeros(size, np.int64))
-    model = SearchModel(pixels_as_embedding(), SHAPE, gallery, 10, 1 << 20)
+    model = search_model(gallery, 10)
     images = some_images(3)
     assert_as_brute_force(model.search_images(images), images, gallery, 10)
 
@@ -144,7 +162,7 @@ def test_a_small_gallery_gives_all_it_has(size):
 @pytest.mark.parametrize("vote_k", [1, 50, 1000])
 def test_more_or_fewer_neighbours_vote_than_are_shown(vote_k):
     gallery = a_gallery(400, vote_k=vote_k)
-    model = SearchModel(pixels_as_embedding(), SHAPE, gallery, 10, 1 << 20)
+    model = search_model(gallery, 10)
     images = some_images(17)
     assert_as_brute_force(model.search_images(images), images, gallery, 10)
 
@@ -153,7 +171,7 @@ def test_more_or_fewer_neighbours_vote_than_are_shown(vote_k):
 def test_without_labels_nobody_votes(names):
     gallery = a_gallery(50, labels=np.full(50, -1))
     gallery = Gallery(**{**vars(gallery), "class_names": np.array(names, dtype=str)})
-    model = SearchModel(pixels_as_embedding(), SHAPE, gallery, 4, 1 << 20)
+    model = search_model(gallery, 4)
     found = model.search_images(some_images(3))
     assert text(found["vote"]).tolist() == [""] * 3
     assert text(found["labels"]).tolist() == [[""] * 4] * 3
@@ -161,15 +179,13 @@ def test_without_labels_nobody_votes(names):
 
 
 def test_another_gallery_fits_the_same_graph():
-    model = SearchModel(pixels_as_embedding(), SHAPE, a_gallery(40), 10, 1 << 20)
+    model = search_model(a_gallery(40), 10)
     images = some_images(5)
     graph = model.search_images.get_concrete_function().graph
     other = a_gallery(900, seed=5, known_threshold=0.25, vote_k=30)
-    model.gallery_embeddings.assign(other.embeddings)
-    model.gallery_ids.assign(tf.constant(other.ids))
-    model.gallery_labels.assign(other.labels)
-    model.known_threshold.assign(other.known_threshold)
-    model.vote_k.assign(other.vote_k)
+    head = load_head("exact").build(other.embeddings)
+    for name, value in gallery_state(other, head).items():
+        getattr(model, name).assign(tf.constant(value))
     assert_as_brute_force(model.search_images(images), images, other, 10)
     assert model.search_images.get_concrete_function().graph is graph
 
@@ -177,7 +193,7 @@ def test_another_gallery_fits_the_same_graph():
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_an_image_that_is_not_finite_harms_no_other(value):
     gallery = a_gallery(300, known_threshold=-10.0)
-    model = SearchModel(pixels_as_embedding(), SHAPE, gallery, 5, 1 << 20)
+    model = search_model(gallery, 5)
     images = some_images(5)
     clean = model.search_images(images)
     images[2, 1, 1, 0] = value

@@ -23,8 +23,9 @@ _REFUSED = re.compile(
 def check_stock_ops(saved_model_dir):
     """Checks every node of a SavedModel, those of its function library too.
 
-    (Ops that are not TensorFlow's own need no list: a process that has imported
-    nothing else cannot load them.)
+    An op that TensorFlow does not have of its own, such as those that
+    tensorflow-addons, tensorflow-text or ScaNN register when they are imported, is
+    refused as well: `tf.raw_ops` lists its own, whatever else was imported.
 
     Args:
         saved_model_dir: Folder of the SavedModel.
@@ -37,30 +38,40 @@ def check_stock_ops(saved_model_dir):
         listed = "; ".join(found[:5]) + ("; ..." if len(found) > 5 else "")
         raise ValueError(
             "The model must consist of ops that a stock TensorFlow server runs: no "
-            "Python functions, no files, no printing, no `jit_compile`. "
+            "Python functions, no files, no printing, no `jit_compile`, no op of "
+            "another package. "
             f"Received: {listed}. "
             "Take the layer that makes it out of the encoder, or write it in tf ops."
         )
 
 
 def _refused(saved_model_dir):
+    import tensorflow as tf
     from tensorflow.core.protobuf import saved_model_pb2
 
+    stock = frozenset(dir(tf.raw_ops))
     model = saved_model_pb2.SavedModel()
     model.ParseFromString((Path(saved_model_dir) / "saved_model.pb").read_bytes())
     for meta_graph in model.meta_graphs:
         graph = meta_graph.graph_def
-        yield from _refused_nodes(graph.node, "in the main graph")
+        # A node may call a function by the function's name.
+        known = stock | {each.signature.name for each in graph.library.function}
+        yield from _refused_nodes(graph.node, "in the main graph", known)
         for function in graph.library.function:
             place = f"in function {function.signature.name!r}"
             if function.attr["_XlaMustCompile"].b:
                 yield "jit_compile=True", place
-            yield from _refused_nodes(function.node_def, place)
+            yield from _refused_nodes(function.node_def, place, known)
 
 
-def _refused_nodes(nodes, place):
+def _refused_nodes(nodes, place, known):
     for node in nodes:
         if _REFUSED.fullmatch(node.op):
             yield node.op, f"at node {node.name!r} {place}"
         elif "_XlaMustCompile" in node.attr and node.attr["_XlaMustCompile"].b:
             yield "jit_compile=True", f"at node {node.name!r} {place}"
+        elif node.op not in known and not node.op.startswith("_"):
+            yield (
+                f"{node.op}, which is not TensorFlow's own,",
+                (f"at node {node.name!r} {place}"),
+            )
