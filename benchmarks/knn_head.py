@@ -256,14 +256,14 @@ class Nmslib:
         self.threads = options.threads
         self.index = nmslib.init(method="hnsw", space="cosinesimil")
         self.index.addDataPointBatch(rows)
-        settings = {"M": 16, "efConstruction": 100, "indexThreadQty": self.threads}
+        settings = {"M": 16, "efConstruction": 40, "indexThreadQty": self.threads}
         self.index.createIndex(settings)
 
         def probe(count):
             self.index.setQueryTimeParams({"efSearch": count})
 
         wide = least(probe, 2000, self.search, tuning, options.recall)
-        self.note = f"M 16, efConstruction 100, efSearch {wide}"
+        self.note = f"M 16, efConstruction 40, efSearch {wide}"
 
     def search(self, queries, k):
         """Returns the rows that are found, `(batch, k)`; -1 where there are fewer."""
