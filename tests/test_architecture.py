@@ -68,6 +68,7 @@ SPEAKS = {
     "tfembed/serving/grpc_service.py": SERVES,
     "tfembed/serving/grpc_transport.py": SERVES,
     "tfembed/serving/metrics.py": SERVES,
+    "tfembed/serving/page.py": SERVES,
     "tfembed/serving/rest.py": SERVES,
     "tfembed/serving/rest_server.py": SERVES,
     "tfembed/serving/rest_transport.py": SERVES,

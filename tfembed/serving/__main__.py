@@ -62,6 +62,7 @@ def main(arguments=None):
             poll_seconds=options.poll_seconds,
             max_request_megabytes=options.max_request_megabytes,
             max_image_megapixels=options.max_image_megapixels,
+            images=_images(options.images),
         ).start()
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
@@ -72,7 +73,8 @@ def main(arguments=None):
     }
     print(
         f"ready model={','.join(server.model_names)} grpc={addresses['grpc']} "
-        f"rest={addresses['rest']} (for development; stop with Ctrl-C)",
+        f"rest={addresses['rest']} (for development; try it at "
+        f"{server.rest_address}/ and stop with Ctrl-C)",
         flush=True,
     )
     if options.ready_file:
@@ -113,6 +115,22 @@ def _models(parser, options):
             )
         models[name] = path
     return models
+
+
+def _images(given):
+    """Returns what `--images` says: a path for all models, or one by name."""
+    named = {}
+    for each in given or ():
+        name, mark, path = each.partition("=")
+        if not mark or os.path.exists(each):
+            if len(given) > 1:
+                raise ValueError(
+                    "--images for several models is NAME=PATH, each. "
+                    f"Received: {each!r}."
+                )
+            return each
+        named[name] = path
+    return named or None
 
 
 def _parser():
@@ -177,6 +195,13 @@ def _parser():
         type=_above_zero,
         default=64.0,
         help="images that declare more are refused undecoded [%(default)s]",
+    )
+    parser.add_argument(
+        "--images",
+        action="append",
+        metavar="[NAME=]PATH",
+        help="pictures for the page on /: thumbnails.npz of the run, or the folder of "
+        "the gallery's images; NAME= for one of several models",
     )
     parser.add_argument(
         "--ready-file",

@@ -5,6 +5,9 @@ import re
 from typing import Optional
 from urllib.parse import urlsplit
 
+CARD_PATH = "/card.json"
+"""Where the local server tells a model's card; TF Serving has no such path."""
+
 _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+):\d{1,5}")
 _LABEL = re.compile(r"[^/:\s]+")
 

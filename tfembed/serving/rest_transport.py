@@ -8,7 +8,7 @@ import urllib.parse
 import numpy as np
 import requests
 
-from tfembed.serving.address import is_local
+from tfembed.serving.address import CARD_PATH, is_local
 from tfembed.serving.results import (
     Classification,
     ModelMetadata,
@@ -18,7 +18,6 @@ from tfembed.serving.results import (
 )
 from tfembed.serving.status import CODE_NAMES, CODE_OF_HTTP_STATUS
 
-CARD_PATH = "/card.json"
 _CONNECTIONS = 64  # kept open for threads that ask at once
 _CHUNK = 1 << 20
 _DTYPES = {

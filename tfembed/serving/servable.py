@@ -25,6 +25,7 @@ class Servable:
 
     def __init__(self, path, version, max_pixels=None):
         self.version = version
+        self.path = path
         self._max_pixels = max_pixels
         self.signature_defs = _read_signature_defs(path)
         self._model = tf.saved_model.load(path, tags=["serve"])

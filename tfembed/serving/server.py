@@ -17,6 +17,7 @@ from tfembed.serving.model_config import (
     read_model_config,
 )
 from tfembed.serving.models import Models
+from tfembed.serving.page import pages
 from tfembed.serving.ports import check_free, taken
 from tfembed.serving.rest import RestApplication
 from tfembed.serving.rest_server import RestServer
@@ -61,6 +62,9 @@ class LocalServer:
         max_image_megapixels: The most pixels, in millions, that an encoded image may
             declare in its header. One that declares more is refused before it is
             decoded: INVALID_ARGUMENT.
+        images: Pictures of the gallery, for the page on `/`: a `thumbnails.npz` of a
+            run or a folder in which ids are files, for all models, or a dictionary of a
+            model's name to one.
 
     Attributes:
         grpc_address: `"host:port"`, once started.
@@ -87,6 +91,7 @@ class LocalServer:
         allow_version_labels_for_unavailable_models=False,
         max_request_megabytes=128,
         max_image_megapixels=64,
+        images=None,
     ):
         self._config_file = model_config_file
         self._config_poll_seconds = model_config_poll_seconds
@@ -100,6 +105,7 @@ class LocalServer:
             _positive("poll_seconds", poll_seconds),
             allow_version_labels_for_unavailable_models,
         )
+        self._pages = pages(self._models, images)
         self._host = host
         self._ports = port, rest_port
         self._workers = workers
@@ -147,7 +153,7 @@ class LocalServer:
             )
             add_services(self._models, metrics, self.reload_config, self._grpc)
             port = _bind(self._grpc, host, port)
-            application = RestApplication(self._models, metrics)
+            application = RestApplication(self._models, metrics, self._pages)
             try:
                 self._rest = RestServer(
                     application, self._host, rest_port, self._max_bytes, self._workers

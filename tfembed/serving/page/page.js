@@ -1,0 +1,333 @@
+// The page on `/`. It asks TF Serving's REST API, as any client may, and three paths of the local
+// server: /page/models.json (what is served), /card.json and /page/picture (pictures by id).
+"use strict";
+
+const at = (id) => document.getElementById(id);
+const READ_BY_MODELS = ["image/jpeg", "image/png", "image/gif", "image/bmp"];
+const state = { models: [], card: null, answer: null, query: null, before: [], asking: null, shown: null };
+
+class Told extends Error {} // its message is a sentence for the reader
+
+async function getJson(url, options) {
+  let response;
+  try {
+    response = await fetch(url, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Told("The server does not answer. See whether it is still running.");
+  }
+  let body = null;
+  try {
+    body = await response.json();
+  } catch {
+    // told by the status below
+  }
+  if (response.ok && body !== null) return body;
+  const said = body && typeof body.error === "string" ? body.error : `HTTP status ${response.status}`;
+  if (said.includes("not found in signature def")) {
+    throw new Told("This model has no signature search_bytes, so it cannot be asked by image. " +
+      "Models that python -m tfembed.export wrote have it.");
+  }
+  if (response.status === 413) throw new Told(`The image is too large. ${said}`);
+  throw new Told(`The server refused: ${said}`);
+}
+
+const model = () => state.models[at("model").selectedIndex];
+const modelPath = (name) => `/v1/models/${encodeURIComponent(name)}`;
+
+function pictureUrl(id, side) {
+  const asked = new URLSearchParams({ name: model().name, id });
+  if (side) asked.set("side", side);
+  return `/page/picture?${asked}`;
+}
+
+// ---- What is served ----
+
+async function begin() {
+  try {
+    state.models = (await getJson("/page/models.json")).models;
+  } catch (error) {
+    return tell(error);
+  }
+  const select = at("model");
+  for (const each of state.models) select.add(new Option(each.name, each.name));
+  at("model-choice").hidden = state.models.length < 2;
+  if (!state.models.length) return tell(new Told("The server serves no model now. Load this page again later."));
+  await choose();
+}
+
+async function choose() {
+  const chosen = model();
+  state.card = null;
+  state.answer = null;
+  state.before = [];
+  clear();
+  at("facts").textContent = "";
+  const [card, status] = await Promise.all([
+    getJson(`/card.json?${new URLSearchParams({ name: chosen.name })}`).catch(() => null),
+    getJson(modelPath(chosen.name)).catch(() => null),
+  ]);
+  if (model() !== chosen) return;
+  state.card = card;
+  const facts = state.models.length < 2 ? [chosen.name] : [];
+  const versions = ((status && status.model_version_status) || []).filter((each) => each.state === "AVAILABLE");
+  if (versions.length) facts.push(`version ${versions.map((each) => each.version).join(", ")}`);
+  const gallery = card && card.gallery;
+  if (gallery && gallery.size) facts.push(`${gallery.size.toLocaleString("en")} images`);
+  if (gallery && Array.isArray(gallery.classes) && gallery.classes.length) {
+    facts.push(`${gallery.classes.length.toLocaleString("en")} classes`);
+  }
+  if (card && card.head && card.head.head) facts.push(`${card.head.head} search`);
+  at("facts").textContent = facts.join(" · ");
+  if (card && card.k) setMost(Math.min(card.k, (gallery && gallery.size) || card.k));
+  if (state.query) await search(state.query);
+  else at("status").textContent = "Choose an image to see its nearest neighbours here.";
+}
+
+function setMost(most) {
+  at("k").max = most;
+  at("k-most").textContent = `of at most ${most}`;
+}
+
+// ---- Asking ----
+
+async function take(blob, name) {
+  if (!blob) return;
+  state.before = [];
+  await search({ blob, name, id: null });
+}
+
+async function search(query, focus = false) {
+  if (state.asking) state.asking.abort();
+  const asking = (state.asking = new AbortController());
+  state.query = query;
+  show(query);
+  clear();
+  at("status").textContent = "Searching…";
+  at("neighbours").setAttribute("aria-busy", "true");
+  try {
+    if (!model()) throw new Told("The server serves no model now. Load this page again later.");
+    const b64 = await base64(await readable(query.blob));
+    const body = { signature_name: "search_bytes", inputs: { image_bytes: [{ b64 }] } };
+    const answer = await getJson(`${modelPath(model().name)}:predict`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+      signal: asking.signal,
+    });
+    if (state.asking !== asking) return;
+    const outputs = answer.outputs;
+    if (!outputs || !outputs.valid[0]) {
+      throw new Told("The model could not read this image. It reads JPEG, PNG, GIF and BMP files that are whole " +
+        "and not too large.");
+    }
+    state.answer = outputs;
+    setMost(outputs.ids[0].length);
+    render();
+    if (focus) at("answer-title").focus();
+  } catch (error) {
+    if (error.name !== "AbortError" && state.asking === asking) tell(error);
+  } finally {
+    if (state.asking === asking) at("neighbours").removeAttribute("aria-busy");
+  }
+}
+
+// What the model's decoder does not know, the browser turns into PNG.
+async function readable(blob) {
+  if (READ_BY_MODELS.includes(blob.type)) return blob;
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(blob);
+  } catch {
+    throw new Told("This is no image that the browser can read. Take a JPEG, PNG, GIF or BMP file.");
+  }
+  const canvas = document.createElement("canvas");
+  canvas.width = bitmap.width;
+  canvas.height = bitmap.height;
+  canvas.getContext("2d").drawImage(bitmap, 0, 0);
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+}
+
+function base64(blob) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
+    reader.onerror = () => reject(new Told("The browser could not read the file. Choose it again."));
+    reader.readAsDataURL(blob);
+  });
+}
+
+async function searchFrom(id) {
+  const from = state.query;
+  try {
+    let response;
+    try {
+      response = await fetch(pictureUrl(id));
+    } catch {
+      throw new Told("The server does not answer. See whether it is still running.");
+    }
+    if (!response.ok) throw new Told(`There is no picture of ${id} to search with.`);
+    const blob = await response.blob();
+    state.before.push(from);
+    await search({ blob, name: id, id }, true);
+  } catch (error) {
+    tell(error);
+  }
+}
+
+// ---- Showing ----
+
+function show(query) {
+  const image = at("query-image");
+  if (state.shown) URL.revokeObjectURL(state.shown);
+  state.shown = URL.createObjectURL(query.blob);
+  image.onload = () => image.classList.toggle("small", image.naturalWidth < 100);
+  image.onerror = () => { image.hidden = true; };
+  image.hidden = false;
+  image.src = state.shown;
+  image.alt = `Image searched with: ${query.name}`;
+  at("query-name").textContent = query.name;
+  at("query").hidden = false;
+  at("back").hidden = !state.before.length;
+}
+
+function clear() {
+  at("error").textContent = "";
+  at("status").textContent = "";
+  at("neighbours").replaceChildren();
+  for (const id of ["verdict", "no-pictures", "by-hand"]) at(id).hidden = true;
+}
+
+function tell(error) {
+  clear();
+  if (!(error instanceof Told)) console.error(error);
+  at("error").textContent = error instanceof Told ? error.message : `Something went wrong in this page: ${error.message}`;
+}
+
+const percent = (share) => `${(100 * share).toFixed(share > 0.9995 || share < 0.1 ? 1 : 0)} %`;
+
+function render() {
+  const answer = state.answer;
+  const most = answer.ids[0].length;
+  const asked = Math.trunc(Number(at("k").value));
+  const k = Math.min(Math.max(Number.isFinite(asked) ? asked : 1, 1), most);
+  const found = answer.ids[0].filter((id) => id !== "").length;
+  const count = Math.min(k, found);
+
+  const vote = answer.vote[0];
+  at("vote").textContent = vote || "none: no neighbour has a label";
+  at("share").value = answer.vote_probability[0];
+  at("share-text").textContent = vote ? `${percent(answer.vote_probability[0])} of the weight` : "";
+  at("share").hidden = !vote;
+  const threshold = state.card && state.card.known ? state.card.known.threshold : null;
+  const calibrated = typeof threshold !== "number" || threshold > -1e30;
+  const from = typeof threshold === "number" && calibrated ? ` (known from ${threshold.toFixed(3)})` : "";
+  const best = found ? answer.scores[0][0].toFixed(3) : "";
+  const known = at("known");
+  known.className = !calibrated ? "" : answer.known[0] ? "yes" : "no";
+  known.textContent = !calibrated
+    ? "Known or not: every image counts as known, as no threshold was calibrated."
+    : answer.known[0]
+      ? `Known: the nearest scores ${best}${from}.`
+      : `Not known: even the nearest scores only ${best}${from}. It may be of no class in the gallery.`;
+  at("verdict").hidden = false;
+
+  const pictures = model().pictures;
+  const list = at("neighbours");
+  list.classList.toggle("plain", !pictures);
+  list.replaceChildren(...Array.from({ length: count }, (_, rank) => tile(rank, pictures)));
+  at("no-pictures").hidden = pictures;
+  const nearest = count ? ` The nearest is ${answer.labels[0][0] || answer.ids[0][0]}, score ${best}.` : "";
+  at("status").textContent =
+    `${count} ${count === 1 ? "neighbour" : "neighbours"}.${nearest}` +
+    (asked > most ? ` This model gives at most ${most}.` : "");
+  at("command").textContent =
+    `echo '{"signature_name": "search_bytes", "inputs": {"image_bytes": [{"b64": "'"$(base64 -w0 IMAGE)"'"}]}}' |\n` +
+    `  curl -s -d @- '${location.origin}${modelPath(model().name).replaceAll("'", "%27")}:predict'`;
+  at("by-hand").hidden = false;
+}
+
+function element(name, className, text) {
+  const made = document.createElement(name);
+  made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function tile(rank, pictures) {
+  const answer = state.answer;
+  const [id, label, score] = [answer.ids[0][rank], answer.labels[0][rank], answer.scores[0][rank]];
+  const own = element(pictures ? "button" : "div", "tile");
+  if (pictures) {
+    own.type = "button";
+    own.title = "Search from this image";
+    own.addEventListener("click", () => searchFrom(id));
+    const image = element("img", "picture");
+    image.loading = "lazy";
+    image.alt = "";
+    image.onload = () => image.classList.toggle("small", image.naturalWidth < 100);
+    image.onerror = () => {
+      image.replaceWith(element("span", "picture"));
+      own.disabled = true;
+      own.title = "There is no picture of this one.";
+    };
+    image.src = pictureUrl(id, 256);
+    own.append(image);
+  }
+  const text = element("span", "text");
+  const line = element("span", "line");
+  line.append(element("span", "label", label || "no label"), element("span", "score", score.toFixed(3)));
+  text.append(line, element("span", "id", id));
+  if (state.query.id === id) {
+    own.classList.add("same");
+    text.append(element("span", "quiet", "the image itself"));
+  }
+  own.append(text);
+  const item = document.createElement("li");
+  item.append(own);
+  return item;
+}
+
+// ---- What the reader does ----
+
+at("file").addEventListener("change", (event) => {
+  const [file] = event.target.files;
+  event.target.value = ""; // so that the same file can be chosen again
+  if (file) take(file, file.name);
+});
+at("k").addEventListener("input", () => { if (state.answer && at("k").value !== "") render(); });
+at("k").addEventListener("change", () => {
+  const most = Number(at("k").max);
+  const asked = Math.trunc(Number(at("k").value));
+  at("k").value = Math.min(Math.max(asked || 1, 1), most);
+  if (state.answer) render();
+});
+at("model").addEventListener("change", choose);
+at("back").addEventListener("click", () => search(state.before.pop(), true));
+
+const drop = at("drop");
+const dragged = (event) => [...event.dataTransfer.types].includes("Files");
+for (const kind of ["dragenter", "dragover"]) {
+  document.addEventListener(kind, (event) => {
+    if (!dragged(event)) return;
+    event.preventDefault();
+    drop.classList.add("over");
+  });
+}
+document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) drop.classList.remove("over"); });
+document.addEventListener("drop", (event) => {
+  drop.classList.remove("over");
+  if (!dragged(event)) return;
+  event.preventDefault();
+  const [file] = event.dataTransfer.files;
+  if (file) take(file, file.name);
+});
+document.addEventListener("paste", (event) => {
+  const files = [...event.clipboardData.files];
+  if (!files.length) return;
+  event.preventDefault();
+  const file = files.find((each) => each.type.startsWith("image/")) || files[0];
+  take(file, file.name || "pasted image");
+});
+
+begin();
