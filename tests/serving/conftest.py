@@ -8,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+import digits as digit_model  # noqa: E402
 import small_model  # noqa: E402
 
 from tfembed.serving import Client, LocalServer  # noqa: E402
@@ -40,6 +41,23 @@ def client(address):
     """A client of each protocol."""
     with Client(address, timeout=60.0) as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory):
+    """Folder with an export of handwritten digits, `models`, and `thumbnails.npz`."""
+    path = tmp_path_factory.mktemp("digits")
+    digit_model.write(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def digit_server(digits):
+    """A `LocalServer` of the digits, under two names, one of them with pictures."""
+    models = {"digits": digits / "models", "bare": digits / "models"}
+    images = {"digits": digits / "thumbnails.npz"}
+    with LocalServer(models=models, images=images, port=0, rest_port=0) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
