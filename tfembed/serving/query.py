@@ -4,9 +4,14 @@ The server is a TF Serving, or `python -m tfembed.serving`, with an exported mod
 """
 
 import argparse
+import json
 import os
 import re
 import sys
+
+_FILTERS = ("allow_labels", "exclude_labels", "allow_ids", "exclude_ids")
+_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
+_MANY = 32
 
 
 def main(arguments=None):
@@ -33,24 +38,68 @@ def _run(options):
     from tfembed.serving.picture import draw_neighbors
     from tfembed.serving.thumbnails import open_thumbnails, read_picture
 
-    truth = _truth(options)
+    paths = find_images(options.image)
+    truth = _truth(options, paths)
     thumbnails = open_thumbnails(options.images) if options.images else None
+    filters = {name: getattr(options, name) for name in _FILTERS}
     with Client(
         options.address,
         name=options.name,
         version=options.version,
+        label=options.label,
         timeout=options.timeout,
     ) as client:
-        result = client.search(options.image, options.k)
-    names = [os.path.basename(path) for path in options.image]
-    print("\n".join(_table(names, result, truth)))
-    if options.long:
+        progress = sys.stderr.isatty() and len(paths) > _MANY
+        if any(filters.values()):
+            result = client.search_filtered(
+                paths, options.k, **filters, progress=progress
+            )
+        else:
+            result = client.search(paths, options.k, progress=progress)
+    names = [os.path.basename(path) for path in paths]
+    if options.json:
+        print(json.dumps(_rows(paths, result, truth), indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(_table(names, result, truth)))
+    if options.long and not options.json:
         print()
         print("\n".join(_long_table(names, result)))
     if options.picture:
-        pictures = [read_picture(path) for path in options.image]
+        pictures = [read_picture(path) for path in paths]
         draw_neighbors(options.picture, pictures, result, thumbnails, truth, names)
-        print(f"\npicture: {options.picture}")
+        if not options.json:
+            print(f"\npicture: {options.picture}")
+
+
+def find_images(given):
+    """Returns paths of image files.
+
+    Args:
+        given: Paths of files, which are taken as they are, and of folders, whose files
+            with the ending of an image are taken, those of folders below too, in
+            alphabetical order.
+
+    Raises:
+        ValueError: If there is no image in a folder.
+    """
+    found = []
+    for path in given:
+        if not os.path.isdir(path):
+            found.append(path)
+            continue
+        inside = [
+            os.path.join(folder, name)
+            for folder, _, names in os.walk(path)
+            for name in names
+            if name.lower().endswith(_ENDINGS)
+        ]
+        if not inside:
+            raise ValueError(
+                "A folder must hold images, files ending in "
+                f"{', '.join(_ENDINGS)}. Received: {path!r}, where there are none."
+            )
+        found += sorted(inside)
+    return found
 
 
 def label_from_name(path):
@@ -59,18 +108,44 @@ def label_from_name(path):
     return match[1] if match else None
 
 
-def _truth(options):
+def _truth(options, paths):
     """Returns the true label of each image, None where it is not known."""
     if options.truth is None:
         if options.label_from_name:
-            return [label_from_name(path) for path in options.image]
-        return [None] * len(options.image)
-    if len(options.truth) != len(options.image):
+            return [label_from_name(path) for path in paths]
+        return [None] * len(paths)
+    if len(options.truth) != len(paths):
         raise ValueError(
             "`--truth` must be one label for each image, in their order. Received: "
-            f"{len(options.truth)} labels for {len(options.image)} images."
+            f"{len(options.truth)} labels for {len(paths)} images."
         )
     return options.truth
+
+
+def _rows(paths, result, truth):
+    """Returns what `--json` prints: a dictionary for each image."""
+    rows = []
+    for row, path in enumerate(paths):
+        valid = bool(result.valid[row])
+        found = {"image": path, "valid": valid}
+        if truth[row]:
+            found["truth"] = truth[row]
+        if valid:
+            found["vote"] = str(result.vote[row])
+            found["vote_probability"] = float(result.vote_probability[row])
+            found["known"] = bool(result.known[row])
+            found["neighbours"] = [
+                {"id": str(name), "label": str(label), "score": float(score)}
+                for name, label, score in _neighbours(result, row)
+            ]
+        rows.append(found)
+    return rows
+
+
+def _neighbours(result, row):
+    """Returns ids, labels and scores; a filter may leave fewer than k."""
+    columns = zip(result.ids[row], result.labels[row], result.scores[row])
+    return [(name, label, score) for name, label, score in columns if name]
 
 
 def _table(names, result, truth):
@@ -90,15 +165,15 @@ def _table(names, result, truth):
         vote = str(result.vote[row])
         nearest = ", ".join(
             f"{label} {score:.2f}".strip()
-            for label, score in zip(result.labels[row][:3], result.scores[row][:3])
+            for _, label, score in _neighbours(result, row)[:3]
         )
         cells = [
             name,
             vote or "-",
             f"{result.vote_probability[row]:.2f}" if vote else "-",
             "yes" if result.known[row] else "no",
-            nearest,
-            str(result.ids[row, 0]),
+            nearest or "none",
+            str(result.ids[row, 0]) or "-",
         ]
         if judged:
             verdict = "-"
@@ -122,8 +197,8 @@ def _long_table(names, result):
         if result.valid[row]:
             rows += [
                 [name, str(rank), f"{score:.4f}", label or "-", neighbour]
-                for rank, (score, label, neighbour) in enumerate(
-                    zip(result.scores[row], result.labels[row], result.ids[row]), 1
+                for rank, (neighbour, label, score) in enumerate(
+                    _neighbours(result, row), 1
                 )
             ]
     return _aligned(rows)
@@ -146,7 +221,12 @@ def _parser():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("image", nargs="+", help="image file to find neighbours of")
+    parser.add_argument(
+        "image",
+        nargs="+",
+        metavar="IMAGE",
+        help="image file to find neighbours of, or a folder of them",
+    )
     parser.add_argument(
         "--address",
         default="localhost:8500",
@@ -155,12 +235,27 @@ def _parser():
     parser.add_argument(
         "--name", default="model", help="name of the model [%(default)s]"
     )
-    parser.add_argument(
+    pinned = parser.add_mutually_exclusive_group()
+    pinned.add_argument(
         "--version", type=int, metavar="N", help="version to ask [the latest]"
+    )
+    pinned.add_argument(
+        "--label", metavar="NAME", help="label of the version, of the server's config"
     )
     parser.add_argument(
         "--k", type=int, metavar="N", help="neighbours wanted [all the model gives]"
     )
+    for name in _FILTERS:
+        verb, _, what = name.partition("_")
+        only = "find no neighbours but these" if verb == "allow" else "never find these"
+        kind = "id" if what == "ids" else "class"
+        parser.add_argument(
+            f"--{verb}-{what[:-1]}",
+            dest=name,
+            action="append",
+            metavar=kind.upper(),
+            help=f"{only}, by {kind}; may be given again",
+        )
     parser.add_argument(
         "--timeout",
         type=float,
@@ -188,6 +283,9 @@ def _parser():
     )
     parser.add_argument(
         "--long", action="store_true", help="print every neighbour and its id"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print all as JSON, for programs"
     )
     return parser
 

@@ -1,0 +1,93 @@
+"""`python -m tfembed.serving.query`: filters, pins, folders, JSON."""
+
+import json
+
+import digits as digit_model
+import numpy as np
+import pytest
+from digits import NAMES, K
+from PIL import Image
+
+from tfembed.serving import Client
+from tfembed.serving.query import find_images, main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Digits in a folder, one of them no image."""
+    folder = tmp_path_factory.mktemp("queries")
+    images, labels = digit_model.load()
+    (folder / "below").mkdir()
+    for row in range(1300, 1304):
+        name = f"{NAMES[labels[row]]}-{row}.png"
+        place = folder / "below" if row == 1303 else folder
+        Image.fromarray(images[row][..., 0]).save(place / name)
+    (folder / "a-junk.JPG").write_bytes(b"junk")
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+@pytest.fixture
+def ask(digit_server, folder, capsys):
+    """Runs the command on the folder; returns what it prints."""
+
+    def run(*flags, address=digit_server.rest_address):
+        flags = ["--address", address, "--name", "digits", *flags]
+        assert main([str(folder), *flags]) == 0, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_a_folder_as_json(ask, digit_server, folder):
+    paths = find_images([str(folder)])
+    assert [path.rpartition("/")[2] for path in paths][0] == "a-junk.JPG"
+    assert len(paths) == 5 and any("below" in path for path in paths)
+    with Client(digit_server.grpc_address, name="digits") as client:
+        expected = client.search(paths, k=2)
+    rows = json.loads(ask("--json", "--k", "2", "--label-from-name"))
+    assert [row["image"] for row in rows] == paths
+    assert rows[0] == {"image": paths[0], "valid": False}
+    for row, found in list(enumerate(rows))[1:]:
+        assert found["truth"] == paths[row].rpartition("/")[2].partition("-")[0]
+        assert found["vote"] == expected.vote[row]
+        assert found["known"] == expected.known[row]
+        names = [each["id"] for each in found["neighbours"]]
+        assert names == expected.ids[row].tolist()
+        scores = [each["score"] for each in found["neighbours"]]
+        np.testing.assert_allclose(scores, expected.scores[row], atol=1e-6)
+
+
+def test_filters(ask):
+    first = json.loads(ask("--json"))[1]["neighbours"]
+    label, name = first[0]["label"], first[0]["id"]
+    without = json.loads(ask("--json", "--exclude-label", label))[1]["neighbours"]
+    assert label not in {each["label"] for each in without} and len(without) == K
+    others = json.loads(ask("--json", "--exclude-id", name))[1]["neighbours"]
+    kept = [each["id"] for each in first[1:]]
+    assert [each["id"] for each in others[: K - 1]] == kept
+    two = ["--allow-label", "one", "--allow-label", "two"]
+    some = json.loads(ask("--json", *two))[1]["neighbours"]
+    assert {each["label"] for each in some} <= {"one", "two"}
+    flags = ["--allow-id", name, "--allow-id", "absent"]
+    alone = json.loads(ask("--json", *flags))[1]["neighbours"]
+    assert [each["id"] for each in alone] == [name]
+    text = ask(*flags, "--long")
+    assert text.count(name) == 2 * 4  # nearest of each image, and its only neighbour
+    assert "none" in ask("--allow-id", "absent").splitlines()[3].split()
+
+
+def test_a_pin(ask, digit_server, folder, capsys):
+    assert ask("--version", "1") == ask()
+    common = [str(folder), "--address", digit_server.grpc_address, "--name", "digits"]
+    assert main([*common, "--version", "5"]) == 2
+    assert "Specific(digits, 5)" in capsys.readouterr().err
+    assert main([*common, "--label", "stable"]) == 2
+    assert "Check `label`" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*common, "--label", "stable", "--version", "1"])
+
+
+def test_a_folder_without_images(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 2
+    assert "where there are none" in capsys.readouterr().err
