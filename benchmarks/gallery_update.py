@@ -187,7 +187,7 @@ def measured(part, options, folder):
             below = 0
         for name, value in (("own", own), ("check", below), ("both", own + below)):
             peaks[name] = max(peaks[name], value)
-        time.sleep(0.02)
+        time.sleep(0.05)
     reader.join()
     if process.returncode:
         raise RuntimeError(f"{part} ended with {process.returncode}:\n{''.join(said)}")
