@@ -1,6 +1,7 @@
 """Decoding in graph: every format, and a bad image among good ones."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -65,7 +66,9 @@ def _flipped(data, position):
 
 
 PNG, JPEG = encode("PNG")[0], encode("JPEG")[0]
+HUGE = struct.pack(">I4sIIB", 13, b"IHDR", 60000, 60000, 8) + b"\2" + bytes(100)
 BAD = {
+    "huge by its header": PNG[:8] + HUGE,
     "empty": b"",
     "one byte": b"\x89",
     "text": b"no image at all",
@@ -94,6 +97,17 @@ def test_a_bad_image_is_flagged_and_harms_no_other(name):
     assert not images[1].numpy().any()
     for row, encoded in ((0, good[0]), (2, good[1])):
         np.testing.assert_array_equal(images[row], decode_image(encoded, SHAPE))
+
+
+def test_images_above_the_limit_are_not_decoded():
+    function = tf.function(
+        lambda image_bytes: decode_images(image_bytes, SHAPE, max_pixels=400),
+        input_signature=[tf.TensorSpec([None], tf.string)],
+    )
+    sizes = [(20, 20), (21, 20), (401, 1), (400, 1), (19, 21)]
+    for kind in ("PNG", "JPEG", "BMP", "GIF"):
+        _, valid = function([encode(kind, size)[0] for size in sizes])
+        assert valid.numpy().tolist() == [True, False, False, True, True], kind
 
 
 def test_only_bad_images_and_none_at_all():

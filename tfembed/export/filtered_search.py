@@ -100,18 +100,17 @@ def score_pairs(head, variables, queries, rows, max_scores):
 
 def _remaining_labels(names, filters):
     """Tells for each request and label whether rows of the label remain."""
-    # Label -1 stands first, with the empty name, that pads lists: none of them means
-    # it. Rows without a label are out if a request allows labels.
-    named = tf.range(tf.shape(names)[0]) > 0
 
     def listed(wanted):
+        # The empty string pads: it means neither label -1, whose name it is, nor a
+        # class that is named so.
         def look(column, found):
-            return column + 1, found | (names[None, :] == wanted[:, column, None])
+            name = wanted[:, column, None]
+            return column + 1, found | ((names[None, :] == name) & (name != ""))
 
         found = tf.fill([tf.shape(wanted)[0], tf.shape(names)[0]], False)
         columns = tf.shape(wanted)[1]
-        _, found = tf.while_loop(lambda column, _: column < columns, look, [0, found])
-        return found & named
+        return tf.while_loop(lambda column, _: column < columns, look, [0, found])[1]
 
     restricted = tf.reduce_any(filters["allow_labels"] != "", axis=1, keepdims=True)
     allowed = ~restricted | listed(filters["allow_labels"])

@@ -151,7 +151,14 @@ class SearchModel(tf.Module):
             setattr(self, name, function)
         # A layer may hold a `tf.Variable` that Keras does not count as a weight.
         held = {id(each) for each in self.encoder_variables}
-        variables = encode.get_concrete_function().graph.variables
+        try:
+            variables = encode.get_concrete_function().graph.variables
+        except Exception as error:
+            said = [line.strip() for line in str(error).splitlines() if line.strip()]
+            raise ValueError(
+                "The encoder must run in a graph, as under `fit`. Received: one that "
+                f"says there: {' '.join(said)[-400:]}"
+            ) from error
         self.encoder_variables += [v for v in variables if id(v) not in held]
 
     @property

@@ -1,0 +1,102 @@
+"""From which score on a query is known."""
+
+import numpy as np
+import pytest
+
+from tfembed.export.run_directory import NEVER_UNKNOWN, make_gallery, make_queries
+from tfembed.export.threshold import best_scores, choose_threshold
+
+
+def unit(rng, size, dim=8):
+    rows = rng.normal(size=(size, dim)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def a_gallery(rng, size=300, **settings):
+    arrays = {
+        "embeddings": unit(rng, size),
+        "labels": np.arange(size) % 3,
+        "ids": np.array([str(row) for row in range(size)]),
+    }
+    return make_gallery({**arrays, **settings})
+
+
+@pytest.mark.parametrize("share", [None, 0.0, 0.2])
+def test_rejects_the_share_of_held_out_queries(rng, share):
+    gallery = a_gallery(rng)
+    queries = make_queries(unit(rng, 400), "held-out.npz")
+    chosen = choose_threshold(gallery, queries, false_rejection=share)
+    best = (queries.embeddings @ gallery.embeddings.T).max(axis=1)
+    wanted = 0.05 if share is None else share
+    assert (best < chosen.value).mean() == pytest.approx(wanted, abs=1 / 400)
+    assert chosen.false_rejection == (best < chosen.value).mean()
+    assert chosen.queries == 400 and "held-out.npz" in chosen.calibrated_on
+
+
+def test_queries_of_other_classes_are_not_genuine(rng):
+    gallery = a_gallery(rng)
+    rows = np.concatenate([unit(rng, 100), -gallery.embeddings[:100]])
+    labels = np.repeat([1, 7], 100)
+    mixed = make_queries({"embeddings": rows, "labels": labels})
+    genuine = make_queries(rows[:100])
+    assert choose_threshold(gallery, mixed).queries == 100
+    assert (
+        choose_threshold(gallery, mixed).value
+        == choose_threshold(gallery, genuine).value
+    )
+
+
+def test_without_queries_rows_of_the_gallery_without_themselves(rng):
+    gallery = a_gallery(rng)
+    chosen = choose_threshold(gallery)
+    scores = gallery.embeddings @ gallery.embeddings.T
+    np.fill_diagonal(scores, -np.inf)
+    best = scores.max(axis=1)
+    assert chosen.value == pytest.approx(np.quantile(best, 0.05), abs=1e-6)
+    assert chosen.value < 0.999 and chosen.queries == 300
+    assert "searched among the others" in chosen.calibrated_on
+
+
+def test_the_file_s_own_threshold_is_kept_and_measured(rng):
+    gallery = a_gallery(rng, known_threshold=0.9)
+    chosen = choose_threshold(gallery)
+    assert chosen.value == pytest.approx(0.9) and "file" in chosen.calibrated_on
+    assert 0 < chosen.false_rejection < 1
+    assert choose_threshold(gallery, false_rejection=0.05).value != chosen.value
+    given = choose_threshold(gallery, threshold=0.25)
+    assert (given.value, given.calibrated_on) == (0.25, "given, not calibrated")
+
+
+def test_one_row_calibrates_nothing(rng):
+    chosen = choose_threshold(a_gallery(rng, size=1))
+    assert chosen.value == NEVER_UNKNOWN and "one row" in chosen.calibrated_on
+
+
+def test_best_scores_in_parts(rng, monkeypatch):
+    monkeypatch.setattr("tfembed.export.threshold._ROWS", 7)
+    rows, queries = unit(rng, 50), unit(rng, 9)
+    np.testing.assert_allclose(
+        best_scores(queries, rows), (queries @ rows.T).max(axis=1), rtol=1e-6
+    )
+    own = np.array([0, 6, 7, 49])
+    scores = rows[own] @ rows.T
+    scores[np.arange(4), own] = -2
+    np.testing.assert_allclose(
+        best_scores(rows[own], rows, own), scores.max(axis=1), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threshold": 0.5, "false_rejection": 0.1}, "not both"),
+        ({"threshold": np.nan}, "finite number"),
+        ({"threshold": "0.5"}, "must be a number"),
+        ({"false_rejection": 1.0}, "from 0 to below 1"),
+        ({"false_rejection": -0.1}, "from 0 to below 1"),
+        ({"false_rejection": True}, "must be a number"),
+    ],
+)
+def test_bad_options(rng, options, message):
+    with pytest.raises(ValueError, match=message):
+        choose_threshold(a_gallery(rng), **options)
