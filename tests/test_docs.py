@@ -139,6 +139,18 @@ def parse_known_args(self, *args, **kwargs):
     return found, others
 
 argparse.ArgumentParser.parse_known_args = parse_known_args
+mixed = argparse.ArgumentParser.parse_intermixed_args
+
+def parse_intermixed_args(self, *args, **kwargs):
+    global depth
+    depth += 1  # it parses in two goes, of which each leaves something over
+    try:
+        found = mixed(self, *args, **kwargs)
+    finally:
+        depth -= 1
+    raise Parsed(found)
+
+argparse.ArgumentParser.parse_intermixed_args = parse_intermixed_args
 for module, flags in json.load(sys.stdin):
     sys.argv = [module, *flags]
     try:
