@@ -1,0 +1,326 @@
+"""The page on `/`: what it serves, and in headless Chromium what it does."""
+
+import io
+import json
+
+import digits as digit_model
+import numpy as np
+import pytest
+import requests
+from browser import DESK, NEEDS_CHROMIUM, PHONE, Browser
+from digits import NAMES, K
+from PIL import Image
+
+from tfembed.serving import Client, LocalServer
+
+WAIT = 20
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Images to choose: a digit in several formats, noise, and no image."""
+    folder = tmp_path_factory.mktemp("files")
+    image = Image.fromarray(digit_model.load()[0][1300][..., 0])
+    for ending in ("png", "bmp", "webp"):
+        image.save(folder / f"digit.{ending}", lossless=True)
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
+    Image.fromarray(noise).save(folder / "noise.png")
+    (folder / "junk.png").write_bytes(b"junk")
+    (folder / "junk.webp").write_bytes(b"junk")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def searched(digit_server, files):
+    """What the client is answered for the digit."""
+    with Client(digit_server.rest_address, name="digits") as client:
+        return client.search(files / "digit.png")
+
+
+def test_files_and_their_headers(digit_server):
+    kinds = {
+        "": "text/html",
+        "page/page.css": "text/css",
+        "page/page.js": "text/javascript",
+        "page/icon.svg": "image/svg+xml",
+        "page/models.json": "application/json",
+        "card.json?name=digits": "application/json",
+    }
+    for path, kind in kinds.items():
+        answer = requests.get(f"{digit_server.rest_address}/{path}", timeout=30)
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"].startswith(kind)
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy and "unsafe" not in policy
+        assert "http" not in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    page = requests.get(digit_server.rest_address, timeout=30).text
+    assert "style=" not in page and "onclick" not in page
+    answer = requests.post(f"{digit_server.rest_address}/", timeout=30)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
+    assert requests.head(digit_server.rest_address, timeout=30).content == b""
+
+
+def test_pictures(digit_server):
+    url = f"{digit_server.rest_address}/page/picture"
+    images, ids = digit_model.load()[0], digit_model.ids()
+    for row in (0, 1, 2, 699):
+        asked = {"name": "digits", "id": ids[row]}
+        answer = requests.get(url, asked, timeout=30)
+        assert answer.headers["Content-Type"] == "image/png"
+        shown = np.asarray(Image.open(io.BytesIO(answer.content)))
+        np.testing.assert_array_equal(shown, images[row][..., 0])
+        small = requests.get(url, {**asked, "side": 8}, timeout=30)
+        assert Image.open(io.BytesIO(small.content)).size == (8, 8)
+    for asked, status, said in (
+        ({"name": "digits", "id": "absent"}, 404, "no picture of 'absent'"),
+        ({"name": "digits", "id": "../a\0b"}, 404, "no picture"),
+        ({"name": "bare", "id": ids[0]}, 404, "no picture"),
+        ({"name": "digits"}, 404, "no picture"),
+        ({"name": "digits", "id": ids[0], "side": "0"}, 400, "`side` must be"),
+        ({"name": "digits", "id": ids[0], "side": "9" * 5000}, 400, "`side` must be"),
+    ):
+        answer = requests.get(url, asked, timeout=30)
+        assert answer.status_code == status and said in answer.json()["error"]
+
+
+def test_pictures_from_a_folder_stay_in_it(model_dir, tmp_path):
+    (tmp_path / "in" / "set").mkdir(parents=True)
+    picture = Image.new("RGB", (5, 4), (10, 20, 30))
+    picture.save(tmp_path / "in" / "set" / "a.png")
+    picture.save(tmp_path / "out.png")
+    with LocalServer(model_dir, images=tmp_path / "in", port=0, rest_port=0) as server:
+        url = f"{server.rest_address}/page/picture"
+        for name, status in (
+            ("set/a.png", 200),
+            ("../out.png", 404),
+            (str(tmp_path / "out.png"), 404),
+            ("set", 404),
+            ("a\0b", 404),
+            ("a" * 5000, 404),
+        ):
+            asked = {"name": "model", "id": name}
+            assert requests.get(url, asked, timeout=30).status_code == status, name
+    with pytest.raises(ValueError, match="`images` must be"):
+        LocalServer(model_dir, images=tmp_path / "absent")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser = Browser(tmp_path_factory.mktemp("browser"))
+    yield browser
+    log = browser.driver.get_log("browser")
+    browser.driver.quit()
+    # A question that the server refuses is told by the browser too.
+    errors = [each for each in log if each["level"] == "SEVERE"]
+    assert not [each for each in errors if ":predict" not in each["message"]], errors
+
+
+def until(browser, script):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(browser.driver, WAIT, 0.05).until(lambda _: browser.run(script))
+
+
+def choose(browser, path):
+    """Chooses a file, and waits for the answer or for the error."""
+    browser.one("#file").send_keys(str(path))
+    until(browser, "document.getElementById('query-name').textContent !== ''")
+    until(browser, "!document.querySelector('[aria-busy]')")
+
+
+def texts(browser, selector):
+    return [each.text for each in browser.all(selector)]
+
+
+@pytest.fixture
+def page(digit_server, browser):
+    """The page, opened at a width, with the model that has pictures."""
+    from selenium.webdriver.support.ui import Select
+
+    def show(width=DESK, dark=False, name="digits"):
+        browser.open(digit_server.rest_address + "/", width, dark)
+        until(browser, "document.getElementById('facts').textContent !== ''")
+        Select(browser.one("#model")).select_by_visible_text(name)
+        until(browser, "document.getElementById('facts').textContent !== ''")
+        return browser
+
+    return show
+
+
+@NEEDS_CHROMIUM
+@pytest.mark.parametrize(("width", "dark"), [(PHONE, True), (DESK, False)])
+def test_it_shows_what_the_client_is_told(page, files, searched, width, dark):
+    browser = page(width, dark)
+    choose(browser, files / "digit.png")
+    assert texts(browser, "#neighbours .id") == searched.ids[0, :10].tolist()
+    assert texts(browser, "#neighbours .label") == searched.labels[0, :10].tolist()
+    scores = [f"{score:.3f}" for score in searched.scores[0, :10]]
+    assert texts(browser, "#neighbours .score") == scores
+    assert browser.one("#vote").text == searched.vote[0]
+    share = f"{100 * searched.vote_probability[0]:.0f} %"
+    assert browser.one("#share-text").text.startswith(share)
+    assert browser.one("#known").text.startswith("Known: the nearest scores")
+    status = browser.one("#status")
+    assert status.text.startswith("10 neighbours. The nearest is")
+    assert status.get_attribute("aria-live") == "polite"
+    assert browser.run("document.documentElement.scrollWidth") == width
+    until(
+        browser,
+        "[...document.images].every(each => each.loading === 'lazy' || "
+        "each.complete && each.naturalWidth)",
+    )
+    browser.screenshot(f"page-{width}")
+    small = browser.run(
+        "[...document.querySelectorAll('button, select, input, summary, .drop')]"
+        ".filter(each => each.offsetParent && each.type !== 'file' && "
+        "each.getBoundingClientRect().height < 40).length"
+    )
+    assert small == 0  # a thumb can hit them
+
+
+@NEEDS_CHROMIUM
+def test_the_command_it_shows_is_right(page, files, searched):
+    import subprocess
+
+    browser = page()
+    choose(browser, files / "digit.png")
+    browser.click("#by-hand summary")
+    command = browser.one("#command").text.replace("IMAGE", str(files / "digit.png"))
+    done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60)
+    if b"not found" in done.stderr:
+        pytest.skip("there is no curl or no base64")
+    assert json.loads(done.stdout)["outputs"]["ids"] == searched.ids.tolist()
+
+
+@NEEDS_CHROMIUM
+def test_k_is_cut_in_the_page(page, files, searched):
+    from selenium.webdriver.common.keys import Keys
+
+    browser = page()
+    choose(browser, files / "digit.png")
+    field = browser.one("#k")
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys("3")
+    assert texts(browser, "#neighbours .id") == searched.ids[0, :3].tolist()
+    field.send_keys("0")
+    assert f"at most {K}" in browser.one("#status").text
+    assert len(browser.all("#neighbours li")) == K
+    field.send_keys(Keys.TAB)
+    assert field.get_attribute("value") == str(K)
+
+
+@NEEDS_CHROMIUM
+def test_a_neighbour_is_searched_from_by_keyboard(page, files, searched):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    browser = page(PHONE)
+    choose(browser, files / "digit.png")
+    browser.driver.execute_script("document.getElementById('model').focus()")
+    focus = []
+    for _ in range(5):
+        ActionChains(browser.driver).send_keys(Keys.TAB).perform()
+        active = browser.driver.switch_to.active_element
+        focus.append(active.get_attribute("id") or active.get_attribute("class"))
+    assert focus == ["file", "k", "tile", "tile", "tile"]
+    chosen = browser.driver.switch_to.active_element
+    name = chosen.find_element("css selector", ".id").text
+    assert name == searched.ids[0, 2]
+    chosen.send_keys(Keys.ENTER)
+    until(browser, f"document.getElementById('query-name').textContent === '{name}'")
+    until(browser, "!document.querySelector('[aria-busy]')")
+    assert texts(browser, "#neighbours .id")[0] == name
+    assert texts(browser, "#neighbours .score")[0] == "1.000"
+    assert "the image itself" in texts(browser, "#neighbours li")[0]
+    assert browser.run("document.activeElement.id") == "answer-title"
+    browser.click("#back")
+    until(browser, "document.getElementById('query-name').textContent === 'digit.png'")
+    until(browser, "!document.querySelector('[aria-busy]')")
+    assert texts(browser, "#neighbours .id")[0] == searched.ids[0, 0]
+    assert not browser.one("#back").is_displayed()
+
+
+@NEEDS_CHROMIUM
+def test_hostile_ids_are_text(page, browser, digit_server, tmp_path):
+    """The rows 1 and 2 of the gallery have ids that would be markup, or end a URL."""
+    browser = page()
+    for row in (1, 2):
+        Image.fromarray(digit_model.load()[0][row][..., 0]).save(tmp_path / "own.png")
+        choose(browser, tmp_path / "own.png")
+        name = digit_model.ids()[row]
+        assert texts(browser, "#neighbours .id")[0] == name
+        assert not browser.all("#neighbours .id *")
+        browser.click("#neighbours li:first-child button")
+        shown = "document.getElementById('query-name').textContent"
+        until(browser, f"{shown} === {json.dumps(str(name))}")
+        until(browser, "!document.querySelector('[aria-busy]')")
+        assert texts(browser, "#neighbours .score")[0] == "1.000"
+
+
+@NEEDS_CHROMIUM
+def test_what_is_no_image_gets_a_sentence(page, files):
+    browser = page()
+    choose(browser, files / "junk.png")
+    assert browser.one("#error").text.startswith("The model could not read this image.")
+    assert browser.one("#error").get_attribute("role") == "alert"
+    choose(browser, files / "junk.webp")
+    assert browser.one("#error").text.startswith("This is no image")
+    choose(browser, files / "noise.png")
+    assert browser.one("#error").text == ""
+    assert browser.one("#known").text.startswith("Not known: even the nearest")
+
+
+@NEEDS_CHROMIUM
+def test_other_formats_become_png(page, files, searched):
+    browser = page()
+    for ending in ("bmp", "webp"):
+        choose(browser, files / f"digit.{ending}")
+        assert texts(browser, "#neighbours .id") == searched.ids[0, :10].tolist()
+
+
+@NEEDS_CHROMIUM
+@pytest.mark.parametrize("way", ["paste", "drop"])
+def test_pasted_and_dropped(page, files, searched, way):
+    browser = page()
+    content = list((files / "digit.png").read_bytes())
+    data = "clipboardData" if way == "paste" else "dataTransfer"
+    kind = "ClipboardEvent" if way == "paste" else "DragEvent"
+    browser.driver.execute_script(
+        f"""const files = new DataTransfer();
+        files.items.add(new File([new Uint8Array(arguments[0])], 'thrown.png',
+          {{type: 'image/png'}}));
+        document.body.dispatchEvent(new {kind}('{way}',
+          {{{data}: files, bubbles: true, cancelable: true}}));""",
+        content,
+    )
+    until(browser, "document.querySelectorAll('#neighbours li').length === 10")
+    assert texts(browser, "#neighbours .id") == searched.ids[0, :10].tolist()
+    assert browser.one("#query-name").text == "thrown.png"
+
+
+@NEEDS_CHROMIUM
+def test_another_model_is_asked(page, files, browser):
+    from selenium.webdriver.support.ui import Select
+
+    browser = page()
+    choose(browser, files / "digit.png")
+    assert browser.all("#neighbours button")
+    Select(browser.one("#model")).select_by_visible_text("bare")
+    until(browser, "document.querySelectorAll('#neighbours div.tile').length === 10")
+    assert not browser.all("#neighbours button, #neighbours img")
+    assert browser.one("#no-pictures").is_displayed()
+    assert "/v1/models/bare:predict" in browser.one("#command").get_attribute(
+        "textContent"
+    )
+    assert set(texts(browser, "#neighbours .label")) <= set(NAMES)
+
+
+@NEEDS_CHROMIUM
+def test_a_server_that_is_gone(digits, files, browser):
+    with LocalServer(digits / "models", port=0, rest_port=0) as server:
+        browser.open(server.rest_address + "/")
+        until(browser, "document.getElementById('facts').textContent !== ''")
+        assert not browser.one("#model").is_displayed()
+    choose(browser, files / "digit.png")
+    assert browser.one("#error").text.startswith("The server does not answer.")
