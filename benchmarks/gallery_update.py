@@ -237,7 +237,7 @@ def main(argv=None):
     measure.print_table(
         f"{options.rows:,} rows of {options.dim} numbers ({gallery / 1e6:.0f} MB), "
         f"{options.changed:,} added and as many deleted, {options.repetitions} runs",
-        ["", "median s", "min s", "x memory", "x of its check", "x both at once"],
+        ["what", "median s", "min s", "x memory", "x of its check", "x both at once"],
         rows,
         [f"TensorFlow alone holds {floor / 1e6:.0f} MB, which are not counted."],
     )
