@@ -49,7 +49,7 @@ def parse(argv=None):
     parser.add_argument(
         "--requests", type=int, default=320, help="of each side and number of clients"
     )
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each side")
+    parser.add_argument("--rounds", type=int, default=8, help="turns of each side")
     parser.add_argument("--memory", action="store_true", help="memory instead of time")
     parser.add_argument("--memory-requests", type=int, default=20_000)
     parser.add_argument("--folder", help="where to write (default: a temporary one)")
@@ -153,7 +153,13 @@ def ask_at_once(ask, clients, requests):
         return seconds, time.perf_counter() - begun
 
 
-def speed(options, base, addresses):
+def cpu_seconds(pid):
+    """Seconds of the processor that a process has had so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def speed(options, base, addresses, pid):
     """Prints requests a second and latencies of each side."""
     import tensorflow as tf
 
@@ -172,23 +178,35 @@ def speed(options, base, addresses):
     }
     rows = []
     for count in options.clients:
-        took = {side: ([], 0.0) for side in SIDES}
+        took = {side: ([], 0.0, 0.0) for side in SIDES}
         for side in SIDES:  # connections, and threads of both sides
             ask_at_once(asks[side], count, 2 * count)
         for _ in range(options.rounds):
             for side in SIDES:
                 share = -(-options.requests // options.rounds)
+                working = os.getpid() if side == SIDES[0] else pid
+                before = cpu_seconds(working)
                 seconds, whole = ask_at_once(asks[side], count, share)
-                took[side] = took[side][0] + seconds, took[side][1] + whole
+                worked = cpu_seconds(working) - before
+                so_far = took[side]
+                took[side] = (
+                    so_far[0] + seconds,
+                    so_far[1] + whole,
+                    so_far[2] + worked,
+                )
         rows += rows_of(count, took)
     measure.print_table(
         f"{options.requests} requests for one image each, in {options.rounds} rounds"
         + ("" if options.model else f", {options.rows:,} rows of {options.dim}"),
-        ["clients", "", "requests/s", "x model", "p50 ms", "p90 ms", "p99 ms", "x p50"],
+        [
+            *("clients", "", "requests/s", "x model", "p50 ms", "p90 ms", "p99 ms"),
+            *("CPU ms", "x CPU"),
+        ],
         rows,
         [
             "`x model`: requests a second, by those of the model itself from as many "
-            "threads. `x p50`: the median latency, by the model's."
+            "threads. `CPU ms`: of the process that has the model, for one request; "
+            "`x CPU`: by the model's own."
         ],
     )
 
@@ -198,20 +216,21 @@ def rows_of(count, took):
 
     Args:
         count: The number of clients.
-        took: `{side: (seconds of each request, seconds of all)}`.
+        took: `{side: (seconds of each request, seconds of all, seconds of the
+            processor)}`.
 
     Returns:
         A row a side.
     """
-    model, whole = took[SIDES[0]]
-    base, middle = len(model) / whole, np.median(model)
+    model, whole, worked = took[SIDES[0]]
+    base, own = len(model) / whole, worked / len(model)
     rows = []
     for side in SIDES:
-        seconds, whole = took[side]
-        rate = len(seconds) / whole
+        seconds, whole, worked = took[side]
+        rate, cpu = len(seconds) / whole, worked / len(seconds)
         p50, p90, p99 = (1e3 * float(np.percentile(seconds, p)) for p in (50, 90, 99))
-        ratio = p50 / 1e3 / float(middle)
-        rows.append([str(count), side, rate, rate / base, p50, p90, p99, ratio])
+        row = [str(count), side, rate, rate / base, p50, p90, p99]
+        rows.append([*row, 1e3 * cpu, cpu / own if own else None])
     return rows
 
 
@@ -281,7 +300,7 @@ def main(argv=None):
         if options.memory:
             memory(options, process, addresses)
         else:
-            speed(options, base, addresses)
+            speed(options, base, addresses, process.pid)
 
 
 if __name__ == "__main__":

@@ -34,15 +34,16 @@ def test_what_fails_is_not_counted(script):
 def test_the_rows(script):
     module = script("serving")
     took = {
-        module.SIDES[0]: ([0.001] * 10, 0.01),
-        "gRPC": (list(np.arange(1, 101) / 1000), 5.05),
-        "REST": ([0.004] * 10, 0.04),
+        module.SIDES[0]: ([0.001] * 10, 0.01, 0.02),
+        "gRPC": (list(np.arange(1, 101) / 1000), 5.05, 0.4),
+        "REST": ([0.004] * 10, 0.04, 0.03),
     }
     model, grpc, rest = module.rows_of(8, took)
     assert model[:2] == ["8", "the model itself"]
-    np.testing.assert_allclose(model[2:], [1000, 1, 1, 1, 1, 1])
-    np.testing.assert_allclose(rest[2:], [250, 0.25, 4, 4, 4, 4])
-    np.testing.assert_allclose(grpc[2:], [19.8, 0.0198, 50.5, 90.1, 99.01, 50.5], 1e-3)
+    np.testing.assert_allclose(model[2:], [1000, 1, 1, 1, 1, 2, 1])
+    np.testing.assert_allclose(rest[2:], [250, 0.25, 4, 4, 4, 3, 1.5])
+    expected = [19.8, 0.0198, 50.5, 90.1, 99.01, 4, 2]
+    np.testing.assert_allclose(grpc[2:], expected, 1e-3)
 
 
 @pytest.mark.slow
