@@ -62,7 +62,7 @@ def cell_neighbors(queries, centroids, starts, sizes, embeddings, rows, probes, 
         return each_query(search, (queries, cells, counts), k)
 
     def scan():
-        maxima = block_maxima(queries, embeddings, BLOCK)
+        maxima = tf.transpose(block_maxima(queries, embeddings, BLOCK))
         looked_at = _blocks_of_cells(cells, counts, wanted, starts)
         maxima = tf.where(looked_at, maxima, -float("inf"))
 

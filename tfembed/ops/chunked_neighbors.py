@@ -3,9 +3,10 @@
 import tensorflow as tf
 
 from tfembed.ops.each_query import each_query
-from tfembed.ops.neighbors import top_k_neighbors
+from tfembed.ops.neighbors import top_k_neighbors, top_k_of_columns
 
-BLOCK = 32
+BLOCK = 16
+GROUP = 32  # blocks, whose maxima are searched in the same way
 CHUNK = 16384  # rows: with their scores they stay in a processor's cache
 TABLE = 1 << 21  # scores: a table of so many, 8 MiB, is faster than chunks
 
@@ -44,7 +45,7 @@ def chunked_neighbors(queries, gallery, k):
 
     def through_blocks():
         maxima = block_maxima(queries, gallery, BLOCK)
-        _, best = tf.math.top_k(maxima, k + 1, sorted=False)
+        _, best = top_k_of_columns(maxima, k + 1, GROUP)
         best = tf.sort(best, axis=1)  # lowest rows first, so that they win ties
 
         def search(query, best):
@@ -78,7 +79,7 @@ def block_maxima(queries, gallery, block, chunk=CHUNK):
         chunk: Rows at a time, a multiple of `block`.
 
     Returns:
-        `(batch, ceil(size / block))`, float32.
+        `(ceil(size / block), batch)`, float32.
     """
     batch = tf.shape(queries)[0]
 
@@ -94,7 +95,7 @@ def block_maxima(queries, gallery, block, chunk=CHUNK):
         scores = tf.reshape(scores, [(rows + missing) // block, block, batch])
         return tf.reduce_max(scores, axis=1)
 
-    return tf.transpose(_in_chunks(queries, gallery, chunk, maxima))
+    return _in_chunks(queries, gallery, chunk, maxima)
 
 
 def _in_chunks(queries, gallery, chunk, keep):

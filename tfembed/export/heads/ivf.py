@@ -17,6 +17,7 @@ from tfembed.ops.pair_scores import pair_scores
 
 CELLS_PER_ROOT = 2.0  # cells: so many times the square root of the number of rows
 LEAST_ROWS = 32  # of a cell, on average
+_SURE = 2.33  # standard errors of a one-sided 99 percent interval
 
 
 def build(
@@ -32,7 +33,7 @@ def build(
     """Groups the rows by cell, and chooses how many cells a search looks at.
 
     The number of probes is the smallest whose measured recall@k reaches `recall` also
-    at the lower end of its one-sided 95 percent interval, so that other queries of the
+    at the lower end of its one-sided 99 percent interval, so that other queries of the
     same kind reach it as well. A row is found if and only if its cell is looked at, so
     one exact search of the queries measures all numbers of probes. Where no number
     below that of all cells reaches it, all cells are looked at: the search is exact
@@ -143,7 +144,7 @@ def choose_probes(held_out, centroids, cells, recall):
 
     def reaches(probes):
         found = shares(probes)
-        error = 1.645 * np.std(found) / len(found) ** 0.5
+        error = _SURE * np.std(found) / len(found) ** 0.5
         return np.mean(found) - error >= recall
 
     low, high = 1, count  # the least that reaches it is in here; all cells do
