@@ -78,17 +78,22 @@ def test_stopped_in_the_middle_it_leaves_no_version(exported, tmp_path, number):
     assert not left
 
 
-def test_versions_are_listed_and_pruned_without_tensorflow(tmp_path):
+def test_versions_come_back_are_pruned_and_listed_without_tensorflow(tmp_path):
     for number in ("1", "2", "3"):
         (tmp_path / number).mkdir()
+        (tmp_path / number / "saved_model.pb").write_text(number)
+        (tmp_path / number / "card.json").write_text("{}")
     code = (
         "import sys; sys.modules['tensorflow'] = None; "
         "from tfembed.export.__main__ import main; "
-        "main(['prune', sys.argv[1], '--keep', '2']); main(['list', sys.argv[1]])"
+        "main(['prune', sys.argv[1], '--keep', '2']); "
+        "main(['rollback', sys.argv[1]]); main(['list', sys.argv[1]])"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
     lines = process.stdout.splitlines()
     assert lines[0] == "removed 1"
-    assert [line.split()[0] for line in lines[1:]] == ["number", "2", "3"]
+    assert lines[2] == f"published version 4: {tmp_path / '4'}"
+    assert [line.split()[0] for line in lines[3:]] == ["number", "2", "3", "4"]
+    assert (tmp_path / "4" / "saved_model.pb").read_text() == "2"

@@ -57,7 +57,7 @@ def _gallery(args):
     delete = list(args.delete_id)
     for path in args.delete:
         with open(path, encoding="utf-8") as file:
-            delete += [line for line in file.read().splitlines() if line]
+            delete += [line.rstrip("\n") for line in file if line.strip()]
     update_gallery(
         args.model_base,
         add=args.add,

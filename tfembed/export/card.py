@@ -27,6 +27,25 @@ def write_card(folder, card):
     (folder / PAGE).write_text(render_card(card), encoding="utf-8")
 
 
+def read_card(version):
+    """Returns the model card of a version, as a dictionary.
+
+    Args:
+        version: Folder of the version.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    path = Path(version, CARD)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{str(version)!r} must be a version with a model card, as tfembed.export "
+            f"writes it, but reading {path.name} says: {error}. Export the model again."
+        ) from error
+
+
 def render_card(card):
     """Returns the page of a card, in Markdown.
 

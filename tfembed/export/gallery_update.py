@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfembed.export.additions import IMAGES, read_additions
-from tfembed.export.card import write_card
+from tfembed.export.card import read_card, write_card
 from tfembed.export.gallery_changes import plan_changes
 from tfembed.export.gallery_check import check_gallery
 from tfembed.export.gallery_state import gallery_sha256, gallery_state
@@ -21,7 +21,7 @@ from tfembed.export.saved_variables import (
     read_variables,
     rewrite_variables,
 )
-from tfembed.export.served_gallery import read_card, read_rows, stored_rows
+from tfembed.export.served_gallery import read_rows, stored_rows
 from tfembed.export.versions import (
     NewerVersionError,
     held,

@@ -1,11 +1,11 @@
 """The gallery of a version, read back from its variables."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from tfembed.export.card import read_card
 from tfembed.export.heads import load_head
 from tfembed.export.run_directory import Gallery
 from tfembed.export.saved_variables import gallery_variables, read_variables
@@ -40,25 +40,6 @@ def read_served_gallery(path):
                 embeddings = np.empty((len(ids), dim), np.float32)
             embeddings[rows] = part
     return Gallery(embeddings, labels, ids, names, **rest)
-
-
-def read_card(version):
-    """Returns the model card of a version, as a dictionary.
-
-    Args:
-        version: Folder of the version.
-
-    Raises:
-        ValueError: If it has none.
-    """
-    path = Path(version, "card.json")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{str(version)!r} must be a version with a model card, as tfembed.export "
-            f"writes it, but reading {path.name} says: {error}. Export the model again."
-        ) from error
 
 
 def read_rows(path):

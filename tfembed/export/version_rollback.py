@@ -5,6 +5,7 @@ import shutil
 import time
 from pathlib import Path
 
+from tfembed.export.card import read_card, write_card
 from tfembed.export.versions import held, new_version, version_paths
 
 # What is written anew: through a link it would change in the old version as well.
@@ -32,9 +33,6 @@ def rollback(model_base, to=None, report=print):
         NewerVersionError: If another version is published meanwhile.
         OSError: If it cannot be written.
     """
-    from tfembed.export.card import write_card
-    from tfembed.export.served_gallery import read_card
-
     say = report or (lambda line: None)
     base = Path(model_base)
     paths = version_paths(base)
@@ -69,8 +67,6 @@ def rollback(model_base, to=None, report=print):
 
 def _before(base, paths):
     """The version that the newest one replaced, or is a return from."""
-    from tfembed.export.served_gallery import read_card
-
     newest = list(paths)[-1]
     origin = read_card(paths[newest]).get("origin") or {}
     limit = origin["to_version"] if origin.get("made_by") == "rollback" else newest
