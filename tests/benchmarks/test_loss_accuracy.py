@@ -53,6 +53,7 @@ def test_every_loss_has_its_turn(compare):
     assert "Margin" in names and hasattr(layers, "Margin")
 
 
+@pytest.mark.slow
 def test_a_small_run_and_its_table(compare, glyphs, tmp_path, capsys):
     command = ["--glyphs", str(glyphs), "--datasets", "glyphs", "--seeds", "0"]
     command += ["--steps", "6", "--batch-size", "16", "--runs", str(tmp_path / "runs")]

@@ -173,7 +173,16 @@ def assert_answers_as_python(loaded, encoder, gallery):
     np.testing.assert_allclose(searched["scores"], scores, atol=2 * tolerance)
 
 
-@pytest.mark.parametrize("name", list(MODELS))
+OFTEN = "functional", "subclassed with a variable", "augmenting", "mixed_float16"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in OFTEN else pytest.mark.slow)
+        for name in MODELS
+    ],
+)
 def test_answers_loaded_as_in_python(tmp_path, name):
     model = MODELS[name]()
     loaded, encoder, gallery = exported(model, tmp_path, name == "not normalized")

@@ -199,7 +199,14 @@ def test_killed_at_random_moments_ends_the_same(finished, tmp_path, seed):
     [
         {"objective": "full", "replicas": 2, "proximal": 1.0},
         {"objective": "infonce", "negatives": "per_anchor", "bank_init": "paper"},
-        {"objective": "parametric", "temperature": 1.0, "precision": "mixed_bfloat16"},
+        pytest.param(
+            {
+                "objective": "parametric",
+                "temperature": 1.0,
+                "precision": "mixed_bfloat16",
+            },
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=lambda flags: flags["objective"],
 )

@@ -98,6 +98,7 @@ def test_a_run_by_proxies_on_unseen_classes(finished):
     assert "R@1" in header.split(",")
 
 
+@pytest.mark.slow
 def test_seen_classes_with_a_queue_and_center_loss(tmp_path):
     more = {"split": "seen", "epochs": 1, "linear_probe": False}
     queue = run_quietly(

@@ -88,7 +88,9 @@ def _ask_rest(address):
             yield np.array(outputs["ids"]), np.array(outputs["scores"])
 
 
-@pytest.mark.parametrize("switches", [3, pytest.param(100, marks=pytest.mark.slow)])
+# The conformance suite switches versions under load, too; here galleries change.
+@pytest.mark.slow
+@pytest.mark.parametrize("switches", [3, 100])
 def test_galleries_change_under_load(tmp_path, template, switches):
     base = tmp_path / "model"
     _publish(base, template, 1)

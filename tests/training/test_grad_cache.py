@@ -73,7 +73,9 @@ def test_trains_as_the_plain_model_eagerly():
     )
 
 
-@pytest.mark.parametrize("rows", [48, 45], ids=["even", "uneven"])
+@pytest.mark.parametrize(
+    "rows", [pytest.param(48, marks=pytest.mark.slow), 45], ids=["even", "uneven"]
+)
 def test_two_replicas_train_as_the_plain_model(rows, strategy):
     plain = compiled(encoder_of(), jit_compile=False)
     with strategy.scope():
