@@ -1,5 +1,6 @@
 """What is served: an encoder, a gallery and a head, as one `tf.Module`."""
 
+import numpy as np
 import tensorflow as tf
 
 from tfembed.compat import variable
@@ -10,6 +11,8 @@ from tfembed.export.heads import load_head
 from tfembed.export.id_lookup import find_rows
 from tfembed.export.image_bytes import MAX_PIXELS, decode_examples, decode_images
 from tfembed.ops.vote import vote_shares, weighted_vote
+
+_AT_ONCE = 64 << 20  # bytes of an array that become a tensor at a time
 
 FILTERS = ("allow_ids", "exclude_ids", "allow_labels", "exclude_labels")
 
@@ -354,10 +357,30 @@ class SearchModel(tf.Module):
 
 
 def _gallery_variable(name, value):
-    """A variable with the values of an array, which it need not copy."""
+    """A variable with the values of an array: one copy of it, however large.
+
+    (TensorFlow makes two on the way from an array, and a constant of a graph would
+    hold no more than 2 GB.)
+    """
+    value = np.asarray(value)
+    large = value.ndim and value.dtype.kind != "S" and value.nbytes > _AT_ONCE
+    first = tf.zeros(value.shape, value.dtype) if large else tf.constant(value)
     shape = variable_shape(value)
-    value = tf.constant(value)  # eager: no constant of a graph, whatever its size
-    return tf.Variable(value, trainable=False, shape=shape, name=name)
+    made = tf.Variable(first, trainable=False, shape=shape, name=name)
+    if large:
+        del first  # its memory is the variable's now
+        rows = max(1, _AT_ONCE // (value.nbytes // len(value)))
+        for start in range(0, len(value), rows):
+            part = value[start : start + rows]
+            # In place; `made[start:stop].assign` would read, and so copy, all of it.
+            tf.raw_ops.ResourceStridedSliceAssign(
+                ref=made.handle,
+                begin=[start],
+                end=[start + len(part)],
+                strides=[1],
+                value=tf.constant(part),
+            )
+    return made
 
 
 def _unit(embeddings):

@@ -15,6 +15,8 @@ from tfembed.export.run_directory import NEVER_UNKNOWN
 
 FALSE_REJECTION = 0.05
 _MOST = 1000
+_LEAST = 200
+_SCORES = 10**9  # of a larger gallery fewer rows are searched for the others
 _ROWS = 1 << 16
 
 
@@ -50,7 +52,7 @@ def choose_threshold(
         threshold: A number, or `None`.
         false_rejection: Share of genuine queries that may be rejected, from 0 to 1;
             `None`: 0.05, where it is needed.
-        seed: Chooses the rows of the gallery, at most 1000.
+        seed: Chooses the rows of the gallery, 200 to 1000.
 
     Returns:
         A `Threshold`.
@@ -99,7 +101,8 @@ def _best_scores(gallery, queries, seed):
             return best, f"{len(rows):,} held-out queries ({queries.source})"
     if gallery.size < 2:
         return np.empty(0), "not calibrated: the gallery has one row"
-    rows = np.random.default_rng(seed).permutation(gallery.size)[:_MOST]
+    count = int(np.clip(_SCORES // gallery.size, _LEAST, _MOST))
+    rows = np.random.default_rng(seed).permutation(gallery.size)[:count]
     best = best_scores(gallery.embeddings[rows], gallery.embeddings, rows)
     return best, f"{len(rows):,} rows of the gallery, each searched among the others"
 

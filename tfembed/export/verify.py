@@ -192,9 +192,8 @@ class _Checks:
             f"scores are cosines, but the encoder gives embeddings of length "
             f"{norms[np.abs(norms - 1).argmax()]:.3g}, not 1",
         )
-        self.order = nearest(
-            self.expected, gallery.embeddings, min(self._most + 1, gallery.size)
-        )
+        self.found = {}
+        self.order = self._nearest(self.expected, min(self._most + 1, gallery.size))
         self.index = index_ids(encode_text(gallery.ids, "ids"))
         self.names = np.array(["", *gallery.class_names.tolist()])
         self.embedded = {}
@@ -262,7 +261,7 @@ class _Checks:
         """Compares one search with brute force."""
         gallery, exact = self.gallery, self.exact or remains is not None
         count = min(self._most + 1, gallery.size)
-        best, rows = nearest(queries, gallery.embeddings, count, remains)
+        best, rows = self._nearest(queries, count, remains)
         shapes = {answer[name].shape[1:] for name in ("ids", "labels", "scores")}
         _require(
             shapes == {(self.k,)},
@@ -278,6 +277,16 @@ class _Checks:
                 exact,
             )
             self._vote(answer, query, best[query], rows[query], exact)
+
+    def _nearest(self, queries, count, remains=None):
+        """Brute force; without filters once for the same queries."""
+        embeddings = self.gallery.embeddings
+        if remains is not None:
+            return nearest(queries, embeddings, count, remains)
+        key = queries.tobytes()
+        if key not in self.found:
+            self.found[key] = nearest(queries, embeddings, count)
+        return self.found[key]
 
     def _rows_of(self, ids):
         """Rows by id, of those of the ids that the gallery has."""
