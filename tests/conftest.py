@@ -1,5 +1,6 @@
 """Two logical CPUs, fixed seeds, float32 before each test; `--runslow`."""
 
+import collections
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -21,7 +22,9 @@ tf.config.set_logical_device_configuration(
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--runslow", action="store_true", help="run the tests marked slow as well"
+        "--runslow",
+        action="store_true",
+        help="run the tests marked slow, and all combinations of those marked thin",
     )
 
 
@@ -29,9 +32,15 @@ def pytest_collection_modifyitems(config, items):
     if config.getoption("--runslow"):
         return
     skip = pytest.mark.skip(reason="slow: needs --runslow")
+    combinations = collections.Counter()
     for item in items:
-        if "slow" in item.keywords:
+        if item.get_closest_marker("slow"):
             item.add_marker(skip)
+        elif thin := item.get_closest_marker("thin"):
+            test = item.nodeid.split("[")[0]
+            if combinations[test] % thin.args[0]:
+                item.add_marker(skip)
+            combinations[test] += 1
 
 
 @pytest.fixture(autouse=True)

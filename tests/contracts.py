@@ -171,16 +171,16 @@ def endpoint_samples():
     ]
 
 
-def frame_samples(more=()):
+def frame_samples():
     """`endpoint_samples` as parameters of tests of what the layers have in common.
 
-    Further settings of a layer are tested slowly, but for those named in `more`.
+    Further settings of a layer are tested slowly.
     """
     return [
         pytest.param(
             maker,
             id=name,
-            marks=[] if name.endswith("-0") or name in more else [pytest.mark.slow],
+            marks=[] if name.endswith("-0") else [pytest.mark.slow],
         )
         for name, maker in endpoint_samples()
     ]

@@ -235,6 +235,7 @@ def has_pip(folder):
     return done.returncode == 0 and folder.encode() in done.stdout
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("source", ["pip_of_debian", "pip_of_python", "pip_by_apt"])
 def test_without_ensurepip_each_way_gives_pip(run, tmp_path, monkeypatch, source):
     python = python_without_ensurepip(tmp_path)

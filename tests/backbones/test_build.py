@@ -54,6 +54,7 @@ def test_the_number_of_trained_weights(name, trainable):
     assert sum(np.prod(w.shape) for w in model.trainable_weights) == trainable
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("name", ["small_conv", "resnet18_cifar", "keras_cv:resnet18"])
 def test_a_seed_gives_the_same_weights_each_time(name):
     if name.startswith("keras_cv"):

@@ -42,6 +42,7 @@ def by_hand(epochs, make, attribute, values):
     return model.get_weights()
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(
     ("make", "attribute"),
     [(losses.NormSoftmax, "temperature"), (losses.CosFace, "scale")],
@@ -111,6 +112,7 @@ def test_a_second_fit_and_a_model_that_was_traced_before():
     assert found[0] != pytest.approx(found[1], rel=1e-2)
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("way", ["Backup", "BackupAndRestore"])
 def test_a_resumed_run_ends_as_an_uninterrupted_one(way, tmp_path):
     def fit(epochs, callbacks, **settings):

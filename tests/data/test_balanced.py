@@ -102,6 +102,7 @@ def test_string_labels_follow_the_integers():
             ]
 
 
+@pytest.mark.slow
 def test_orders_are_uniform():
     """Each row comes equally often at each place, after each other row."""
     labels = np.repeat(np.arange(2), 4)

@@ -5,7 +5,10 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from shared import written_once
 from tensorflow import keras
+
+from tfembed.export import export_model
 
 CLASS_NAMES = ["boot", "bag", "Überzieher"]
 
@@ -59,23 +62,34 @@ def write_run(folder, encoder, gallery, images=()):
 
 
 class Exported:
-    """One run and its first version."""
+    """One run and its first version, as `write` leaves them."""
+
+    image_shape = (12, 10, 1)
 
     def __init__(self, folder):
-        from tfembed.export import export_model
+        self.run_dir, self.base = folder / "run", folder / "base"
+        self.path = self.base / "1"
+        self.encoder = keras.models.load_model(self.run_dir / "model.keras")
+        with np.load(self.run_dir / "gallery.npz") as arrays:
+            self.gallery = dict(arrays)
+        self.images = self._images()
+        self.lines = (folder / "lines.txt").read_text("utf-8").splitlines()
 
+    @classmethod
+    def write(cls, folder):
+        """Exports with k = 7."""
         keras.utils.set_random_seed(0)
-        self.encoder = build_encoder()
-        self.image_shape = (12, 10, 1)
-        self.gallery = build_gallery(self.encoder)
-        rng = np.random.default_rng(7)
-        self.images = rng.integers(0, 256, (17, *self.image_shape), dtype=np.uint8)
-        self.run_dir = write_run(
-            folder / "run", self.encoder, self.gallery, self.images[:5]
-        )
-        self.base = folder / "base"
-        self.lines = []
-        self.path = export_model(self.run_dir, self.base, k=7, report=self.lines.append)
+        encoder = build_encoder(cls.image_shape)
+        images = cls._images()[:5]
+        run_dir = write_run(folder / "run", encoder, build_gallery(encoder), images)
+        lines = []
+        export_model(run_dir, folder / "base", k=7, report=lines.append)
+        (folder / "lines.txt").write_text("\n".join(lines), "utf-8")
+
+    @classmethod
+    def _images(cls):
+        shape = (17, *cls.image_shape)
+        return np.random.default_rng(7).integers(0, 256, shape, dtype=np.uint8)
 
     def embeddings(self, images):
         """What Python's encoder says, whatever the batch size."""
@@ -91,7 +105,7 @@ class Exported:
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory):
     """A run exported with k = 7, once for all tests."""
-    return Exported(tmp_path_factory.mktemp("exported"))
+    return Exported(written_once(tmp_path_factory, "exported", Exported.write))
 
 
 @pytest.fixture

@@ -173,7 +173,7 @@ def assert_answers_as_python(loaded, encoder, gallery):
     np.testing.assert_allclose(searched["scores"], scores, atol=2 * tolerance)
 
 
-OFTEN = "functional", "subclassed with a variable", "augmenting", "mixed_float16"
+OFTEN = "subclassed with a variable", "mixed_float16"
 
 
 @pytest.mark.parametrize(
@@ -203,6 +203,7 @@ def test_a_model_built_and_trained_under_a_strategy(tmp_path, strategy):
     assert_answers_as_python(loaded, encoder, gallery)
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("head", ["bfloat16", "ivf"])
 def test_other_heads_are_searched_by_the_same_signatures(tmp_path, head):
     loaded, encoder, gallery = exported(functional(), tmp_path, head=head)

@@ -252,6 +252,7 @@ def example(feature, encoded):
     return tf.train.Example(features=features).SerializeToString()
 
 
+@pytest.mark.thin(2)
 def test_classify_gives_the_shares_of_all_classes(served):
     model, gallery, stored = served
     rng = np.random.default_rng(1)

@@ -99,6 +99,7 @@ def assert_as_brute_force(found, images, gallery, k):
     assert found["valid"].numpy().all()
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("batch", [1, 3, 17])
 @pytest.mark.parametrize("size", [9, 300, 5000])
 def test_neighbours_are_those_of_brute_force(size, batch):

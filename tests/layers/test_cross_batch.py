@@ -214,6 +214,7 @@ def test_evaluate_and_predict_change_nothing():
     assert compat.number(queue_of(model).steps) == 3
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("way", [".keras", ".weights.h5", "checkpoint"])
 def test_a_resumed_run_ends_as_one_that_never_stopped(way, tmp_path):
     model = small_model()

@@ -103,6 +103,7 @@ def step(layer, run, embeddings, ids, training=True):
     return float(loss), gradient.numpy()
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("maker", SAMPLES)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_loss_and_gradient_equal_the_formula(maker, run, seed):
@@ -223,6 +224,7 @@ def test_mixed_precision_keeps_the_loss_and_the_bank_in_float32(maker, policy):
     assert float(layer.losses[0]) == pytest.approx(expected.mean(), rel=2e-5)
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("maker", SAMPLES)
 @pytest.mark.parametrize("bad", [-1, SIZE])
 def test_an_id_out_of_range_raises_and_writes_nothing(maker, bad, run):

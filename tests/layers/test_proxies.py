@@ -139,6 +139,7 @@ def data(rng, rows=64):
     return np.float32(x), labels
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("name", LOSSES)
 def test_fit_trains_proxies_and_encoder_and_is_saved(name, rng, tmp_path):
     model, encoder = network(name)

@@ -10,7 +10,7 @@ from tensorflow import keras
 from tfembed import compat, layers
 from tfembed.ops import replicas
 
-SAMPLES = contracts.frame_samples(more=["NoiseContrastive-1", "InstanceSoftmax-1"])
+SAMPLES = contracts.frame_samples()
 
 
 def small_model(maker):

@@ -16,6 +16,7 @@ def value_and_gradient(labels, x, **settings):
     return float(loss), tape.gradient(loss, x).numpy()
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("mining", MININGS)

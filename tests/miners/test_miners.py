@@ -181,6 +181,7 @@ def test_eager_graph_xla_and_replicas_agree(make, oracle, strategy):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=2e-5)
 
 
+@pytest.mark.thin(5)
 @every
 @pytest.mark.parametrize(
     ("labels", "x"),

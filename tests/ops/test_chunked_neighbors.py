@@ -37,6 +37,7 @@ def search(dtype):
     )
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("size", [1, 63, 64, 65, 127, 129, 1000, 12345])
 def test_equals_a_stable_sort(size, small_chunks):
     find = search(tf.float32)

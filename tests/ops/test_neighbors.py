@@ -9,6 +9,7 @@ from tfembed.ops.neighbors import top_k_neighbors
 from tfembed.ops.vote import weighted_vote
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("size", [1, 2, 127, 128, 129, 400, 2000])
 @pytest.mark.parametrize("batch", [0, 1, 3, 17])
 @pytest.mark.parametrize("ties", [False, True])

@@ -21,6 +21,7 @@ def arrays(batch, m):
     return bank, embeddings, drawn, rng.normal(size=(batch, m)).astype("float32")
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("batch", [1, 6, 7])
 @pytest.mark.parametrize("m", [1, 3, DIM])
 @pytest.mark.parametrize("chunk", [1, 6, 9, 4096])

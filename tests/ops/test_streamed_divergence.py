@@ -37,6 +37,7 @@ def values_and_gradient(function, embeddings, weights):
     return [*found, tape.gradient(total, embeddings)]
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("chunk", [1, 7, 36, 37, 8192])
 @pytest.mark.parametrize(
     ("temperature", "scale", "accuracy"),

@@ -20,6 +20,7 @@ def setup(scale=1.0, size=37, batch=6, dim=5):
     return rows, embeddings, tf.constant([0, size - 1, 3, 3, 4, 5], tf.int64), weights
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("chunk", [1, 7, 36, 37, 38, 8192])
 @pytest.mark.parametrize("temperature", [0.01, 0.1, 5.0])
 @pytest.mark.parametrize("trained", [False, True])

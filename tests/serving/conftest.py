@@ -10,6 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import digits as digit_model  # noqa: E402
 import small_model  # noqa: E402
+from shared import written_once  # noqa: E402
 
 from tfembed.serving import Client, LocalServer  # noqa: E402
 
@@ -46,9 +47,7 @@ def client(address):
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory):
     """Folder with an export of handwritten digits, `models`, and `thumbnails.npz`."""
-    path = tmp_path_factory.mktemp("digits")
-    digit_model.write(path)
-    return path
+    return written_once(tmp_path_factory, "digits", digit_model.write)
 
 
 @pytest.fixture(scope="session")

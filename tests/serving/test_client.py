@@ -466,6 +466,7 @@ def test_a_connection_is_used_again(drop):
         assert threading.active_count() == accepted
 
 
+@pytest.mark.thin(2)
 def test_large_messages(address):
     values = np.arange(3_000_000, dtype=np.float32)  # 12 MB; gRPC's default is 4
     with Client(address, timeout=120) as client:

@@ -50,6 +50,7 @@ def served(encoder, gallery, tmp_path_factory):
         yield server
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
 def test_the_served_answer_is_brute_force(served, encoder, gallery, protocol, rng):
     images = rng.integers(0, 256, (40, *SHAPE), np.uint8)

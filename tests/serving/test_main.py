@@ -41,6 +41,7 @@ def start(model_dir, tmp_path):
         process.communicate()
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_it_is_stopped(start, number):
     process, ready = start("--name", "small")

@@ -9,6 +9,7 @@ import time
 import digits as digit_model
 import numpy as np
 import pytest
+import small_model
 from digits import GALLERY, NAMES, K
 
 from tfembed.serving import (
@@ -241,19 +242,15 @@ def test_errors_of_the_server(served, gallery, kind):
             client.search_embeddings(np.ones([2, 5]))
 
 
-def test_a_label_chooses_a_version(digits, tmp_path):
+def test_a_label_chooses_a_version(model_dir, tmp_path):
     from tfembed.serving import LocalServer
 
-    base = tmp_path / "models"
-    base.mkdir()
-    for version in (1, 2):
-        (base / str(version)).symlink_to(digits / "models" / "1")
     config = tmp_path / "models.config"
     config.write_text(
         f"""model_config_list {{ config {{
-          name: "digits" base_path: "{base}" model_platform: "tensorflow"
+          name: "small" base_path: "{model_dir}" model_platform: "tensorflow"
           model_version_policy {{ all {{}} }}
-          version_labels {{ key: "stable" value: 1 }} }} }}"""
+          version_labels {{ key: "stable" value: 3 }} }} }}"""
     )
     with LocalServer(
         model_config_file=config,
@@ -262,14 +259,15 @@ def test_a_label_chooses_a_version(digits, tmp_path):
         rest_port=0,
     ) as server:
         for address in (server.grpc_address, server.rest_address):
-            for pin, version in (({"label": "stable"}, 1), ({}, 2)):
-                with Client(address, name="digits", **pin) as client:
+            for pin, version in (({"label": "stable"}, 3), ({}, 7)):
+                with Client(address, name="small", **pin) as client:
                     assert client.metadata().version == version
-                    found = client.search_embeddings(np.ones([1, 64]))
+                    found = client.search(small_model.images(2))
                     assert found.valid.all()
                     assert len(client.status()) == 2
 
 
+@pytest.mark.thin(2)
 def test_awaited_at_once(served, gallery):
     async def ask():
         async with AsyncClient(served, name="digits", timeout=60) as client:

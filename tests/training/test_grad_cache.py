@@ -55,6 +55,7 @@ def assert_same_training(plain, chunked, batches, rtol=1e-4, atol=1e-6):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("chunk", [5, 8, 64])
 def test_trains_as_the_plain_model(loss, chunk):

@@ -218,6 +218,7 @@ def test_training_is_of_the_gan_alone_and_goes_on_from_a_backup(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_two_replicas_are_one(strategy):
     part = data(8).unbatch().take(15).batch(8)  # of the last seven one has four
     part = part.apply(tf.data.experimental.assert_cardinality(2))
@@ -247,6 +248,7 @@ def test_two_replicas_are_one(strategy):
     assert mined[0][1] == pytest.approx(mined[1][1], rel=1e-4)
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(
     "options",
     [

@@ -98,6 +98,7 @@ def samples():
 every = pytest.mark.parametrize("loss", samples().values(), ids=samples())
 
 
+@pytest.mark.thin(2)
 @every
 def test_two_replicas_equal_one(loss, strategy):
     labels, x = batch(rows=10)
@@ -136,6 +137,7 @@ def test_graph_and_xla_equal_eager(loss):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.thin(3)
 @every
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 def test_degenerate_batches_are_finite(loss, dtype):
@@ -154,6 +156,7 @@ def test_degenerate_batches_are_finite(loss, dtype):
             assert not np.any(values) and not np.any(gradient)
 
 
+@pytest.mark.thin(2)
 @every
 def test_config_and_saved_model(loss, tmp_path):
     copy = keras.losses.deserialize(keras.losses.serialize(loss))

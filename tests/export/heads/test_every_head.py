@@ -73,6 +73,7 @@ def rounded(head, embeddings):
     return tf.cast(tf.cast(embeddings, kept), tf.float64).numpy()
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("size", SIZES)
 def test_recall_of_one_is_brute_force(head, size):
     """All cells for ivf; small whole numbers, so that bfloat16 keeps them all."""

@@ -30,6 +30,7 @@ def measured(state, embeddings, queries, k=10):
     return np.mean([np.isin(want, have) for want, have in zip(wanted, found)])
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("recall", [0.5, 0.8, 0.95, 0.99])
 def test_other_queries_reach_the_recall(recall, rng):
     embeddings = mixture(rng, 6000)
