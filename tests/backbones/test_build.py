@@ -15,6 +15,7 @@ def _images(shape, batch=4, seed=0):
     return rng.integers(0, 256, (batch, *shape)).astype(np.float32)
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("name", _CHEAP)
 @pytest.mark.parametrize("shape", [(28, 28, 1), (16, 24, 3)])
 def test_features_are_finite_and_of_the_width_that_the_table_says(name, shape):

@@ -157,6 +157,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_too(name):
     keras.utils.set_random_seed(4)

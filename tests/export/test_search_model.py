@@ -115,6 +115,7 @@ def test_gallery_has_ties_within_the_answers():
     assert (np.diff(scores, axis=1) == 0).any(axis=1).all()
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("rows", [1, 2, 5, 17])
 def test_a_batch_in_chunks_is_the_batch_at_once(rows):
     gallery = a_gallery(1000)
@@ -160,6 +161,7 @@ def test_a_small_gallery_gives_all_it_has(size):
     assert_as_brute_force(model.search_images(images), images, gallery, 10)
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("vote_k", [1, 50, 1000])
 def test_more_or_fewer_neighbours_vote_than_are_shown(vote_k):
     gallery = a_gallery(400, vote_k=vote_k)

@@ -138,7 +138,7 @@ def test_training_updates_the_rows_of_the_batch_alone(maker, run):
     np.testing.assert_allclose(np.linalg.norm(after[ids], axis=1), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("maker", SAMPLES)
+@pytest.mark.parametrize("maker", contracts.frame_samples())
 def test_inference_adds_a_loss_and_changes_nothing(maker, run):
     layer = contracts.built(maker)
     embeddings, ids = contracts.batch()
@@ -238,7 +238,7 @@ def test_an_id_out_of_range_raises_and_writes_nothing(maker, bad, run):
         np.testing.assert_array_equal(old, new)
 
 
-@pytest.mark.parametrize("maker", SAMPLES)
+@pytest.mark.parametrize("maker", contracts.frame_samples())
 def test_xla_gives_the_same_and_nan_for_an_id_out_of_range(maker):
     plain, compiled = contracts.built(maker), contracts.built(maker)
     compiled.set_weights(plain.get_weights())

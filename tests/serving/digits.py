@@ -62,7 +62,7 @@ def write(folder):
             ),
             "labels": labels[GALLERY : GALLERY + 400],
         },
-        warmup_batches=(1,),
+        warmup_batches=(),
         report=None,
     )
     np.savez(folder / "thumbnails.npz", images=images[:GALLERY], ids=gallery["ids"])

@@ -62,6 +62,7 @@ def test_the_highest_by_number_is_served(tmp_path):
         )
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(
     ("policy", "served"),
     [

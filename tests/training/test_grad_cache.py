@@ -91,6 +91,7 @@ def test_two_replicas_train_as_the_plain_model(rows, strategy):
         np.testing.assert_allclose(one, two, rtol=1e-4)
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains_as_the_plain_model(policy):
     keras.mixed_precision.set_global_policy(policy)
