@@ -32,4 +32,6 @@ def test_a_loss_trains_inside_similarity_model(loss):
     found = json.loads(done.stdout.strip().splitlines()[-1])
     ((name, (before, after, ours)),) = found.items()
     assert name == loss
-    assert before < 0.5 < 0.7 < after == ours, (before, after, ours)
+    assert before < 0.5 < 0.7 < after, (before, after)
+    # Its search is approximate: one of 240 points may come out otherwise.
+    assert ours == pytest.approx(after, abs=0.02)
