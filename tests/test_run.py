@@ -195,6 +195,7 @@ def test_no_index_is_one_sentence(checkout):
     assert not (checkout / ".venv" / "addons" / "complete.json").exists()
 
 
+@pytest.mark.slow
 def test_an_index_without_the_package_is_one_sentence(checkout):
     done = install(checkout, PIP_NO_INDEX="1", PIP_FIND_LINKS="")
     assert "STOP The package index that pip is set up with does not have" in done.stdout

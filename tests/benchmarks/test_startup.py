@@ -1,6 +1,9 @@
 """One process of each command."""
 
+import pytest
 
+
+@pytest.mark.slow
 def test_the_table(script, table):
     module = script("startup")
     module.main(["--only-help", "--repetitions=1"])

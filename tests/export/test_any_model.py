@@ -203,7 +203,7 @@ def test_a_model_built_and_trained_under_a_strategy(tmp_path, strategy):
     assert_answers_as_python(loaded, encoder, gallery)
 
 
-@pytest.mark.thin(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["bfloat16", "ivf"])
 def test_other_heads_are_searched_by_the_same_signatures(tmp_path, head):
     loaded, encoder, gallery = exported(functional(), tmp_path, head=head)

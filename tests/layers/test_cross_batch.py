@@ -72,6 +72,7 @@ def stepper(request):
     return maker
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize("warmup", [0, 2])
 def test_loss_over_steps_equals_the_formula(make, warmup, stepper):

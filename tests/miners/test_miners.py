@@ -151,6 +151,7 @@ def test_against_references(make, oracle):
     assert positive.shape == (9, 16) and positive.any() and negative.any()
 
 
+@pytest.mark.thin(2)
 @every
 def test_eager_graph_xla_and_replicas_agree(make, oracle, strategy):
     labels, x = batch(10)

@@ -197,7 +197,10 @@ def test_killed_at_random_moments_ends_the_same(finished, tmp_path, seed):
 @pytest.mark.parametrize(
     "flags",
     [
-        {"objective": "full", "replicas": 2, "proximal": 1.0},
+        pytest.param(
+            {"objective": "full", "replicas": 2, "proximal": 1.0},
+            marks=pytest.mark.slow,
+        ),
         {"objective": "infonce", "negatives": "per_anchor", "bank_init": "paper"},
         pytest.param(
             {

@@ -104,6 +104,7 @@ def test_mixed_precision_trains_as_the_plain_model(policy):
     )
 
 
+@pytest.mark.slow
 def test_activity_losses_count_once():
     activity = functools.partial(keras.regularizers.L2, 0.1)
     assert_same_training(

@@ -126,6 +126,7 @@ def test_two_replicas_equal_one(loss, strategy):
         np.testing.assert_allclose(found, one, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.thin(2)
 @every
 def test_graph_and_xla_equal_eager(loss):
     labels, x = batch()
