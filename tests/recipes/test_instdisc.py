@@ -142,7 +142,7 @@ def test_a_finished_run_prints_its_result_at_once(finished, capsys):
 def test_killed_and_started_again_ends_the_same(finished, tmp_path, moment):
     whole, _ = finished
     run_dir = tmp_path / "killed"
-    process = launch(run_dir, objective="nce")
+    process = launch(run_dir, objective="nce", linear_probe=False)
     deadline = time.monotonic() + 300
     while not (run_dir / "backup" / moment).exists():
         assert process.poll() is None, process.communicate()[0]
@@ -151,7 +151,7 @@ def test_killed_and_started_again_ends_the_same(finished, tmp_path, moment):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (run_dir / "result.json").exists()
-    output = finish(launch(run_dir, objective="nce"))
+    output = finish(launch(run_dir, objective="nce", linear_probe=False))
     assert "going on after epoch" in output
     assert log(run_dir) == log(whole)
     first, second = (
