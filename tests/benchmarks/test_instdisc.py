@@ -112,6 +112,7 @@ def test_margins_and_means(script, table, tmp_path, capsys):
     ]
 
 
+@pytest.mark.slow
 def test_a_failed_run_fails_the_benchmark(script, tmp_path, capsys):
     module = script("instdisc")
     words = ["--dataset=nothing", "--seeds=0", f"--runs={tmp_path}"]

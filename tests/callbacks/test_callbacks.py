@@ -41,8 +41,8 @@ OPTIMIZERS = {
 @pytest.mark.parametrize(
     ("optimizer", "policy"),
     [
-        ("sgd", "float32"),
         ("adamw", "mixed_float16"),
+        pytest.param("sgd", "float32", marks=pytest.mark.slow),
         pytest.param("sgd", "mixed_float16", marks=pytest.mark.slow),
         pytest.param("sgd", "mixed_bfloat16", marks=pytest.mark.slow),
         pytest.param("adamw", "float32", marks=pytest.mark.slow),

@@ -367,6 +367,7 @@ def test_what_is_out_of_range_is_named(wrong, value):
         load_images("synthetic", **{wrong: value})
 
 
+@pytest.mark.slow
 def test_importing_the_room_imports_nothing_heavy():
     program = """
 import sys

@@ -215,7 +215,7 @@ PATHS = st.one_of(
 METHODS = st.sampled_from(["POST"] * 6 + ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
 
 
-@often(120, 6000)
+@often(60, 6000)
 def test_rest(rest, examples):
     def check(request):
         method, path, body = request
@@ -229,7 +229,7 @@ def test_rest(rest, examples):
     fuzz(check, st.tuples(METHODS, PATHS, bodies), examples)
 
 
-@often(30, 2000)
+@often(20, 2000)
 def test_http(fuzzed, examples):
     """Bytes that need not be HTTP: an error, or the end of the connection."""
     host, _, port = fuzzed.rest_address.partition("//")[2].partition(":")
@@ -306,7 +306,7 @@ def _parses(kind, data):
     return True
 
 
-@often(150, 6000)
+@often(75, 6000)
 def test_mutated_messages(channel, examples):
     def check(sent):
         method, data = sent
@@ -338,7 +338,7 @@ def _tensor(draw):
     return tensor
 
 
-@often(100, 3000)
+@often(50, 3000)
 def test_tensors_that_do_not_fit(channel, examples):
     def check(sent):
         signature, tensors, wanted = sent
@@ -356,7 +356,7 @@ def test_tensors_that_do_not_fit(channel, examples):
     fuzz(check, st.tuples(SIGNATURES, tensors, wanted), examples)
 
 
-@often(100, 3000)
+@often(50, 3000)
 def test_hostile_images(channel, rest, examples):
     """Each is answered, valid or not, or refused; the good ones are not harmed."""
 

@@ -114,6 +114,7 @@ def test_activity_losses_count_once():
     )
 
 
+@pytest.mark.slow
 def test_frozen_batch_normalisation_is_exact():
     models = [encoder_of(normalize=True) for _ in range(2)]
     for model in models:
