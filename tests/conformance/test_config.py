@@ -205,7 +205,7 @@ def test_versions_switch_under_load(stub, model_stub, target, usual, reload_conf
     threads = [threading.Thread(target=ask, args=(into,)) for into in seen]
     for thread in threads:
         thread.start()
-    last = first + 3
+    last = first + 5
     for number in range(first + 1, last + 1):
         write_numbered(base, number)
         _until(

@@ -230,15 +230,15 @@ def _rows_and_gradient(loss, labels, x):
 
 
 @slowly
-def test_xla_equals_eager(sample):
-    """Or a plain graph where XLA cannot; graphs are of the two replicas' test."""
+def test_eager_equals_graph_equals_xla(sample):
     labels, x, _, _ = batch_for(sample, 12, 21)
     x = np.float32(x)
     loss = sample.make()
     eager = value_and_gradient(loss, labels, x)
-    compiled = value_and_gradient(loss, labels, x, jit=sample.xla)
-    for one, other in zip(compiled, eager):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=2e-5)
+    compilers = [False, True] if sample.xla else [False]
+    for jit in compilers:
+        for one, other in zip(value_and_gradient(loss, labels, x, jit=jit), eager):
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=2e-5)
 
 
 @pytest.mark.parametrize(
@@ -254,9 +254,10 @@ def test_row_chunks_change_nothing(sample, chunk):
     labels, x, ref_labels, refs = batch_for(sample, 12, 31)
     whole, chunked = sample.make(), sample.make(row_chunk=chunk)
     expected = value_and_gradient(whole, labels, x)
-    found = value_and_gradient(chunked, labels, x, jit=False)
-    for one, other in zip(found, expected):
-        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
+    for jit in (None, False):
+        found = value_and_gradient(chunked, labels, x, jit=jit)
+        for one, other in zip(found, expected):
+            np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
     if sample.references:
         np.testing.assert_allclose(
             chunked.per_row(labels, x, ref_labels, refs),
