@@ -68,11 +68,13 @@ def npair(
 
     def rows(pairs):
         similarity, positive = pairs.similarity, pairs.positive
-        lowest = similarity.dtype.min
-        push = log_sum_exp(similarity, pairs.negative, empty=lowest)
-        sums = masked_sum(tf.nn.softplus(push[:, None] - similarity), positive)
-        counts = masked_count(positive, sums.dtype)
-        if pairs.anchors is not None and not normalize:
+        counts = masked_count(positive, similarity.dtype)
+        sums = tf.cond(
+            tf.reduce_all(counts <= 1),
+            lambda: _one_positive(similarity, pairs),
+            lambda: _all_positives(similarity, pairs),
+        )
+        if l2 and pairs.anchors is not None and not normalize:
             of_refs = tf.linalg.matvec(tf.cast(positive, sums.dtype), norm(pairs.refs))
             sums += l2 / 2 * (counts * norm(pairs.anchors) + of_refs)
         if form == "survey":
@@ -90,6 +92,26 @@ def npair(
         miner=miner,
         row_chunk=row_chunk,
     )
+
+
+def _all_positives(similarity, pairs):
+    """Returns the sum over each row's positives, `(rows,)`, without the norms."""
+    push = log_sum_exp(similarity, pairs.negative, empty=similarity.dtype.min)
+    return masked_sum(tf.nn.softplus(push[:, None] - similarity), pairs.positive)
+
+
+def _one_positive(similarity, pairs):
+    """The same of rows with one positive at most: a softmax, in one operation."""
+    if not pairs.complete:
+        either = pairs.positive | pairs.negative
+        left_out = tf.constant(-1e30, similarity.dtype)
+        similarity = tf.where(either, similarity, left_out)
+    one = tf.cast(pairs.positive, similarity.dtype)
+    # The operation itself: `tf.nn` reshapes, and an empty batch has no shape to keep.
+    values, _ = tf.raw_ops.SoftmaxCrossEntropyWithLogits(
+        features=similarity, labels=one
+    )
+    return values
 
 
 def _check(l2, form):

@@ -27,9 +27,14 @@ SAMPLES = {
         Sample(
             functools.partial(losses.NPair, form=form, l2=l2),
             oracle(l2, form),
-            name=form,
+            name=f"{form}, pairs" if pairs else form,
+            two_views=pairs,
             refused=(({"l2": -1}, "l2"), ({"form": "angular"}, "survey")),
         )
-        for form, l2 in [("paper", 0.02), ("survey", 0.1)]
+        for form, l2, pairs in [
+            ("paper", 0.02, False),
+            ("survey", 0.1, False),
+            ("paper", 0.0, True),  # one positive a row: by another way
+        ]
     ]
 }
