@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
+from tfembed.formats.disk import full_disk, is_full_disk, sync
 
 _NAME = re.compile(r"epoch-(\d+)$")
 
@@ -79,7 +80,11 @@ class Backup(keras.callbacks.Callback):
         return epochs
 
     def on_epoch_end(self, epoch, logs=None):
-        """Saves the state after this epoch, unless its loss is not finite."""
+        """Saves the state after this epoch, unless its loss is not finite.
+
+        Raises:
+            OSError: With a sentence, if there is no room; the backup before it stays.
+        """
         if not math.isfinite((logs or {}).get("loss", 0.0)):
             return
         if not self.chief:
@@ -89,27 +94,29 @@ class Backup(keras.callbacks.Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         final = self.folder / f"epoch-{epoch + 1:05d}"
         partial = self.folder / ".partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        _checkpoint(self.model).write(str(partial / "state"))
-        for path in partial.iterdir():
-            _sync(path)
-        _sync(partial)
+        try:
+            self._write(partial)
+        except (OSError, tf.errors.OpError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            if is_full_disk(error):
+                raise full_disk(final, error) from error
+            raise
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
-        _sync(self.folder)
+        sync(self.folder)
         for path in self.folder.iterdir():
             if _NAME.match(path.name) and path != final:
                 shutil.rmtree(path)
 
+    def _write(self, folder):
+        """Writes and syncs a backup."""
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        _checkpoint(self.model).write(str(folder / "state"))
+        for path in folder.iterdir():
+            sync(path)
+        sync(folder)
+
 
 def _checkpoint(model):
     return tf.train.Checkpoint(model=model, optimizer=model.optimizer)
-
-
-def _sync(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

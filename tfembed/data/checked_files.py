@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import sys
 import tempfile
 import time
@@ -117,7 +118,9 @@ def _decode_one(path):
             pixels = decode_rgb(encoded).numpy()
     except (OSError, tf.errors.OpError) as error:
         lines = str(getattr(error, "message", error)).strip().splitlines()
-        return lines[0] if lines else type(error).__name__
+        # TensorFlow names the function before the reason, and the operation after it.
+        reason = re.sub(r"\{\{.*?\}\} |\s*\[Op:.*", "", lines[0]) if lines else ""
+        return reason or type(error).__name__
     height, width, _ = pixels.shape
     if height == 0 or width == 0:
         return "it has no pixels"

@@ -25,11 +25,11 @@ from tfembed.export.served_gallery import read_rows, stored_rows
 from tfembed.export.versions import (
     NewerVersionError,
     held,
-    is_no_room,
     new_version,
     no_room,
     version_paths,
 )
+from tfembed.formats.disk import is_full_disk
 
 _TRIES = 5
 # Rows that may come, change and go before the cells of an ivf head are made anew.
@@ -190,7 +190,7 @@ class _Update:
             _copy_rest(path, version.path)
             rewrite_variables(path, version.path, gallery_state(gallery, built))
         except (OSError, tf.errors.OpError) as error:
-            if is_no_room(error):
+            if is_full_disk(error):
                 raise no_room(version.base, needed) from error
             raise
         say("wrote the gallery")

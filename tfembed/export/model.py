@@ -27,8 +27,9 @@ from tfembed.export.search_model import SearchModel
 from tfembed.export.stock_ops import check_stock_ops
 from tfembed.export.threshold import choose_threshold
 from tfembed.export.verify import check_answers
-from tfembed.export.versions import is_no_room, new_version, no_room
+from tfembed.export.versions import new_version, no_room
 from tfembed.export.warmup import BATCH_SIZES, warmup_requests, write_warmup
+from tfembed.formats.disk import is_full_disk
 
 
 def export_model(run_dir, model_base, *, head="auto", report=print, **options):
@@ -254,7 +255,7 @@ def _save(model, version, needed):
     try:
         tf.saved_model.save(model, str(version.path), signatures=model.signatures)
     except (OSError, tf.errors.OpError) as error:
-        if is_no_room(error):
+        if is_full_disk(error):
             raise no_room(version.base, needed) from error
         raise
 

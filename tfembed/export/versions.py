@@ -19,6 +19,8 @@ import shutil
 import uuid
 from pathlib import Path
 
+from tfembed.formats.disk import is_full_disk, sync
+
 _STAGING = ".tfembed-staging-"
 _HIGHEST = ".tfembed-highest-version"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -122,7 +124,7 @@ def prune_versions(base, keep):
                 in_use.append(number)
             finally:
                 os.close(handle)
-        _sync(base)
+        sync(base)
     for path in hidden:
         shutil.rmtree(path, ignore_errors=True)
     return removed, in_use
@@ -181,7 +183,7 @@ def new_version(base, needed_bytes=0, basis=None):
         yield version
         version._publish(basis)
     except OSError as error:
-        if error.errno in _NO_ROOM and error.filename is not None:
+        if is_full_disk(error) and error.filename is not None:
             raise no_room(base, needed_bytes) from error
         raise
     finally:
@@ -216,7 +218,7 @@ class NewVersion:
             _write_highest(self.base, number)
             final = self.base / str(number)
             os.rename(self.path, final)
-            _sync(self.base)
+            sync(self.base)
         self.path, self.number = final, number
 
     def _close(self):
@@ -234,14 +236,6 @@ def no_room(base, needed_bytes):
         f"{free / 1e6:.0f} MB free, or a limit on file sizes. "
         "Free some room, or give a folder on another disk."
     )
-
-
-def is_no_room(error):
-    """Whether an error, also one of TensorFlow's, says that the disk is full."""
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
-        return True
-    words = ("No space left", "Disk quota exceeded", "File too large")
-    return any(word in str(error) for word in words)
 
 
 def _make_base(base):
@@ -323,20 +317,12 @@ def _write_highest(base, number):
     path = base / _HIGHEST
     beside = path.with_name(path.name + ".new")
     beside.write_text(f"{number}\n")
-    _sync(beside)
+    sync(beside)
     os.replace(beside, path)
 
 
 def _sync_tree(root):
     for folder, _, files in os.walk(root):
         for name in files:
-            _sync(os.path.join(folder, name))
-        _sync(folder)
-
-
-def _sync(path):
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+            sync(os.path.join(folder, name))
+        sync(folder)

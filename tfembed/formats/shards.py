@@ -10,18 +10,17 @@ last thing written.
 """
 
 import contextlib
-import errno
 import io
 import json
 import os
-import shutil
 
 import numpy as np
+
+from tfembed.formats.disk import full_disk, is_full_disk, sync
 
 __all__ = [
     "FORMATS",
     "MANIFEST",
-    "full_disk",
     "parquet_schema",
     "read_manifest",
     "write_manifest",
@@ -32,7 +31,6 @@ __all__ = [
 FORMATS = ("npz", "parquet")
 MANIFEST = "manifest.json"
 PARTIAL = ".partial"
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -54,27 +52,15 @@ def written_beside(path):
     partial = os.path.join(folder, f".{name}{PARTIAL}")
     try:
         yield partial
-        _sync(partial)
+        sync(partial)
         os.replace(partial, path)
-        _sync(folder)
+        sync(folder)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(partial)
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        if is_full_disk(error):
             raise full_disk(path, error) from error
         raise
-
-
-def full_disk(path, error):
-    """Returns the error that says that there is no room for a file."""
-    folder = os.path.dirname(os.path.abspath(path))
-    free = shutil.disk_usage(folder).free / 1e6
-    return OSError(
-        error.errno,
-        f"There is no room for {os.path.basename(path)!r} in {folder!r}, where "
-        f"{free:.0f} MB are free ({error.strerror}). What was whole before is kept: "
-        "free some room and start again",
-    )
 
 
 def write_shard(path, ids, labels, embeddings):
@@ -200,11 +186,3 @@ def read_manifest(folder):
             "shards. Give another folder, or remove this one."
         )
     return manifest
-
-
-def _sync(path):
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

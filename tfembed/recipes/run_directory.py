@@ -1,5 +1,6 @@
 """The run directory: made, found again, locked, written to."""
 
+import contextlib
 import csv
 import dataclasses
 import fcntl
@@ -50,8 +51,11 @@ class RunDirectory:
             )
         self._check_config()
         self._lock = None
+        self._new = []  # what was not there before
         if not chief:
             return
+        if not self.path.exists():
+            self._new.append(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = open(self.path / ".lock", "w")
         if not _locked(self._lock):
@@ -60,6 +64,9 @@ class RunDirectory:
                 "or choose another --run-dir."
             )
         if not (self / "config.json").exists():
+            self._new += [
+                self / name for name in ("environment.json", ".lock", "config.json")
+            ]
             self.write_json("config.json", self.settings)
         self.write_json("environment.json", environment())
 
@@ -73,6 +80,12 @@ class RunDirectory:
         """Lets other processes in."""
         if self._lock is not None:
             self._lock.close()
+
+    def discard(self):
+        """Removes what was made here, of a run that could not begin."""
+        for path in reversed(self._new):
+            with contextlib.suppress(OSError):
+                path.rmdir() if path.is_dir() else path.unlink()
 
     @property
     def finished(self):

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tfembed.formats.disk import FullDiskError, full_disk, is_full_disk
 from tfembed.recipes.run_directory import RunDirectory, is_chief
 
 SAMPLE = 256
@@ -23,8 +24,8 @@ def main(recipe, config, run_dir):
         run_dir: The run directory, or `None`.
 
     Returns:
-        The content of `result.json`. A user's mistake ends the process with status
-        2 and a sentence.
+        The content of `result.json`. A user's mistake, or a full disk, ends the
+        process with status 2 and a sentence.
     """
     try:
         chief = is_chief()
@@ -38,11 +39,19 @@ def main(recipe, config, run_dir):
             return _run(recipe, config, directory, chief)
         finally:
             directory.close()
-    except (ValueError, TypeError, ImportError) as error:
-        if _is_ours(error):
-            print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(2) from error
-        raise
+    except Exception as error:
+        if is_full_disk(error):
+            if not isinstance(error, FullDiskError):
+                error = full_disk(run_dir or "runs", error)
+            sentence = error.strerror
+        elif isinstance(error, (ValueError, TypeError, ImportError)) and _is_ours(
+            error
+        ):
+            sentence = error
+        else:
+            raise
+        print(f"error: {sentence}", file=sys.stderr)
+        raise SystemExit(2) from error
 
 
 def _is_ours(error):
@@ -129,7 +138,11 @@ def _run(recipe, config, directory, chief):
         return result
     say(f"run directory: {directory}")
     started = time.perf_counter()
-    run = _start(recipe, config, directory, chief)
+    try:
+        run = _start(recipe, config, directory, chief)
+    except Exception:
+        directory.discard()
+        raise
     baselines = directory.read_json("baselines.json")
     if baselines is None:
         baselines = run.judge.baselines()  # of the network before any training
@@ -315,6 +328,11 @@ def table_text(result):
             for column in columns
         )
         lines.append(f"{row['representation']:<{width}}" + "".join(cells))
+    if result.get("lone_images"):
+        lines.append(
+            "test images alone in their class, and in no mean: "
+            f"{result['lone_images']:,}"
+        )
     return "\n".join(lines)
 
 

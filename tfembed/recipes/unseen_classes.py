@@ -50,9 +50,11 @@ class UnseenClasses(Judge):
         row = self._row("trained encoder", self.gallery)
         scores, _ = nearest(self.gallery, self.gallery, 2)
         self.known_threshold = float(np.quantile(scores[:, 1], 1 - KNOWN_SHARE))
+        _, images = np.unique(self.data.test.labels, return_counts=True)
         return {
             **self.facts(),
-            "test_classes": len(np.unique(self.data.test.labels)),
+            "test_classes": len(images),
+            "lone_images": int(np.sum(images == 1)),
             "table": [*baselines, row],
             "known_threshold": self.known_threshold,
         }

@@ -1,0 +1,58 @@
+"""Files that are to stay: synced, and a sentence where there is no room for them."""
+
+import errno
+import os
+import shutil
+
+_NO_ROOM = {
+    errno.ENOSPC: "No space left on device",
+    errno.EDQUOT: "Disk quota exceeded",
+    errno.EFBIG: "File too large",
+}
+
+
+class FullDiskError(OSError):
+    """There is no room; `strerror` is a sentence."""
+
+
+def sync(path):
+    """Waits until a file, or a folder's list of names, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def is_full_disk(error):
+    """Tells whether an error says that there is no room: Python's, or TensorFlow's."""
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return True
+    return any(words in str(error) for words in _NO_ROOM.values())
+
+
+def full_disk(path, error):
+    """Returns the `FullDiskError` that says that there is no room for a file.
+
+    Args:
+        path: The file, or folder, that was to be written.
+        error: What was raised, for which `is_full_disk` holds.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    there = folder
+    while not os.path.exists(there):
+        there = os.path.dirname(there)
+    free = shutil.disk_usage(there).free / 1e6
+    number, reason = _reason(error)
+    return FullDiskError(
+        number,
+        f"There is no room for {os.path.basename(path)!r} in {folder!r}, where "
+        f"{free:.0f} MB are free ({reason}). What was whole before is kept: "
+        "free some room and start again",
+    )
+
+
+def _reason(error):
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return error.errno, error.strerror or _NO_ROOM[error.errno]
+    return next(pair for pair in _NO_ROOM.items() if pair[1] in str(error))
