@@ -68,11 +68,11 @@ def setups():
             per_class=per_class,
         )
 
-    def proxy(name, per_class=1, **settings):
+    def proxy(name, settings=None, **proxies):
         return Setup(
             lambda embedding, label, classes: (
-                layers.Proxies(classes, per_class=per_class)(embedding),
-                getattr(losses, name)(**settings),
+                layers.Proxies(classes, **proxies)(embedding),
+                getattr(losses, name)(**settings or {}),
             )
         )
 
@@ -129,10 +129,13 @@ def setups():
         "ProxyNCA": proxy("ProxyNCA"),
         "ProxyAnchor": proxy("ProxyAnchor"),
         "NormSoftmax": proxy("NormSoftmax"),
-        "SoftTriple": proxy("SoftTriple", per_class=4),
+        "SoftTriple": proxy("SoftTriple", {"per_class": 4}, per_class=4),
         "CosFace": proxy("CosFace"),
         "ArcFace": proxy("ArcFace"),
         "SphereFace": proxy("SphereFace"),
+        "LargeMarginSoftmax": proxy(
+            "LargeMarginSoftmax", similarity="product_and_length"
+        ),
         "Margin, learned beta": Setup(margin, labelled=True),
         "Centers + softmax": Setup(center, labelled=True),
     }

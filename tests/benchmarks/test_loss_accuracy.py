@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tensorflow import keras
 
 from tfembed import layers, losses
 
@@ -48,9 +49,23 @@ def test_every_loss_has_its_turn(compare):
     names = " ".join(compare.setups())
     for name in losses.__all__:
         if isinstance(getattr(losses, name), type):
-            if name not in ("LargeMarginSoftmax", "TemperatureSoftmax"):
+            if name != "TemperatureSoftmax":  # of labels it is NormSoftmax
                 assert name in names
     assert "Margin" in names and hasattr(layers, "Margin")
+
+
+def test_every_setup_gives_a_loss(compare):
+    rng = np.random.default_rng(0)
+    embeddings = np.float32(rng.normal(size=(16, 8)))
+    labels = np.arange(16) // 2
+    for name, setup in compare.setups().items():
+        embedding, label = keras.Input((8,)), keras.Input((), dtype="int64")
+        output, loss = setup.build(embedding, label, 8)
+        inputs = [embedding, label] if setup.labelled else embedding
+        model = keras.Model(inputs, output)
+        output = model([embeddings, labels] if setup.labelled else embeddings)
+        value = sum(model.losses) if loss is None else loss(labels, output)
+        assert np.isfinite(float(value)) and float(value) != 0, name
 
 
 @pytest.mark.slow
