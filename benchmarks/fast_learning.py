@@ -59,11 +59,16 @@ def parse(argv=None):
     """Reads the command line."""
     parser = build_parser(__doc__, "fast_learning")
     parser.add_argument("--ablation", action="store_true")
+    parser.add_argument("--rows", nargs="+", help="some settings, by their names")
     parser.add_argument("--views", type=int, default=12, help="of each image; even")
     parser.add_argument("--picture", type=Path, help="write the curves to this file")
     options = parser.parse_args(argv)
     if options.views < 2 or options.views % 2:
         parser.error(f"--views must be even. Received: {options.views}.")
+    known = list(ABLATION if options.ablation else METHODS)
+    unknown = set(options.rows or ()) - set(known)
+    if unknown:
+        parser.error(f"--rows must be among {known}. Received: {unknown}.")
     return options
 
 
@@ -73,7 +78,8 @@ def plan(options):
     if options.ablation:
         variants = {name: ("invaspread", more) for name, more in ABLATION.items()}
     runs = {}
-    for variant, (recipe, more) in variants.items():
+    for variant in options.rows or variants:
+        recipe, more = variants[variant]
         words = slug(variant)
         for seed in options.seeds:
             data = slug(options.dataset)
