@@ -371,6 +371,7 @@ def draw(all_results, path):
         axis.set_yticks(range(len(order)), order, fontsize=8)
         axis.set_title(dataset)
         axis.set_xlabel("MAP@R (blue), R@1 (orange), unseen classes")
+        axis.margins(y=0.01)
         axis.grid(axis="x", alpha=0.3)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
