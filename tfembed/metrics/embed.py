@@ -29,7 +29,11 @@ def embed(encoder, batches):
     parts = []
     for batch in batches:
         images = batch["images"] if isinstance(batch, dict) else batch
-        outputs = tf.nest.flatten(infer(tf.convert_to_tensor(images)))
+        images = tf.convert_to_tensor(images)
+        # One trace for batches of all sizes; a second call finds it.
+        any_size = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
+        infer.get_concrete_function(any_size)
+        outputs = tf.nest.flatten(infer(images))
         parts.append([np.asarray(output, np.float32) for output in outputs])
     if not parts:
         raise ValueError("`batches` must hold at least one batch. Received: none.")
@@ -42,7 +46,7 @@ def _inference(encoder):
     if encoder not in _TRACED:
         reference = weakref.ref(encoder)
 
-        @tf.function(reduce_retracing=True)
+        @tf.function
         def infer(images):
             return reference()(images, training=False)
 
