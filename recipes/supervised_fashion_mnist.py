@@ -3,8 +3,9 @@
     python -m tfembed.recipes.supervised --config recipes/supervised_fashion_mnist.py
 
 These are the recipe's defaults; some minutes on a CPU. Five classes are few to learn a
-metric from: raw pixels find more of the other five (see `supervised_glyphs.py`). Any other loss:
-`--loss proxy_anchor --proxy-rate 100`, `--loss npair --samples-per-class 2`, ...
+metric from: raw pixels find more of the other five (see `supervised_glyphs.py`).
+Any other loss: `--loss proxy_anchor --proxy-rate 100`,
+`--loss npair --samples-per-class 2`, ...
 """
 
 from tfembed.recipes.supervised import Config
