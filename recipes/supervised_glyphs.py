@@ -4,8 +4,8 @@
     python -m tfembed.recipes.supervised --config recipes/supervised_glyphs.py
 
 A class is a character, drawn in each font that Debian's packages have. Seed 0, about a
-minute on one CPU core: R@1 0.637, MAP@R 0.172; raw pixels 0.588 and 0.114, the untrained
-network 0.548 and 0.079.
+minute on one CPU core: R@1 0.637, MAP@R 0.172; raw pixels 0.588 and 0.114, the
+untrained network 0.548 and 0.079.
 """
 
 from tfembed.recipes.supervised import Config
