@@ -9,15 +9,14 @@ import zipfile
 
 import numpy as np
 
+from tfembed.formats.disk import PARTIAL, written_beside
 from tfembed.formats.embeddings import EmbeddingFiles, read_embeddings
 from tfembed.formats.shards import (
     FORMATS,
     MANIFEST,
-    PARTIAL,
     read_manifest,
     write_manifest,
     write_shard,
-    written_beside,
 )
 
 __all__ = ["open_shards"]

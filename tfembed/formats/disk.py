@@ -1,9 +1,11 @@
-"""Files that are to stay: synced, and a sentence where there is no room for them."""
+"""Files that are to stay: written whole, synced, a sentence where there is no room."""
 
+import contextlib
 import errno
 import os
 import shutil
 
+PARTIAL = ".partial"
 _NO_ROOM = {
     errno.ENOSPC: "No space left on device",
     errno.EDQUOT: "Disk quota exceeded",
@@ -22,6 +24,36 @@ def sync(path):
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def written_beside(path):
+    """Gives a path to write to, which is synced and takes its name at the end.
+
+    If the block raises, nothing of the file stays.
+
+    Args:
+        path: The file that is to be there, whole, or not at all.
+
+    Yields:
+        The path to write to, in the same folder and hidden.
+
+    Raises:
+        OSError: With a sentence, if there is no room.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    partial = os.path.join(folder, f".{name}{PARTIAL}")
+    try:
+        yield partial
+        sync(partial)
+        os.replace(partial, path)
+        sync(folder)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(partial)
+        if is_full_disk(error):
+            raise full_disk(path, error) from error
+        raise
 
 
 def is_full_disk(error):

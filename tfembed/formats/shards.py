@@ -9,14 +9,13 @@ so that a file under its own name is whole. `"finished": true` in the manifest i
 last thing written.
 """
 
-import contextlib
 import io
 import json
 import os
 
 import numpy as np
 
-from tfembed.formats.disk import full_disk, is_full_disk, sync
+from tfembed.formats.disk import written_beside
 
 __all__ = [
     "FORMATS",
@@ -25,42 +24,10 @@ __all__ = [
     "read_manifest",
     "write_manifest",
     "write_shard",
-    "written_beside",
 ]
 
 FORMATS = ("npz", "parquet")
 MANIFEST = "manifest.json"
-PARTIAL = ".partial"
-
-
-@contextlib.contextmanager
-def written_beside(path):
-    """Gives a path to write to, which is synced and takes its name at the end.
-
-    If the block raises, nothing of the file stays.
-
-    Args:
-        path: The file that is to be there, whole, or not at all.
-
-    Yields:
-        The path to write to, in the same folder and hidden.
-
-    Raises:
-        OSError: With a sentence, if there is no room.
-    """
-    folder, name = os.path.split(os.path.abspath(path))
-    partial = os.path.join(folder, f".{name}{PARTIAL}")
-    try:
-        yield partial
-        sync(partial)
-        os.replace(partial, path)
-        sync(folder)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(partial)
-        if is_full_disk(error):
-            raise full_disk(path, error) from error
-        raise
 
 
 def write_shard(path, ids, labels, embeddings):

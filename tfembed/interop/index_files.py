@@ -12,7 +12,7 @@ import os
 
 import numpy as np
 
-from tfembed.formats.shards import written_beside
+from tfembed.formats.disk import written_beside
 
 __all__ = ["METRICS", "NeighborIndex", "check_embeddings", "read_ids", "write_index"]
 

@@ -12,6 +12,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from tfembed.formats.disk import written_beside
+
 PACKAGES = (
     "tensorflow",
     "keras",
@@ -98,13 +100,8 @@ class RunDirectory:
 
     def write_bytes(self, name, content):
         """Writes a file beside and renames it into place."""
-        final = self / name
-        partial = final.with_name(f".{final.name}.partial")
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, final)
+        with written_beside(self / name) as partial:
+            Path(partial).write_bytes(content)
 
     def write_npz(self, name, **arrays):
         """Writes arrays, none of them pickled, beside and renames the file."""
