@@ -40,18 +40,22 @@ def main(recipe, config, run_dir):
         finally:
             directory.close()
     except Exception as error:
-        if is_full_disk(error):
-            if not isinstance(error, FullDiskError):
-                error = full_disk(run_dir or "runs", error)
-            sentence = error.strerror
-        elif isinstance(error, (ValueError, TypeError, ImportError)) and _is_ours(
-            error
-        ):
-            sentence = error
-        else:
+        sentence = _sentence(error, run_dir or "runs")
+        if sentence is None:
             raise
         print(f"error: {sentence}", file=sys.stderr)
         raise SystemExit(2) from error
+
+
+def _sentence(error, path):
+    """Returns what a user is told of an error; `None` where it is a failure of ours."""
+    if isinstance(error, FullDiskError):
+        return error.strerror
+    if is_full_disk(error):
+        return full_disk(path, error).strerror
+    if isinstance(error, (ValueError, TypeError, ImportError)) and _is_ours(error):
+        return str(error)
+    return None
 
 
 def _is_ours(error):
