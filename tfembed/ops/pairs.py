@@ -63,7 +63,7 @@ class Pairs:
         positive: `(rows, refs)`, bool: equal labels, but not the row itself.
         negative: `(rows, refs)`, bool: other labels.
         itself: `(rows, refs)`, bool: the reference is the anchor itself.
-        complete: Whether every pair is known to be positive or negative.
+        complete: Whether every pair is positive or negative: nothing is left out.
         row_inputs: List of `(rows, ...)` tensors, what the loss passed along.
         ref_inputs: List of `(refs, ...)` tensors, likewise.
         row_keys: `(rows,)`, float64: hashes of the embeddings as they were given, see
@@ -82,14 +82,13 @@ class Pairs:
         row_inputs=(),
         ref_inputs=(),
         similarity=None,
-        complete=False,
     ):
         self.anchors = anchors
         self.refs = refs
         self.positive = positive
         self.negative = negative
         self.itself = itself
-        self.complete = complete
+        self.complete = True
         self.row_inputs = list(row_inputs)
         self.ref_inputs = list(ref_inputs)
         self.row_keys = self.ref_keys = None
@@ -293,30 +292,32 @@ def _outputs(
     def of_block(numbers, labels, anchors, refs, row_inputs, ref_inputs):
         same = same_label(labels, ref_labels)
         columns = tf.range(tf.shape(ref_labels)[0])
-        itself = None
+        itself, masks = tf.zeros_like(same), []
         if closed:
             itself = (first + numbers)[:, None] == columns[None, :]
         elif own is not None:
             itself = tf.gather(own, tf.maximum(numbers, 0))[:, None] == columns[None, :]
-        masks = [] if itself is None else [~itself]
-        if row_chunk is not None:  # not what fills up the last block
-            there = (numbers >= 0)[:, None]
-            masks.append(there)
-            itself = None if itself is None else itself & there
+        if closed or own is not None:
+            masks.append(~itself)
         if present is not None:
             masks.append(present[None, :])
-        others = functools.reduce(tf.logical_and, masks) if masks else None
+        if row_chunk is not None:  # not what fills up the last block
+            there = (numbers >= 0)[:, None]
+            itself &= there
+            masks.append(there)
         pairs = Pairs(
             None if given else anchors,
             refs,
-            same if others is None else same & others,
-            ~same if others is None else ~same & others,
-            tf.zeros_like(same) if itself is None else itself,
+            same,
+            ~same,
+            itself,
             row_inputs,
             ref_inputs,
             similarity=anchors if given else None,
-            complete=not masks,
         )
+        if masks:
+            others = functools.reduce(tf.logical_and, masks)
+            pairs.keep(others, others)
         if given and embeddings.of is not None:
             pairs.dim = embeddings.of.shape[1]
         if draws:
