@@ -29,6 +29,7 @@ from pathlib import Path
 import measure
 from recipe_runs import (
     build_parser,
+    check_rows,
     command,
     data_settings,
     finished,
@@ -65,10 +66,7 @@ def parse(argv=None):
     options = parser.parse_args(argv)
     if options.views < 2 or options.views % 2:
         parser.error(f"--views must be even. Received: {options.views}.")
-    known = list(ABLATION if options.ablation else METHODS)
-    unknown = set(options.rows or ()) - set(known)
-    if unknown:
-        parser.error(f"--rows must be among {known}. Received: {unknown}.")
+    check_rows(parser, options.rows, ABLATION if options.ablation else METHODS)
     return options
 
 

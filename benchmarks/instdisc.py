@@ -31,6 +31,7 @@ from pathlib import Path
 import measure
 from recipe_runs import (
     build_parser,
+    check_rows,
     command,
     data_settings,
     finished,
@@ -86,9 +87,7 @@ def parse(argv=None):
     )
     parser.add_argument("--epochs", type=int, default=12)
     options = parser.parse_args(argv)
-    unknown = set(options.rows or ()) - set(ABLATION)
-    if unknown:
-        parser.error(f"--rows must be among {list(ABLATION)}. Received: {unknown}.")
+    check_rows(parser, options.rows, ABLATION)
     return options
 
 

@@ -31,6 +31,7 @@ import statistics
 import measure
 from recipe_runs import (
     build_parser,
+    check_rows,
     command,
     data_settings,
     finished,
@@ -61,9 +62,7 @@ def parse(argv=None):
     parser.add_argument("--epochs", type=int, default=12, help="of both halves; even")
     parser.add_argument("--gan-epochs", type=int, help="at most; the recipe's default")
     options = parser.parse_args(argv)
-    unknown = set(options.rows or ()) - set(VARIANTS)
-    if unknown:
-        parser.error(f"--rows must be among {list(VARIANTS)}. Received: {unknown}.")
+    check_rows(parser, options.rows, VARIANTS)
     if options.epochs < 2 or options.epochs % 2:
         parser.error(f"--epochs must be even. Received: {options.epochs}.")
     return options

@@ -16,8 +16,9 @@ end. Losses are at the library's defaults, but that distances are taken between 
 embeddings, except where the paper says otherwise.
 
 The table has R@1, MAP@R and NMI: means over the seeds, and 95 % intervals (Student's
-t). `--picture` draws them. A run that is finished is not run again; `--table` prints
-what is finished, and trains nothing.
+t); of two data sets, how alike they rank the losses (Spearman). `--picture` draws them.
+A run that is finished is not run again; `--table` prints what is finished, and trains
+nothing.
 """
 
 import argparse
@@ -349,6 +350,24 @@ def table(results):
     return lines
 
 
+def agreement(first, second):
+    """Says how alike two data sets rank the losses that both have."""
+    from scipy import stats
+
+    names = [name for name in first if name in second and not name.startswith("(")]
+    if len(names) < 3:
+        return "fewer than three losses on both: no rank correlation"
+    scores = [
+        [np.mean([r["MAP@R"] for r in results[name]]) for name in names]
+        for results in (first, second)
+    ]
+    found = stats.spearmanr(*scores)
+    return (
+        f"rank correlation of the {len(names)} losses' MAP@R: "
+        f"{found.statistic:.2f}, p = {found.pvalue:.2f}"
+    )
+
+
 def draw(all_results, path):
     """Draws each loss's MAP@R with its interval, a panel a data set."""
     import matplotlib
@@ -414,6 +433,8 @@ def main(argv=None):
         all_results[dataset] = results
         print(f"\n{dataset}, {len(options.seeds)} seeds, {options.steps} steps:\n")
         print("\n".join(table(results)), flush=True)
+    if len(all_results) == 2:
+        print(f"\n{agreement(*all_results.values())}")
     if options.picture:
         draw(all_results, options.picture)
 

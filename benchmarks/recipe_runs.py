@@ -36,6 +36,13 @@ def build_parser(description, runs):
     return built
 
 
+def check_rows(parser, rows, known):
+    """Ends the program where `--rows` names a row that there is not."""
+    unknown = set(rows or ()) - set(known)
+    if unknown:
+        parser.error(f"--rows must be among {list(known)}. Received: {unknown}.")
+
+
 def _jobs(text):
     if not text.isdigit() or not int(text):
         raise argparse.ArgumentTypeError(f"must be at least 1. Received: {text}.")
