@@ -1,13 +1,14 @@
-"""Two logical CPUs, fixed seeds, float32 before each test; `--runslow`."""
+"""Two logical CPUs, fixed seeds, float32 before each test; which slow tests run."""
 
-import collections
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pytest
+import skipped
 import tensorflow as tf
+import turns
 from tensorflow import keras
 
 if os.environ.get("PYTEST_XDIST_WORKER"):  # as many processes as cores
@@ -21,26 +22,42 @@ tf.config.set_logical_device_configuration(
 
 
 def pytest_addoption(parser):
-    parser.addoption(
+    group = parser.getgroup("tfembed")
+    group.addoption(
         "--runslow",
         action="store_true",
         help="run the tests marked slow, and all combinations of those marked thin",
     )
+    group.addoption(
+        "--each-kind",
+        action="store_true",
+        help="run some of each kind of slow tests, others at each commit",
+    )
+    group.addoption(
+        "--turn",
+        type=int,
+        help="which of the combinations of slow and thin tests run, any integer; "
+        "the number of commits by default",
+    )
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--runslow"):
-        return
-    skip = pytest.mark.skip(reason="slow: needs --runslow")
-    combinations = collections.Counter()
-    for item in items:
-        if item.get_closest_marker("slow"):
-            item.add_marker(skip)
-        elif thin := item.get_closest_marker("thin"):
-            test = item.nodeid.split("[")[0]
-            if combinations[test] % thin.args[0]:
-                item.add_marker(skip)
-            combinations[test] += 1
+    turns.choose(
+        items,
+        everything=config.getoption("--runslow"),
+        each_kind=config.getoption("--each-kind"),
+        turn=config.getoption("--turn"),
+    )
+
+
+def pytest_runtest_logreport(report):
+    if report.when == "call" or report.outcome != "passed":
+        skipped.note(report)
+
+
+def pytest_collectreport(report):
+    if report.skipped:
+        skipped.note(report)
 
 
 @pytest.fixture(autouse=True)

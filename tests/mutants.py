@@ -20,6 +20,7 @@ Run it in one of the environments of the project; it needs no network, and write
 
 import argparse
 import ast
+import collections
 import concurrent.futures
 import dataclasses
 import functools
@@ -256,11 +257,10 @@ def tests_for(mutant, root=ROOT):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef))
         and not node.name.startswith("_")
     }
-    words = re.compile(rf"\b({'|'.join(map(re.escape, sorted({*names, stem})))})\b")
     scores = {}
-    for path, text in _test_files(root):
-        found = words.findall(text)
-        score = len(set(found)) + min(len(found), 20) / 20
+    for path, words in _test_files(root):
+        found = [words[name] for name in {*names, stem} if name in words]
+        score = len(found) + min(sum(found), 20) / 20
         *folders, name = path.split("/")
         if stem in name:
             score += 10
@@ -275,10 +275,13 @@ def tests_for(mutant, root=ROOT):
 
 @functools.cache
 def _test_files(root):
-    files = sorted((root / "tests").rglob("test_*.py"))
+    """Returns each test file's path, and how often it has each word."""
     return [
-        (file.relative_to(root).as_posix(), file.read_text(encoding="utf-8"))
-        for file in files
+        (
+            file.relative_to(root).as_posix(),
+            collections.Counter(re.findall(r"\w+", file.read_text(encoding="utf-8"))),
+        )
+        for file in sorted((root / "tests").rglob("test_*.py"))
     ]
 
 
