@@ -4,9 +4,10 @@
         --dataset folder:/data/imagenet --run-dir runs/imagenet
 
 Not run here: 200 epochs of 1,281,167 images want eight GPUs for days. The folder
-holds `train/CLASS/IMAGE` and `test/CLASS/IMAGE` (the validation images). The paper's
-number is 46.5 % weighted kNN accuracy (Wu et al., 2018, table 2,
-https://arxiv.org/abs/1805.01978); the official code's README says 46.8.
+holds `train/CLASS/IMAGE` and `test/CLASS/IMAGE` (the validation images, by which papers
+report; in a folder `val` they would not be in the result). The paper's number is 46.5 %
+weighted kNN accuracy (Wu et al., 2018, table 2, https://arxiv.org/abs/1805.01978); the
+official code's README says 46.8.
 
 Two things differ from the official code: an image is first resized to 224 x 224
 without keeping its aspect, and test images are resized likewise instead of being cut

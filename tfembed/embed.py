@@ -22,7 +22,7 @@ from tfembed.version import __version__
 
 __all__ = ["embed_source"]
 
-SPLITS = ("all", "train", "test")
+SPLITS = ("all", "train", "validation", "test")
 SHARD_SIZE = 8192
 BATCH_SIZE = 256
 _SECONDS_BETWEEN_REPORTS = 5.0
@@ -58,7 +58,8 @@ def embed_source(
         source: A source of `tfembed.data`, such as `folder:PATH`, or a `Split`.
         output: Folder to write shards to, made if need be; or a file that ends in
             `.npz`, written at the end and in one piece.
-        split: `"all"`, or `"train"` or `"test"` of a source that has both.
+        split: `"all"`, or `"train"`, `"validation"` or `"test"` of a source that is
+            divided so.
         format: `"npz"` or `"parquet"` for the shards of a folder; `None` for npz.
         batch_size: Images in a batch. It changes no embedding.
         shard_size: Images in a shard, which is what memory has to hold.
@@ -93,6 +94,8 @@ def embed_source(
     if not isinstance(model, Encoder):
         encoder = Encoder(model, image_size, channels, strategy)
     images = SourceImages(source, split, encoder.image_shape, data_dir, strict)
+    if images.taken:
+        say(f"{images.name}: {images.taken}")
     identity = {
         "model": encoder.sha256,
         "source": images.sha256,
@@ -286,7 +289,7 @@ def _parser():
         "--split",
         choices=SPLITS,
         default="all",
-        help="of a source that has both parts (default: all)",
+        help="of a source that is divided so (default: all)",
     )
     parser.add_argument(
         "--format",

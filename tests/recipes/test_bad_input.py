@@ -1,5 +1,7 @@
 """What users hand in: no labels, lone, odd or broken images, none, a full disk."""
 
+import csv
+import itertools
 import resource
 
 import numpy as np
@@ -78,6 +80,31 @@ def test_odd_broken_and_lone_images(tmp_path, caplog, capsys):
     assert "test images alone in their class, and in no mean: 1" in said
     assert "broken.png: it does not decode (Invalid PNG" in caplog.text
     assert "{{" not in caplog.text and "[Op:" not in caplog.text
+
+
+def test_validation_images_are_watched_and_not_reported(tmp_path, capsys):
+    """Colours tell the classes; those of the test images are the other way round."""
+    colours = {"blue": (0, 0, 255), "red": (255, 0, 0)}
+    for part, n, label in itertools.product(
+        ["train", "val", "test"], range(20), colours
+    ):
+        shown = label if part != "test" else {"blue": "red", "red": "blue"}[label]
+        path = tmp_path / "images" / part / label / f"{n:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), colours[shown]).save(path)
+    settings = {**CLASSED, "split": "seen", "linear_probe": False, "hue": 0}
+    source = f"folder:{tmp_path / 'images'}"
+    run_dir = tmp_path / "run"
+    result = run_quietly(supervised, run_dir, settings, grayscale=0, dataset=source)
+    with open(run_dir / "log.csv") as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["knn_10"]) == 1.0
+    assert result["table"][-1]["knn_10"] == 0.0
+    assert (result["validation_images"], result["test_images"]) == (40, 40)
+    with np.load(run_dir / "queries.npz") as queries:
+        assert all(name.startswith("test/") for name in queries["ids"])
+    said = capsys.readouterr().err
+    assert "parts: train (40 images), val (40 images to watch the training by)" in said
 
 
 def test_a_full_disk_is_told_and_the_run_goes_on_later(tmp_path, capsys):

@@ -4,7 +4,10 @@
     PATH/image.jpg                flat, without labels
     PATH/train/...  PATH/test/... either of these, split already
 
-Without a test part a seeded tenth is held out, of each class where there are classes.
+What the folders at the top are is found out by their names (`layout.py`). A validation
+part (`val`, `valid` or `validation`) is what training is watched by, never what is
+reported. Without a test part a seeded tenth of the rest is held out, of each class
+where there are classes.
 Files are found by their ending (.jpg .jpeg .png .gif .bmp, any case); hidden ones are
 passed over. The order is that of the sorted paths, and an image's name is its path
 below PATH, so that names mean the same whichever images are chosen.
@@ -22,6 +25,7 @@ import tensorflow as tf
 
 from tfembed.data.array_split import as_uint8
 from tfembed.data.checked_files import check_files
+from tfembed.data.layout import find_layout, split_option
 from tfembed.data.request import Source
 from tfembed.data.split import Split
 from tfembed.ops.images import decode_image
@@ -33,55 +37,53 @@ _ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
 
 def find(argument, request):
     """Lists the folder at the path `argument`; opens no image yet."""
-    root = os.path.abspath(os.path.expanduser(argument))
+    path, layout = split_option(argument)
+    root = os.path.abspath(os.path.expanduser(path))
     if not os.path.isdir(root):
         raise ValueError(
             "`folder:PATH` must name a folder of images. "
             f"Received: {argument!r}, which is not a folder."
         )
-    parts = [part for part in ("train", "test") if os.path.isdir(f"{root}/{part}")]
-    parts = parts if len(parts) == 2 else [""]
-    listings = [_list(root, part) for part in parts]
-    if not listings[0]:
+    names = _list(root)
+    if not names:
         raise ValueError(
             f"`folder:PATH` must hold images ({' '.join(_ENDINGS)}). "
             f"Received: {argument!r}, in which there are none."
         )
-    class_names = _class_names(listings, argument)
-    splits = [_split(root, listing, class_names) for listing in listings]
-    test = splits[1] if len(splits) == 2 else None
-    return Source(splits[0], test, class_names, ordered=True)
+    with os.scandir(root) as entries:
+        folders = sorted(
+            entry.name
+            for entry in entries
+            if entry.is_dir() and not entry.name.startswith(".")
+        )
+    found = find_layout(names, folders, layout, argument)
+    splits = {
+        part: _split(root, files, found.class_names)
+        for part, files in found.parts.items()
+    }
+    return Source(
+        splits["train"],
+        splits.get("test"),
+        found.class_names,
+        ordered=True,
+        validation=splits.get("validation"),
+        taken=found.taken,
+    )
 
 
-def _list(root, part):
-    """`(name, class or None)` of each image below `root/part`, sorted by name."""
+def _list(root):
+    """The names of the images below `root`, sorted."""
     found = []
-    top = os.path.join(root, part) if part else root
-    for folder, inner, files in os.walk(top, followlinks=True):
+    for folder, inner, files in os.walk(root, followlinks=True):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
-        below = os.path.relpath(folder, top).replace(os.sep, "/")
-        label = None if below == "." else below.split("/")[0]
         prefix = os.path.relpath(folder, root).replace(os.sep, "/")
         prefix = "" if prefix == "." else f"{prefix}/"
         found += [
-            (prefix + file, label)
+            prefix + file
             for file in files
             if file.lower().endswith(_ENDINGS) and not file.startswith(".")
         ]
     return sorted(found)
-
-
-def _class_names(listings, argument):
-    labels = {label for listing in listings for _, label in listing}
-    if labels <= {None}:
-        return None
-    if None in labels:
-        loose = next(name for some in listings for name, label in some if label is None)
-        raise ValueError(
-            "`folder:PATH` must hold either one folder a class or images alone. "
-            f"Received: {argument!r} with folders and beside them {loose!r}. Move it."
-        )
-    return tuple(sorted(labels))
 
 
 def _split(root, listing, class_names):

@@ -18,6 +18,9 @@ class ImageData:
         class_names: The classes' names, label by label; `None` without labels.
         train: The images to train on.
         test: The images to evaluate on; `None` if there are none.
+        validation: The images to choose settings by, or when to stop, which are
+            neither trained on nor reported; `None` if there are none.
+        taken: What of the source was taken as what, in words; may be empty.
     """
 
     name: str
@@ -25,3 +28,5 @@ class ImageData:
     class_names: Optional[tuple[str, ...]]
     train: Split
     test: Optional[Split]
+    validation: Optional[Split] = None
+    taken: str = ""

@@ -29,11 +29,13 @@ def load_images(
     Args:
         name: `fashion_mnist`, `mnist`, `cifar10`, `cifar100`, `folder:PATH`,
             `npz:PATH`, `tfds:NAME` or `synthetic`; `tfembed.data.SOURCES` says what
-            each is.
+            each is. A folder's own folders are classes, or parts of it; see
+            `tfembed/data/layout.py`.
         data_dir: Folder to look in first, and for `tfds` the folder of prepared data.
         limit: Train on the first so many images only. A folder is sorted by class, so
             there it is a choice that `seed` determines.
-        test_limit: Evaluate on the first so many test images only (likewise).
+        test_limit: Evaluate on the first so many test images only (likewise), and
+            choose by so many validation images.
         image_size: `(height, width)`, or an integer for both. `None` keeps the
             images' own, which they must all share.
         channels: 1 or 3; `None` keeps the images' own.
@@ -41,7 +43,8 @@ def load_images(
             halved as in the papers of metric learning, the first half by number to
             train on; of the other half evaluate the images of the test part, or all
             where the source has none. `"given"`: the test part has other classes than
-            the train part, which is checked.
+            the train part, which is checked. A validation part keeps the images whose
+            classes are not the test images', but for `"seen"`.
         holdout: Evaluate on so many training images that are not trained on, taken
             after the first `limit`, instead of on test images: so settings can be
             chosen without touching test images. With another split than `"seen"`, on
@@ -72,26 +75,36 @@ def load_images(
         seed=seed,
     )
     source = find(argument, request)
-    train, test = _choose(source, request)
-    train = _checked(train, request, name)
-    test = None if test is None else _checked(test, request, name)
-    shape = _target_shape(train, test, request, name)
+    train, test, taken = _choose(source, request)
+    validation = _choose_validation(source, test, request)
+    if source.validation is not None and request.split != "seen":
+        count = validation.size if validation is not None else 0
+        taken += f"; {count:,} validation images are of other classes than the test's"
+    parts = [train, test, validation]
+    parts = [part and _checked(part, request, name) for part in parts]
+    shape = _target_shape(parts, request, name)
+    train, test, validation = (part and part.converted(shape) for part in parts)
     return ImageData(
         name=name,
         image_shape=shape,
         class_names=source.class_names,
-        train=train.converted(shape),
-        test=None if test is None else test.converted(shape),
+        train=train,
+        test=test,
+        validation=validation,
+        taken=taken,
     )
 
 
 def _choose(source, request):
     if request.split != "seen":
-        return _choose_classes(source, request)
-    train, test = source.train, source.test
+        return *_choose_classes(source, request), source.taken
+    train, test, taken = source.train, source.test, source.taken
     if test is None and not request.holdout and train.size > 1:
         rows, held_out = hold_out_tenth(train.size, train.labels, request.seed)
-        train, test = train.take(rows), train.take(held_out)
+        if len(held_out):  # not where each class has one image
+            train, test = train.take(rows), train.take(held_out)
+        if test is not None and source.validation is not None:
+            taken += "; there is no test part: a tenth of train is held out for it"
     rows, held_out = select_training_rows(
         train.size,
         request.limit,
@@ -104,7 +117,7 @@ def _choose(source, request):
     if test is not None and request.test_limit is not None:
         order = _seeded_order(test, request) if source.ordered else np.arange(test.size)
         test = test.take(np.sort(order[: request.test_limit]))
-    return train, test
+    return train, test, taken
 
 
 def _choose_classes(source, request):
@@ -125,6 +138,19 @@ def _choose_classes(source, request):
     return limited
 
 
+def _choose_validation(source, test, request):
+    """Returns the validation images, `None` where there are none."""
+    part = source.validation
+    if part is None:
+        return None
+    if request.split != "seen":  # the test classes are for the result alone
+        part = part.take(np.flatnonzero(~np.isin(part.labels, test.labels)))
+    if request.test_limit is not None:
+        order = _seeded_order(part, request) if source.ordered else np.arange(part.size)
+        part = part.take(np.sort(order[: request.test_limit]))
+    return part if part.size else None
+
+
 def _seeded_order(split, request):
     return np.random.default_rng([request.seed, 1]).permutation(split.size)
 
@@ -142,8 +168,8 @@ def _checked(split, request, name):
     return split
 
 
-def _target_shape(train, test, request, name):
-    shapes = [split.image_shape for split in (train, test) if split is not None]
+def _target_shape(parts, request, name):
+    shapes = [split.image_shape for split in parts if split is not None]
     sizes = {shape[:2] for shape in shapes}
     size = request.image_size or sizes.pop()
     if request.image_size is None and (sizes or size == (None, None)):

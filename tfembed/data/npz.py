@@ -50,7 +50,14 @@ def find(argument, request):
             f"(and y_train and y_test). Received: {argument!r} with the keys "
             f"{sorted(arrays)}."
         )
-    return Source(train, test, _class_names(arrays, train, test, argument))
+    used = "images labels" if test is None else "x_train y_train x_test y_test"
+    unused = sorted(set(arrays) - {*used.split(), "class_names"})
+    return Source(
+        train,
+        test,
+        _class_names(arrays, train, test, argument),
+        taken=f"not used are the arrays {', '.join(unused)}" if unused else "",
+    )
 
 
 def _split(arrays, images_key, labels_key, name, part, argument):

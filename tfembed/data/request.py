@@ -31,9 +31,14 @@ class Source:
         class_names: Tuple of strings, or `None`.
         ordered: Whether the order of the training images means something (sorted by
             class), so that "the first N" must be a seeded choice instead.
+        validation: `Split` of the images to choose settings by, or `None`.
+        taken: What was taken as what, a sentence without its end; empty where there
+            is nothing to say.
     """
 
     train: Any
     test: Any = None
     class_names: Optional[tuple[str, ...]] = None
     ordered: bool = False
+    validation: Any = None
+    taken: str = ""

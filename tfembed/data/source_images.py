@@ -18,7 +18,8 @@ class SourceImages:
 
     Args:
         source: A source of `tfembed.data`, such as `folder:PATH`, or a `Split`.
-        split: `"all"`, or `"train"` or `"test"` of a source that has both.
+        split: `"all"`, or `"train"`, `"validation"` or `"test"` of a source that is
+            divided so.
         image_shape: `(height, width, channels)` that images are brought to.
         data_dir: As in `load_images`.
         strict: Raise when a source that decodes its images while it looks for them
@@ -30,18 +31,19 @@ class SourceImages:
         size: Number of images.
         sha256: Digest of what it holds; see `fingerprint`.
         skipped: List of `[id, reason]` of images that have no number.
+        taken: What of the source was taken as what, in words; may be empty.
 
     Raises:
         ValueError: If there is no such source, or no such part of it.
     """
 
     def __init__(self, source, split, image_shape, data_dir=None, strict=False):
-        self.class_names, self.name = (), "a Split"
+        self.class_names, self.name, self.taken = (), "a Split", ""
         if isinstance(source, Split):
             self._parts = [source]
         else:
             self.name = _absolute(source)
-            self._parts, self.class_names = _parts_of(
+            self._parts, self.class_names, self.taken = _parts_of(
                 source, split, image_shape, data_dir, strict
             )
         self.image_shape = image_shape
@@ -102,11 +104,16 @@ def _parts_of(source, split, image_shape, data_dir, strict):
             strict=bool(strict),
         ),
     )
-    if split != "all" and found.test is None:
+    parts = {
+        name: part
+        for name in ("train", "validation", "test")
+        if (part := getattr(found, name)) is not None
+    }
+    if split != "all" and (split not in parts or len(parts) == 1):
         raise ValueError(
-            "`split` must be 'all' for a source without a train and a test part of "
-            f"its own. Received: split={split!r}, source={str(source)!r}."
+            "`split` must be 'all', or a part of its own that the source has. "
+            f"Received: split={split!r}, source={str(source)!r}, which "
+            + (f"has {', '.join(parts)}." if len(parts) > 1 else "is not divided.")
         )
-    parts = {"train": found.train, "test": found.test}
-    chosen = [parts[name] for name in ("train", "test") if split in ("all", name)]
-    return [part for part in chosen if part is not None], found.class_names or ()
+    chosen = list(parts.values()) if split == "all" else [parts[split]]
+    return chosen, found.class_names or (), found.taken

@@ -9,7 +9,8 @@ SOURCES = {
     "mnist": "60,000 + 10,000 gray images 28x28 of handwritten digits",
     "cifar10": "50,000 + 10,000 colour images 32x32 of ten kinds of things",
     "cifar100": "50,000 + 10,000 colour images 32x32 of a hundred kinds of things",
-    "folder:PATH": "image files, one folder a class or flat, streamed from disk",
+    "folder:PATH": "image files, one folder a class or flat, streamed from disk; below "
+    "train, val and test where it is split",
     "npz:PATH": "a NumPy archive: images, labels or x_train, y_train, x_test, y_test",
     "tfds:NAME": "a data set of tensorflow-datasets",
     "synthetic": "2,000 + 500 images drawn on the spot, for trying things out",

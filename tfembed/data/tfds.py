@@ -26,6 +26,12 @@ def find(argument, request):
             "`tfds:NAME` must be a data set with a split `train`. "
             f"Received: {argument!r} with the splits {sorted(splits)}."
         )
+    taken = f"the split train to train on, {test} to evaluate on"
+    unused = sorted(set(splits) - {"train", test})
+    if test is None:
+        taken = "the split train to train on"
+    if unused:
+        taken += f"; not used: {', '.join(unused)}"
     wanted = None
     if request.limit is not None and (test or request.holdout):
         wanted = request.limit + request.holdout
@@ -45,6 +51,7 @@ def find(argument, request):
         read("train", wanted),
         read(test, request.test_limit) if test and not request.holdout else None,
         tuple(features[label_key].names) if label_key else None,
+        taken=taken,
     )
 
 

@@ -217,12 +217,12 @@ def _of_images(
     shape, strict = encoder.image_shape, arguments["strict"]
     if split == "whole":
         found = SourceImages(dataset, "all", shape, arguments["data_dir"], strict)
-        parts = [("images", found)]
+        parts, taken = [("images", found)], found.taken
     else:
         data = load_images(
             dataset, image_size=shape[:2], channels=shape[2], split=split, **arguments
         )
-        parts = [("test images", data.test)]
+        parts, taken = [("test images", data.test)], data.taken
         if split == "seen":
             parts.append(("training images", data.train))
         for what, part in parts:
@@ -233,6 +233,8 @@ def _of_images(
                     f"Received: {dataset!r}, which has {lacks}."
                 )
         parts = [(what, SourceImages(part, "all", shape)) for what, part in parts]
+    if say and taken:
+        say(f"{dataset}: {taken}")
     notes, rows = (), []
     for what, images in parts:
         made, left_out = _embed(encoder, images, batch_size, strict, what, say)

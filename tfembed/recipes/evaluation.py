@@ -31,6 +31,8 @@ class Judge(abc.ABC):
     Attributes:
         protocol: `"seen"` or `"unseen"`.
         labelled: Whether there are labels to measure by.
+        watched: The `Split` that is measured after each epoch: the validation images
+            where there are some, so that no choice is made by test images.
     """
 
     protocol = None
@@ -46,6 +48,7 @@ class Judge(abc.ABC):
             and data.train.labels is not None
             and data.test.labels is not None
         )
+        self.watched = data.test if data.validation is None else data.validation
 
     @abc.abstractmethod
     def callback(self):
@@ -77,13 +80,14 @@ class Judge(abc.ABC):
 
     def facts(self):
         """Returns what `result.json` says of the data and the settings."""
-        test = self.data.test
+        test, validation = self.data.test, self.data.validation
         held_out = "classes" if self.protocol == "unseen" else "images"
         return {
             "dataset": self.data.name,
             "protocol": self.protocol,
             "training_images": self.data.train.size,
             "test_images": 0 if test is None else test.size,
+            "validation_images": 0 if validation is None else validation.size,
             "skipped_images": len(self.data.train.skipped),
             "evaluated_on": f"training {held_out} held out"
             if self.config.holdout

@@ -20,7 +20,9 @@ class Settings:
     limit: Optional[int] = option(
         20000, "train on the first so many images; none for all"
     )
-    test_limit: Optional[int] = option(None, "evaluate on so many test images")
+    test_limit: Optional[int] = option(
+        None, "evaluate on so many test images, and on so many validation images"
+    )
     split: str = option(
         "seen",
         "seen: evaluate on other images of the same classes, by neighbours' votes. "

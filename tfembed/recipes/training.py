@@ -204,8 +204,13 @@ def _start(recipe, config, directory, chief):
         seed=config.seed,
     )
     shape = tuple(data.image_shape)
+    if data.taken:
+        say(f"{data.name}: {data.taken}")
+    validation = ""
+    if data.validation is not None:
+        validation = f"{data.validation.size} to watch the epochs by, "
     say(
-        f"{data.name}: {data.train.size} training images, "
+        f"{data.name}: {data.train.size} training images, {validation}"
         f"{0 if data.test is None else data.test.size} held out, {shape}"
     )
     check_batch(config.batch_size, data.train.size, strategy.num_replicas_in_sync)

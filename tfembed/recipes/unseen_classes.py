@@ -19,8 +19,8 @@ class UnseenClasses(Judge):
 
         return RetrievalQuality(
             self.encoder,
-            self.data.test.batches(BATCH),
-            self.data.test.labels,
+            self.watched.batches(BATCH),
+            self.watched.labels,
             ks=(1,),
             every=self.config.knn_every,
         )

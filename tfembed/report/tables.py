@@ -52,6 +52,7 @@ def _facts(run):
     for key, text in (
         ("training_images", "{:,} training images"),
         ("test_images", "{:,} test images"),
+        ("validation_images", "{:,} validation images, by which the epochs are drawn"),
         ("skipped_images", "{:,} skipped"),
     ):
         if result.get(key):
