@@ -179,6 +179,31 @@ def plain(value):
     return number(value) if isinstance(value, tf.Variable) else value
 
 
+class LabelLoss(keras.losses.Loss):
+    """A Keras loss whose `call` gets labels in the dtype that they have.
+
+    Keras 3 would make them float32: integers above 2^24 collapse, and strings fail.
+    """
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        if not KERAS_3:
+            return super().__call__(y_true, y_pred, sample_weight)
+        nothing = ()  # to be cast
+        return _OfLabels(self, y_true)(nothing, y_pred, sample_weight)
+
+
+class _OfLabels(keras.losses.Loss):
+    """A loss that knows its labels already; made for one call, by one replica."""
+
+    def __init__(self, loss, labels):
+        super().__init__(name=loss.name, reduction=loss.reduction)
+        self._loss, self._labels = loss, labels
+
+    def call(self, y_true, y_pred):
+        del y_true
+        return self._loss.call(self._labels, y_pred)
+
+
 class ReplicaLosses:
     """A mixin for layers that call `add_loss` in models whose replicas talk.
 

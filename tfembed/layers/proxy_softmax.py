@@ -36,8 +36,7 @@ class ProxySoftmax(ClassEndpoint):
 
     The loss is the mean over the global batch. The proxies `(num_classes, dim)` are a
     weight of the layer, float32, which the model's optimizer trains with a dense
-    gradient. Labels travel as a model input, as integers: Keras 3 makes a float32 of
-    what goes to a loss, which cannot tell numbers above 2^24 apart.
+    gradient. Labels travel as a model input, as integers.
 
     >>> images = keras.Input((8,))
     >>> labels = keras.Input((), dtype="int64")

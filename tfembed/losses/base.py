@@ -4,12 +4,13 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
+from tfembed.ops.labels import may_be_rounded
 from tfembed.ops.replicas import global_batch_mean
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "none")
 
 
-class FunctionalLoss(keras.losses.Loss):
+class FunctionalLoss(compat.LabelLoss):
     """A Keras loss around a pure function of labels and embeddings.
 
     Subclasses name their `function`, and hand its hyperparameters to `__init__`.
@@ -59,6 +60,9 @@ class FunctionalLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         losses = self.per_row(y_true, y_pred)
+        rounded = may_be_rounded(tf.convert_to_tensor(y_true))
+        if rounded is not None:  # where XLA dropped the assertion
+            losses = tf.where(rounded, tf.constant(float("nan"), losses.dtype), losses)
         if self.reduction == "sum_over_batch_size":
             return global_batch_mean(losses)
         return losses

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from tfembed.ops.labels import one_column
+
 
 def flat_ids(ids, kind="Instance ids"):
     """Returns ids as int64 of shape `(batch,)`.
@@ -13,10 +15,11 @@ def flat_ids(ids, kind="Instance ids"):
     Raises:
         TypeError: If the ids are not integers. A float32 cannot tell ids above
             2^24 apart.
+        ValueError: If they are one-hot rows.
     """
     ids = tf.convert_to_tensor(ids)
     refuse_float_ids(ids.dtype, kind)
-    return tf.cast(tf.reshape(ids, [-1]), tf.int64)
+    return tf.cast(one_column(ids, kind), tf.int64)
 
 
 def refuse_float_ids(dtype, kind="Instance ids"):

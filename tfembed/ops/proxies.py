@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from tfembed.ops.arguments import check_count
 from tfembed.ops.floats import widen
+from tfembed.ops.labels import one_column
 
 
 class Classes:
@@ -119,12 +120,7 @@ def class_ids(labels, similarities, classes):
             "`labels` must be class numbers from 0 on. "
             f"Received: labels of dtype {labels.dtype.name}."
         )
-    if labels.shape.rank not in (None, 0, 1) and labels.shape[1:].num_elements() != 1:
-        raise ValueError(
-            "`labels` must have the shape `(batch,)` or `(batch, 1)`, class numbers "
-            f"and not one-hot rows. Received: shape {tuple(labels.shape)}."
-        )
-    labels = tf.reshape(labels, [-1])
+    labels = one_column(labels)
     if not labels.shape.is_compatible_with(similarities.shape[:1]):
         raise ValueError(
             "`labels` and `similarities` must have equally many rows. Received: "

@@ -73,8 +73,7 @@ class InvariantSpreading(Recipe):
     def batches(self, run, first_epoch, last_epoch):
         """Batches of two views an image, and the image's place in the batch.
 
-        The loss finds partners by equal number. A place in the batch is small, and
-        so survives what Keras 3 does to labels, a cast to float32.
+        The loss finds partners by equal number.
         """
         import tensorflow as tf
 
