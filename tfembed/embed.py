@@ -5,7 +5,8 @@
 runs a trained encoder over every image of a source and writes a folder of shards, or
 one `.npz`. Images are read as they are needed, so that memory does not grow with the
 source. Killed at any moment, the same command goes on at the first shard that is not
-whole, and refuses to mix two models or two sources.
+whole, and refuses to mix two models or two sources, which it tells apart by the
+contents of their images: files are read once for that, and again where they changed.
 
 `tfembed.data.read_embeddings(OUTPUT)` reads it back. `tfembed.interop` does the same on
 many machines.
@@ -98,7 +99,7 @@ def embed_source(
         say(f"{images.name}: {images.taken}")
     identity = {
         "model": encoder.sha256,
-        "source": images.sha256,
+        "source": images.fingerprint(),
         "split": split,
         "image_shape": list(encoder.image_shape),
         "dim": encoder.dim,

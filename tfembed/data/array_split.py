@@ -20,12 +20,14 @@ class ArraySplit(Split):
         labels: int64 `[n]`, or `None`.
         names: strings `[n]`.
         skipped: As in `Split`.
+        contents: What `contents` returns; `None` for digests of the array's images.
     """
 
-    def __init__(self, images, labels, names, skipped=()):
+    def __init__(self, images, labels, names, skipped=(), contents=None):
         """Keeps the array; copies nothing."""
         super().__init__(tuple(images.shape[1:]), labels, names, skipped)
         self._images = images
+        self._contents = contents
         self._tensor = None
 
     def take(self, rows):
@@ -36,7 +38,8 @@ class ArraySplit(Split):
             count = len(rows)
             leading = np.array_equal(rows, np.arange(count))  # a view, no copy
             images = images[:count] if leading else images[rows]
-        return ArraySplit(images, labels, self.names[rows], self.skipped)
+        contents = None if self._contents is None else self._contents[rows]
+        return ArraySplit(images, labels, self.names[rows], self.skipped, contents)
 
     def converted(self, image_shape):
         """Returns a split with the images resized and their channels converted."""
@@ -49,7 +52,15 @@ class ArraySplit(Split):
                 rows = slice(start, start + _CONVERTED_AT_ONCE)
                 part = to_channels(tf.constant(self._images[rows]), channels)
                 images[rows] = as_uint8(resize_images(part, (height, width)).numpy())
-        return ArraySplit(images, self.labels, self.names, self.skipped)
+        return ArraySplit(
+            images, self.labels, self.names, self.skipped, self.contents()
+        )
+
+    def contents(self):
+        """Digests the pixels of each image, as they were before `converted`."""
+        if self._contents is None:
+            self._contents = super().contents()
+        return self._contents
 
     def read(self, ids):
         """Reads images into memory: uint8 `[n, height, width, channels]`."""

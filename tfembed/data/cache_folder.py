@@ -1,8 +1,10 @@
 """Where this package keeps what it found out about data, to save doing it twice."""
 
+import contextlib
 import os
+import tempfile
 
-__all__ = ["cache_folder"]
+__all__ = ["cache_folder", "write_cache"]
 
 
 def cache_folder():
@@ -11,3 +13,25 @@ def cache_folder():
         os.path.expanduser("~"), ".cache"
     )
     return os.path.join(base, "tfembed")
+
+
+def write_cache(path, content):
+    """Replaces a file of the cache in one step, whoever else does so.
+
+    Args:
+        path: The file; its folder is made if need be.
+        content: Bytes.
+
+    Raises:
+        OSError: If it cannot be written; nothing is left of it then.
+    """
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    handle, own = tempfile.mkstemp(dir=os.path.dirname(path))
+    try:
+        with open(handle, "wb") as file:
+            file.write(content)
+        os.replace(own, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(own)
+        raise

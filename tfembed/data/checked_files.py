@@ -13,12 +13,11 @@ import logging
 import os
 import re
 import sys
-import tempfile
 import time
 
 import tensorflow as tf
 
-from tfembed.data.cache_folder import cache_folder
+from tfembed.data.cache_folder import cache_folder, write_cache
 from tfembed.ops.images import decode_rgb
 
 __all__ = ["check_files"]
@@ -178,13 +177,8 @@ def _read_cache(path):
 
 
 def _write_cache(path, known):
-    """Replaces the file in one step; a cache that cannot be written is no error."""
+    """Writes what `_read_cache` reads; a cache that cannot be written is no error."""
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=os.path.dirname(path), delete=False
-        ) as stream:
-            json.dump(known, stream)
-        os.replace(stream.name, path)
+        write_cache(path, json.dumps(known).encode())
     except OSError as error:
         _LOG.info("The result of the check is not kept: %s", error)

@@ -25,6 +25,7 @@ import tensorflow as tf
 
 from tfembed.data.array_split import as_uint8
 from tfembed.data.checked_files import check_files
+from tfembed.data.file_digests import file_digests
 from tfembed.data.layout import find_layout, split_option
 from tfembed.data.request import Source
 from tfembed.data.split import Split
@@ -132,6 +133,10 @@ class FolderSplit(Split):
     def converted(self, image_shape):
         """Returns a split whose images are decoded to `image_shape`."""
         return self._with(tuple(image_shape), np.arange(self.size), self.skipped)
+
+    def contents(self):
+        """Digests the bytes of each file; what was read before is not read again."""
+        return file_digests(self.root, self.names.tolist())
 
     def read(self, ids):
         """Reads images into memory: uint8 `[n, height, width, channels]`."""

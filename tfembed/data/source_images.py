@@ -29,7 +29,6 @@ class SourceImages:
         name: The source, with the whole of a path that it has.
         class_names: Tuple of strings, the name of each label; may be empty.
         size: Number of images.
-        sha256: Digest of what it holds; see `fingerprint`.
         skipped: List of `[id, reason]` of images that have no number.
         taken: What of the source was taken as what, in words; may be empty.
 
@@ -48,9 +47,12 @@ class SourceImages:
             )
         self.image_shape = image_shape
         self.size = sum(part.size for part in self._parts)
-        self.sha256 = fingerprint(self._parts)
         # What a source decoded while it was found, and left out, has no number.
         self.skipped = [list(pair) for part in self._parts for pair in part.skipped]
+
+    def fingerprint(self):
+        """Returns a digest of what it holds; reads every image once for it."""
+        return fingerprint(self._parts)
 
     def stream(self, first, last, batch_size):
         """Reads the images from `first` to before `last`, as `stream_images` does."""

@@ -8,9 +8,12 @@ run gets from epoch 3 on.
 """
 
 import abc
+import hashlib
 
 import numpy as np
 import tensorflow as tf
+
+from tfembed.data.file_digests import DIGEST_BYTES
 
 __all__ = ["Split"]
 
@@ -52,6 +55,15 @@ class Split(abc.ABC):
         Returns:
             uint8 array `[n, height, width, channels]`.
         """
+
+    def contents(self):
+        """Digests each image as its source has it, before its size is changed.
+
+        Returns:
+            uint8 array `[size, 16]`.
+        """
+        digests = [digest_image(self.read([row])[0]) for row in range(self.size)]
+        return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES)
 
     @abc.abstractmethod
     def _load(self, batches):
@@ -203,6 +215,13 @@ class Split(abc.ABC):
     def __repr__(self):
         """Size and shape."""
         return f"{type(self).__name__}(size={self.size}, shape={self.image_shape})"
+
+
+def digest_image(pixels):
+    """Digests an image's shape and pixels to `DIGEST_BYTES` bytes."""
+    digest = hashlib.blake2b(f"{pixels.shape}".encode(), digest_size=DIGEST_BYTES)
+    digest.update(np.ascontiguousarray(pixels))
+    return digest.digest()
 
 
 def _seed(seed, purpose):

@@ -81,6 +81,7 @@ class Run:
         networks: The `Networks`.
         judge: What measures the encoder.
         backup: The `Backup` of model and optimizer.
+        known_images: Names and digests of the images, for `data.npz`.
         first_epoch: Epochs that were done before, by a run that was stopped.
     """
 
@@ -94,6 +95,7 @@ class Run:
     networks: Any
     judge: Any
     backup: Any
+    known_images: Any
     first_epoch: int = 0
 
     @property
@@ -147,6 +149,8 @@ def _run(recipe, config, directory, chief):
     except Exception:
         directory.discard()
         raise
+    if chief:
+        directory.write_npz("data.npz", **run.known_images)
     baselines = directory.read_json("baselines.json")
     if baselines is None:
         baselines = run.judge.baselines()  # of the network before any training
@@ -187,7 +191,7 @@ def _start(recipe, config, directory, chief):
     from tfembed import compat
     from tfembed.callbacks import Backup
     from tfembed.data import Augmentation, load_images
-    from tfembed.recipes import devices, evaluation
+    from tfembed.recipes import devices, evaluation, known_images
 
     devices.split_cpu(config.replicas)
     strategy = devices.build_strategy(config.strategy, config.replicas)
@@ -203,6 +207,11 @@ def _start(recipe, config, directory, chief):
         strict=config.strict,
         seed=config.seed,
     )
+    arrays = known_images.describe(data)
+    backed_up = Backup(directory / "backup").newest()[0] > 0
+    begun = backed_up or (directory / "baselines.json").exists()
+    if begun and not known_images.check(directory, arrays):
+        say(f"{directory} does not say which images it began with: unchecked")
     shape = tuple(data.image_shape)
     if data.taken:
         say(f"{data.name}: {data.taken}")
@@ -245,6 +254,7 @@ def _start(recipe, config, directory, chief):
         augmentation=augmentation,
         networks=networks,
         judge=evaluation.build_judge(config, data, networks),
+        known_images=arrays,
         backup=Backup(directory / "backup", chief),
     )
 
