@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "evaluate": BASE | PARTS | {"tfembed", "version"},
     "embed": BASE | PARTS | {"formats", "tfembed", "version"},
     "export": BASE | {"formats", "layers", "losses", "tfembed", "version"},
-    "serving": BASE | {"tfembed", "version"},
+    "serving": BASE | {"formats", "tfembed", "version"},
     "report": BASE | {"data", "metrics", "tfembed", "version"},
     "interop": BASE | PARTS - {"callbacks"} | {"formats", "tfembed", "version"},
 }

@@ -1,5 +1,7 @@
 """What is to be added, read from files and folders."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,32 @@ def test_a_folder_a_class(photos):
 def test_strict_stops_at_an_image_that_does_not_decode(photos):
     with pytest.raises(ValueError, match="`strict` is set. Received: .*empty.png"):
         read_additions(photos, fake_embedding, strict=True)
+
+
+def test_linked_classes_as_in_training_and_a_loop_once(photos, tmp_path):
+    root, loader = tmp_path / "photos", pytest.importorskip("tfembed.data.folder")
+    (tmp_path / "far" / "deep").mkdir(parents=True)
+    for name in ("f.png", "deep/g.png"):
+        (tmp_path / "far" / name).write_bytes(b"f")
+    (root / "shoe").symlink_to(tmp_path / "far")
+    (root / "hat" / "again").symlink_to("..")
+    (root / "top.png").unlink()
+    found = read_additions(photos, fake_embedding)
+    trained_on = loader._list(str(root))
+    ids = [*found.ids.tolist(), *(name for name, _ in found.skipped)]
+    assert sorted(ids) == trained_on
+    assert found.labels.tolist() == [name.split("/")[0] for name in found.ids]
+    assert "shoe/deep/g.png" in ids and len(ids) == 7
+
+
+def test_files_that_go_after_they_were_listed(photos, tmp_path):
+    root = tmp_path / "photos"
+    (root / "hat" / "nowhere.png").symlink_to("not-there")
+    os.mkfifo(root / "hat" / "pipe.png")  # which nobody would ever answer
+    found = read_additions(photos, fake_embedding)
+    assert ("hat/nowhere.png", "No such file or directory") in found.skipped
+    assert ("hat/pipe.png", "it is no file") in found.skipped
+    assert len(found.ids) == 4
 
 
 def test_a_folder_without_images(tmp_path):

@@ -9,8 +9,9 @@ part (`val`, `valid` or `validation`) is what training is watched by, never what
 reported. Without a test part a seeded tenth of the rest is held out, of each class
 where there are classes.
 Files are found by their ending (.jpg .jpeg .png .gif .bmp, any case); hidden ones are
-passed over. The order is that of the sorted paths, and an image's name is its path
-below PATH, so that names mean the same whichever images are chosen.
+passed over, and links are followed, to each folder once (`tfembed.formats.folders`).
+The order is that of the sorted paths, and an image's name is its path below PATH, so
+that names mean the same whichever images are chosen.
 
 Every chosen file is decoded once before training (and not again until it changes):
 what does not decode is named in the log and left out, and the rest is numbered without
@@ -29,6 +30,7 @@ from tfembed.data.file_digests import file_digests
 from tfembed.data.layout import find_layout, split_option
 from tfembed.data.request import Source
 from tfembed.data.split import Split
+from tfembed.formats.folders import walk
 from tfembed.ops.images import decode_image
 
 __all__ = ["FolderSplit", "find"]
@@ -75,14 +77,11 @@ def find(argument, request):
 def _list(root):
     """The names of the images below `root`, sorted."""
     found = []
-    for folder, inner, files in os.walk(root, followlinks=True):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
+    for folder, files in walk(root):
         prefix = os.path.relpath(folder, root).replace(os.sep, "/")
         prefix = "" if prefix == "." else f"{prefix}/"
         found += [
-            prefix + file
-            for file in files
-            if file.lower().endswith(_ENDINGS) and not file.startswith(".")
+            prefix + file for file in files if file.lower().endswith(_ENDINGS)
         ]
     return sorted(found)
 

@@ -1,6 +1,7 @@
 """Rows that are to come into a gallery: from files of embeddings, or from images."""
 
 import os
+import stat
 import zipfile
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from tfembed.export.run_directory import check_unit_rows
 from tfembed.formats.embeddings import read_embeddings
+from tfembed.formats.folders import walk
 
 IMAGES = "images:"
 _BATCH = 64
@@ -137,12 +139,7 @@ def _embed_folder(source, embed, strict, say):
             "`images:FOLDER` must name a folder with a folder of images for each "
             f"class. Received: {source!r}, which is not a folder."
         )
-    paths = sorted(
-        path
-        for path in root.rglob("*")
-        if path.is_file()
-        and not any(name.startswith(".") for name in path.relative_to(root).parts)
-    )
+    paths = sorted(Path(folder, name) for folder, names in walk(root) for name in names)
     if not paths:
         raise ValueError(
             "`images:FOLDER` must hold images, in a folder for each class. "
@@ -151,24 +148,20 @@ def _embed_folder(source, embed, strict, say):
     ids, labels, rows, skipped = [], [], [], []
     for start in range(0, len(paths), _BATCH):
         some = paths[start : start + _BATCH]
-        # A file too large to be a picture is not even read.
-        encoded = [
-            path.read_bytes() if path.stat().st_size <= _LARGEST else b""
-            for path in some
-        ]
+        encoded, reasons = zip(*map(_read_image, some))
         embeddings, valid = embed(np.array(encoded, object))
-        for path, good in zip(some, valid):
+        for path, good, reason in zip(some, valid, reasons):
             below = path.relative_to(root)
             if good:
                 ids.append(below.as_posix())
                 labels.append(below.parts[0] if len(below.parts) > 1 else "")
             else:
-                skipped.append((below.as_posix(), "it does not decode"))
+                skipped.append((below.as_posix(), reason or "it does not decode"))
         if strict and skipped:
             raise ValueError(
                 "Every file must be an image that decodes where `strict` is set. "
-                f"Received: {str(root / skipped[0][0])!r}. Repair or remove it, or do "
-                "without `strict` to leave such files out."
+                f"Received: {str(root / skipped[0][0])!r}: {skipped[0][1]}. Repair or "
+                "remove it, or do without `strict` to leave such files out."
             )
         rows.append(np.asarray(embeddings)[np.asarray(valid, bool)])
         if (start // _BATCH) % 50 == 49:
@@ -186,6 +179,19 @@ def _embed_folder(source, embed, strict, say):
     ids, labels = np.array(ids, np.str_), np.array(labels, np.str_)
     dim = embeddings.shape[1]
     return Additions(source, ids, labels, (), dim, lambda: [embeddings], skipped)
+
+
+def _read_image(path):
+    """The bytes of a file, and why there are none; it may have gone since listed."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return b"", "it is no file"
+        if status.st_size > _LARGEST:
+            return b"", "it is too large to be a picture"  # and is not even read
+        return path.read_bytes(), None
+    except OSError as error:
+        return b"", error.strerror or type(error).__name__
 
 
 def _check_ids(additions):

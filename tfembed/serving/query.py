@@ -9,6 +9,8 @@ import os
 import re
 import sys
 
+from tfembed.formats.folders import walk
+
 _FILTERS = ("allow_labels", "exclude_labels", "allow_ids", "exclude_ids")
 _ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
 _MANY = 32
@@ -89,7 +91,7 @@ def find_images(given):
             continue
         inside = [
             os.path.join(folder, name)
-            for folder, _, names in os.walk(path)
+            for folder, names in walk(path)
             for name in names
             if name.lower().endswith(_ENDINGS)
         ]
