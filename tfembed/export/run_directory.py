@@ -1,5 +1,6 @@
 """Reads what a finished run leaves for the exporter: an encoder and a gallery."""
 
+import contextlib
 import dataclasses
 import json
 import zipfile
@@ -86,8 +87,13 @@ class Run:
 
         They are the first of `queries/`; a run without that folder has none.
         """
-        paths = sorted((self.path / "queries").glob("*.png"))[:count]
-        return [path.read_bytes() for path in paths]
+        images = []
+        for path in sorted((self.path / "queries").glob("*.png")):
+            if len(images) == count:
+                break
+            with contextlib.suppress(FileNotFoundError):  # gone since it was listed
+                images.append(path.read_bytes())
+        return images
 
 
 def read_run(run_dir, normalize=False):
@@ -272,10 +278,10 @@ def _read_npz(path):
 
 
 def _read_json(path):
-    if not path.is_file():
-        return {}
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        return {}
     except ValueError as error:
         raise ValueError(f"{path} must be JSON, but it says: {error}.") from error
     return config if isinstance(config, dict) else {}

@@ -29,8 +29,19 @@ def read_served_gallery(path):
         ValueError: If there is no version that tfembed.export wrote.
     """
     path = Path(path)
-    if not (path / "saved_model.pb").exists():
-        path = list(version_paths(path).values())[-1]
+    if (path / "saved_model.pb").exists():
+        return _read(path)
+    while True:
+        newest = list(version_paths(path).values())[-1]
+        try:
+            return _read(newest)
+        except FileNotFoundError:
+            if newest.is_dir():
+                raise
+            # It was pruned before it was opened, so there is a newer one.
+
+
+def _read(path):
     with held(path):
         ids, labels, names, rest = read_rows(path)
         dim, embeddings = None, None

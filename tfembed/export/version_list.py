@@ -1,7 +1,8 @@
 """What is in a folder of versions: a table for people, JSON for programs."""
 
+import contextlib
 import json
-from pathlib import Path
+import os
 
 from tfembed.export.versions import version_paths
 
@@ -24,14 +25,19 @@ def list_versions(model_base):
     Raises:
         ValueError: If there is no version.
     """
-    return [_describe(*item) for item in version_paths(model_base).items()]
+    described = [_describe(*item) for item in version_paths(model_base).items()]
+    return [each for each in described if each is not None]
 
 
 def _describe(number, path):
+    """What is told of a version; `None` if it was removed meanwhile."""
     try:
         card = json.loads((path / "card.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         card = {}
+    size = _bytes(path)
+    if not path.is_dir():
+        return None
     head, known = card.get("head") or {}, card.get("known") or {}
     return {
         "number": number,
@@ -42,8 +48,18 @@ def _describe(number, path):
         "encoder": (card.get("encoder") or {}).get("sha256"),
         "stale_threshold": known.get("stale"),
         "origin": card.get("origin"),
-        "bytes": sum(e.stat().st_size for e in Path(path).rglob("*") if e.is_file()),
+        "bytes": size,
     }
+
+
+def _bytes(path):
+    """The size of a folder's files; of those that are still there."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.stat(os.path.join(folder, name)).st_size
+    return total
 
 
 def format_versions(versions):

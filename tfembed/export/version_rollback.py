@@ -33,9 +33,18 @@ def rollback(model_base, to=None, report=print):
         NewerVersionError: If another version is published meanwhile.
         OSError: If it cannot be written.
     """
-    say = report or (lambda line: None)
     base = Path(model_base)
-    paths = version_paths(base)
+    while True:
+        paths = version_paths(base)
+        try:
+            return _roll_back(base, paths, to, report or (lambda line: None))
+        except (FileNotFoundError, ValueError):
+            if all(path.is_dir() for path in paths.values()):
+                raise
+            # A version was pruned meanwhile: what is left is looked at again.
+
+
+def _roll_back(base, paths, to, say):
     newest = list(paths)[-1]
     to = _before(base, paths) if to is None else to
     if to not in paths or to == newest:

@@ -4,10 +4,11 @@ TF Serving loads every child of its base path whose name is a number, and does n
 whether the folder is complete. So a version is written to a hidden folder beside the
 others and renamed to its number when it is whole and on disk.
 
-Locks are `flock`s on the folders themselves: they leave no file behind, and end
-with the process that held them. A writer that makes a version out of another says
-which (`basis`), and is refused if a newer one has appeared by the time it publishes:
-nobody's rows are lost, and nobody waits for anybody.
+Locks are `flock`s on the folders themselves: they leave no file behind, and end with
+the process that held them. What is taken away is locked until it is gone, and whatever
+was listed may be gone when it is opened: others write here too. A writer that makes a
+version out of another says which (`basis`), and is refused if a newer one has appeared
+by the time it publishes: nobody's rows are lost, and nobody waits for anybody.
 """
 
 import contextlib
@@ -19,11 +20,13 @@ import shutil
 import uuid
 from pathlib import Path
 
-from tfembed.formats.disk import is_full_disk, sync
+from tfembed.formats.disk import is_full_disk, is_refused, sync
 
 _STAGING = ".tfembed-staging-"
 _HIGHEST = ".tfembed-highest-version"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_TRIES = 100
+_AT_ONCE = fcntl.LOCK_EX | fcntl.LOCK_NB
 _EXPORT_FIRST = "Write one with `python -m tfembed.export model RUN_DIR MODEL_BASE`."
 
 
@@ -52,10 +55,16 @@ def version_paths(base):
         what = "which is a file" if base.exists() else "which does not exist"
         raise ValueError(f"{asked}{received}{what}. {_EXPORT_FIRST}")
     _refuse_one_version(base)
-    paths = {}
-    for path in sorted(base.iterdir()):
-        if re.fullmatch(r"\s*[+-]?\d+\s*", path.name) and path.is_dir():
-            paths.setdefault(int(path.name), path)
+    paths, gone = {}, True
+    while gone and not paths:  # all that were listed: there are newer ones
+        gone = False
+        with contextlib.suppress(FileNotFoundError):  # the base went; so there is none
+            for path in sorted(base.iterdir()):
+                if not re.fullmatch(r"\s*[+-]?\d+\s*", path.name):
+                    continue
+                if path.is_dir():
+                    paths.setdefault(int(path.name), path)
+                gone |= not os.path.lexists(path)
     if not paths:
         raise ValueError(f"{asked}{received}which has none. {_EXPORT_FIRST}")
     return dict(sorted(paths.items()))
@@ -71,11 +80,8 @@ def held(path):
     Raises:
         FileNotFoundError: If it has gone.
     """
-    handle = os.open(path, os.O_RDONLY)
+    handle = _locked_folder(path, fcntl.LOCK_SH)
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH)
-        if not os.path.isdir(path):  # moved away between opening and locking
-            raise FileNotFoundError(errno.ENOENT, "the version was removed", str(path))
         yield
     finally:
         os.close(handle)
@@ -107,26 +113,31 @@ def prune_versions(base, keep):
         )
     version_paths(base)
     _check_writable(base)
-    removed, in_use, hidden = [], [], []
-    with _locked(base):
-        paths = version_paths(base)
-        highest = max(_read_highest(base), *paths)
-        if highest > _read_highest(base):
-            _write_highest(base, highest)
-        for number in list(paths)[:-keep]:
-            handle = os.open(paths[number], os.O_RDONLY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                hidden.append(base / f"{_STAGING}removed-{uuid.uuid4().hex[:8]}")
-                os.rename(paths[number], hidden[-1])
+    removed, in_use, hidden = [], [], {}
+    try:
+        with _locked(base):
+            paths = version_paths(base)
+            highest = max(_read_highest(base), *paths)
+            if highest > _read_highest(base):
+                _write_highest(base, highest)
+            for number in list(paths)[:-keep]:
+                try:
+                    handle = _locked_folder(paths[number], _AT_ONCE)
+                except BlockingIOError:
+                    in_use.append(number)
+                    continue
+                except FileNotFoundError:
+                    continue  # another tool took it away
+                path = base / f"{_STAGING}removed-{uuid.uuid4().hex[:8]}"
+                hidden[handle] = path
+                os.rename(paths[number], path)
                 removed.append(number)
-            except BlockingIOError:
-                in_use.append(number)
-            finally:
-                os.close(handle)
-        sync(base)
-    for path in hidden:
-        shutil.rmtree(path, ignore_errors=True)
+            sync(base)
+        for path in hidden.values():
+            shutil.rmtree(path, ignore_errors=True)
+    finally:
+        for handle in hidden:
+            os.close(handle)
     return removed, in_use
 
 
@@ -175,11 +186,17 @@ def new_version(base, needed_bytes=0, basis=None):
         OSError: If it cannot be written or has no room.
     """
     base = Path(base)
-    made = _make_base(base)
-    version = None
+    made, version = False, None
     try:
-        _check_room(base, needed_bytes)
-        version = NewVersion(base)
+        for trial in range(_TRIES):
+            made = _make_base(base) or made
+            try:
+                _check_room(base, needed_bytes)
+                version = NewVersion(base)
+                break
+            except FileNotFoundError:  # its maker failed, and took the base away
+                if trial == _TRIES - 1:
+                    raise
         yield version
         version._publish(basis)
     except OSError as error:
@@ -190,7 +207,7 @@ def new_version(base, needed_bytes=0, basis=None):
         if version is not None:
             version._close()
         if made:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError), _locked(base):
                 base.rmdir()  # only if empty
 
 
@@ -205,8 +222,7 @@ class NewVersion:
             self.path = base / f"{_STAGING}{os.getpid()}-{uuid.uuid4().hex[:8]}"
             self.path.mkdir()
             # Held while this process lives: by it others know that it is in use.
-            self._handle = os.open(self.path, os.O_RDONLY)
-            fcntl.flock(self._handle, fcntl.LOCK_EX)
+            self._handle = _locked_folder(self.path, fcntl.LOCK_EX)
 
     def _publish(self, basis):
         _sync_tree(self.path)
@@ -222,9 +238,9 @@ class NewVersion:
         self.path, self.number = final, number
 
     def _close(self):
-        os.close(self._handle)
         if self.number is None:
             shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._handle)
 
 
 def no_room(base, needed_bytes):
@@ -241,9 +257,16 @@ def no_room(base, needed_bytes):
 def _make_base(base):
     """Makes the base folder if need be; whether it did."""
     _refuse_one_version(base)
-    existed = base.is_dir()
+    made = False
     try:
-        base.mkdir(parents=True, exist_ok=True)
+        while not base.is_dir():
+            try:
+                base.mkdir(parents=True)
+                made = True
+            except FileExistsError:
+                if os.path.lexists(base) and not base.is_dir():
+                    raise
+                # Another writer made it just now; perhaps it has gone again.
     except (FileExistsError, NotADirectoryError) as error:
         raise ValueError(
             "`model_base` must be a folder, or not exist yet. "
@@ -252,7 +275,7 @@ def _make_base(base):
     except OSError as error:
         raise _not_writable(base, error) from error
     _check_writable(base)
-    return not existed
+    return made
 
 
 def _refuse_one_version(base):
@@ -265,7 +288,7 @@ def _refuse_one_version(base):
 
 
 def _check_writable(base):
-    if not os.access(base, os.W_OK | os.X_OK):
+    if is_refused(base):
         raise _not_writable(base, PermissionError("permission denied"))
 
 
@@ -284,23 +307,42 @@ def _check_room(base, needed_bytes):
 @contextlib.contextmanager
 def _locked(base):
     """Holds the base folder for oneself, among all processes."""
-    handle = os.open(base, os.O_RDONLY)
+    handle = _locked_folder(base, fcntl.LOCK_EX)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
 
 
+def _locked_folder(path, kind):
+    """Opens and locks a folder; closing the handle unlocks it.
+
+    Raises:
+        BlockingIOError: If another holds it, and `kind` does not wait.
+        FileNotFoundError: If it is not there, or went before it was locked.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, kind)
+        if not os.path.samestat(os.fstat(handle), os.stat(path)):
+            raise FileNotFoundError(errno.ENOENT, "the folder was removed", str(path))
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
 def _remove_abandoned(base):
     """Takes away what killed writers left. The base must be locked."""
-    for path in base.glob(_STAGING + "*"):
-        handle = os.open(path, os.O_RDONLY)
+    for name in os.listdir(base):
+        if not name.startswith(_STAGING):
+            continue
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path, ignore_errors=True)
-        except BlockingIOError:
-            pass  # its writer lives
+            handle = _locked_folder(base / name, _AT_ONCE)
+        except OSError:
+            continue  # its writer lives, or is taking it away itself
+        try:
+            shutil.rmtree(base / name, ignore_errors=True)
         finally:
             os.close(handle)
 

@@ -26,6 +26,23 @@ def sync(path):
         os.close(handle)
 
 
+def is_refused(folder):
+    """Tells whether a folder is there and this user may not write to it.
+
+    It is asked by a handle, so that one that goes meanwhile is not taken for refused.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        return not os.access(".", os.W_OK | os.X_OK, dir_fd=handle)
+    finally:
+        os.close(handle)
+
+
 @contextlib.contextmanager
 def written_beside(path):
     """Gives a path to write to, which is synced and takes its name at the end.

@@ -54,11 +54,15 @@ def find_versions(base_path):
         Dictionary of version (int) to path. Other names, such as those of hidden
         folders that are still being written, are passed over.
     """
-    versions = {}
-    for name in sorted(os.listdir(base_path)):
-        path = os.path.join(base_path, name)
-        if _VERSION.fullmatch(name) and os.path.isdir(path):
-            versions.setdefault(int(name), path)
+    versions, gone = {}, True
+    while gone and not versions:  # all that were listed: there are newer ones
+        gone = False
+        for name in sorted(os.listdir(base_path)):
+            path = os.path.join(base_path, name)
+            if _VERSION.fullmatch(name):
+                if os.path.isdir(path):
+                    versions.setdefault(int(name), path)
+                gone |= not os.path.lexists(path)
     return versions
 
 
@@ -264,7 +268,11 @@ def check_model_dir(path):
             f"{allowed} {received}, which is itself one version. "
             f"Give the folder above it, {os.path.dirname(os.path.abspath(path))!r}."
         )
-    if not find_versions(path):
+    try:
+        found = find_versions(path)
+    except FileNotFoundError:  # it went just now
+        found = {}
+    if not found:
         raise ValueError(
             f"{allowed} {received}, in which there is none. Write a model with "
             "`python -m tfembed.export model RUN_DIR MODEL_DIR`."
