@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import threading
+import time
 
 import pytest
 
@@ -72,3 +74,40 @@ def test_the_log_is_cut_to_whole_epochs(tmp_path):
     assert log.read_text() == "epoch,loss\n0,3\n1,2\n"
     directory.cut_log(0)
     assert not log.exists()
+
+
+def test_processes_at_once_get_directories_of_their_own(tmp_path):
+    """Some of them cannot begin, and take away what they made."""
+    stop, paths, errors = time.monotonic() + 1, [], []
+
+    def start(discards):
+        try:
+            while time.monotonic() < stop and not errors:
+                directory = opened(None, parent=tmp_path)
+                try:
+                    assert directory.read_json("config.json") == directory.settings
+                    if discards:
+                        directory.discard()
+                    else:
+                        directory.write_json("result.json", {})
+                        paths.append(directory.path)
+                finally:
+                    directory.close()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [
+        threading.Thread(target=start, args=(each % 2,), daemon=True)
+        for each in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    assert len(paths) > 5 and len(set(paths)) == len(paths)
+    for path in paths:
+        assert {"config.json", "environment.json"} <= {
+            each.name for each in path.iterdir()
+        }

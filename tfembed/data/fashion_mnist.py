@@ -98,7 +98,11 @@ def fetch_debian_package(cache_dir):
         folder = os.path.join(cache_dir, "fashion-mnist")
         if find_folder([folder]) is None:
             shutil.rmtree(folder, ignore_errors=True)
-            os.replace(unpacked, folder)
+            try:
+                os.replace(unpacked, folder)
+            except OSError:  # another process may have put it there just now
+                if find_folder([folder]) is None:
+                    raise
     return folder
 
 

@@ -80,9 +80,7 @@ def _list(root):
     for folder, files in walk(root):
         prefix = os.path.relpath(folder, root).replace(os.sep, "/")
         prefix = "" if prefix == "." else f"{prefix}/"
-        found += [
-            prefix + file for file in files if file.lower().endswith(_ENDINGS)
-        ]
+        found += [prefix + file for file in files if file.lower().endswith(_ENDINGS)]
     return sorted(found)
 
 

@@ -9,7 +9,7 @@ import zipfile
 
 import numpy as np
 
-from tfembed.formats.disk import PARTIAL, written_beside
+from tfembed.formats.disk import PARTIAL, is_refused, written_beside
 from tfembed.formats.embeddings import EmbeddingFiles, read_embeddings
 from tfembed.formats.shards import (
     FORMATS,
@@ -69,27 +69,22 @@ class _Folder:
         self.entries, self.finished = [], False
 
     def __enter__(self):
-        self._made = _make_folder(self.path)
-        self._lock = os.open(self.path, os.O_RDONLY)
+        self._made, self._lock = False, None
+        while self._lock is None:
+            self._made = _make_folder(self.path) or self._made
+            self._lock = _locked(self.path)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._take_up()
-        except BlockingIOError as error:
-            os.close(self._lock)
-            raise ValueError(
-                f"Another process is writing to {self.path!r}; wait for it, or choose "
-                "another output."
-            ) from error
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *exception):
-        os.close(self._lock)
         if self._made:
             with contextlib.suppress(OSError):
                 os.rmdir(self.path)  # only if empty
+        os.close(self._lock)
 
     @property
     def embedded(self):
@@ -166,12 +161,23 @@ class _File(_Folder):
         self._file, self._whole = path, False
 
     def __enter__(self):
+        if self._is_there():
+            shutil.rmtree(self.path, ignore_errors=True)  # of one killed at the end
+            return self
+        super().__enter__()
+        try:
+            self._is_there()  # finished by another process meanwhile
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _is_there(self):
+        """Whether the file is; raises if it is of something else."""
         if os.path.exists(self._file):
             _check_identity(self._file, _manifest_inside(self._file), self._identity)
-            shutil.rmtree(self.path, ignore_errors=True)  # of one killed at the end
             self.finished = self._whole = True
-            return self
-        return super().__enter__()
+        return self._whole
 
     def __exit__(self, *exception):
         if hasattr(self, "_lock"):
@@ -262,12 +268,41 @@ def _is_ours(name):
     return ending in FORMATS and stem[:5] == "part-" and stem[5:].isdigit()
 
 
+def _locked(path):
+    """Opens and locks a folder; `None` if another process took it away just now."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), os.stat(path)):
+            return handle
+    except BlockingIOError as error:
+        os.close(handle)
+        raise ValueError(
+            f"Another process is writing to {path!r}; wait for it, or choose "
+            "another output."
+        ) from error
+    except FileNotFoundError:
+        pass
+    os.close(handle)
+    return None
+
+
 def _make_folder(path):
     """Makes the folder if need be; whether it did."""
-    existed = os.path.isdir(path)
+    made = False
     try:
-        os.makedirs(path, exist_ok=True)
-        if not os.access(path, os.W_OK | os.X_OK):
+        while not os.path.isdir(path):
+            try:
+                os.makedirs(path)
+                made = True
+            except FileExistsError:
+                if os.path.lexists(path) and not os.path.isdir(path):
+                    raise
+                # Another process made it just now; perhaps it has gone again.
+        if is_refused(path):
             raise PermissionError(13, "Permission denied")
     except (FileExistsError, NotADirectoryError) as error:
         raise ValueError(
@@ -280,4 +315,4 @@ def _make_folder(path):
             "`output` must be a place that this user may write to. Received: "
             f"output={path!r}, where it says: {error.strerror}",
         ) from error
-    return not existed
+    return made

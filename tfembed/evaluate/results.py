@@ -1,5 +1,6 @@
 """What is printed and written of a measurement."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -109,7 +110,7 @@ def write(path, fill):
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
-        if os.path.exists(partial):
+        with contextlib.suppress(OSError):
             os.remove(partial)
         raise ValueError(f"{path!r} cannot be written: {error.strerror}.") from error
 

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import errno
 import fcntl
 import io
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from tfembed.formats.disk import written_beside
 
+_TRIES = 100
 PACKAGES = (
     "tensorflow",
     "keras",
@@ -45,29 +47,30 @@ class RunDirectory:
 
     def __init__(self, path, recipe, config, parent="runs", chief=True):
         self.settings = {"recipe": recipe, **dataclasses.asdict(config)}
-        self.path = Path(path) if path else self._find(Path(parent))
-        if self.path.exists() and not self.path.is_dir():
-            raise ValueError(
-                f"--run-dir must be a directory. Received: {str(self.path)!r}, "
-                "which is a file."
-            )
-        self._check_config()
-        self._lock = None
-        self._new = []  # what was not there before
-        if not chief:
-            return
-        if not self.path.exists():
-            self._new.append(self.path)
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.path / ".lock", "w")
-        if not _locked(self._lock):
-            raise ValueError(
-                f"Another process is training in {str(self.path)!r}; wait for it, "
-                "or choose another --run-dir."
-            )
+        self._lock, self._new = None, []
+        for trial in range(_TRIES):
+            self.path = Path(path) if path else self._find(Path(parent))
+            if self.path.exists() and not self.path.is_dir():
+                raise ValueError(
+                    f"--run-dir must be a directory. Received: {str(self.path)!r}, "
+                    "which is a file."
+                )
+            self._check_config()
+            if not chief:
+                return
+            try:
+                self._take()
+                if path or not self.finished:
+                    break
+                self.close()
+            except (FileNotFoundError, FileExistsError, ValueError) as error:
+                named = path and isinstance(error, ValueError)
+                if named or trial == _TRIES - 1:
+                    raise
+                # Another process was faster: what there is now is looked at.
         if not (self / "config.json").exists():
             self._new += [
-                self / name for name in ("environment.json", ".lock", "config.json")
+                self / name for name in (".lock", "environment.json", "config.json")
             ]
             self.write_json("config.json", self.settings)
         self.write_json("environment.json", environment())
@@ -113,8 +116,10 @@ class RunDirectory:
 
     def read_json(self, name):
         """Reads a JSON file of the run, `None` if it is not there."""
-        path = self / name
-        return json.loads(path.read_text()) if path.exists() else None
+        try:
+            return json.loads((self / name).read_text())
+        except FileNotFoundError:
+            return None
 
     def cut_log(self, epochs):
         """Leaves the first `epochs` rows in `log.csv`.
@@ -134,12 +139,39 @@ class RunDirectory:
         csv.writer(buffer, lineterminator="\n").writerows(rows[: epochs + 1])
         self.write_bytes("log.csv", buffer.getvalue().encode())
 
+    def _take(self):
+        """Makes the directory if need be, and locks it for this process.
+
+        Raises:
+            FileNotFoundError, FileExistsError: If another process took it away, or
+                made it, since it was looked at.
+            ValueError: If another process has it, or made another run of it.
+        """
+        self._new = []  # what was not there before
+        if not self.path.exists():
+            self._new.append(self.path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = open(self.path / ".lock", "w")
+        try:
+            if not _locked(lock):
+                raise ValueError(
+                    f"Another process is training in {str(self.path)!r}; wait for it, "
+                    "or choose another --run-dir."
+                )
+            if not os.path.samestat(os.fstat(lock.fileno()), os.stat(lock.name)):
+                raise FileNotFoundError(errno.ENOENT, "removed", lock.name)
+            self._check_config()
+        except BaseException:
+            lock.close()
+            raise
+        self._lock = lock
+
     def _check_config(self):
         path = self.path / "config.json"
-        if not path.exists():
-            return
         try:
             theirs = json.loads(path.read_text())
+        except FileNotFoundError:
+            return
         except ValueError as error:
             raise ValueError(f"{str(path)!r} is not JSON: {error}") from error
         differences = [
@@ -170,12 +202,15 @@ class RunDirectory:
         return parent / f"{stem}-{max(numbers) + 1:03d}"
 
     def _can_go_on(self, path):
-        if (path / "result.json").exists() or not (path / "config.json").exists():
+        try:
+            if (path / "result.json").exists():
+                return False
+            if json.loads((path / "config.json").read_text()) != self.settings:
+                return False
+            with open(path / ".lock", "w") as lock:
+                return _locked(lock)
+        except (FileNotFoundError, ValueError):  # not a run, or no longer
             return False
-        if json.loads((path / "config.json").read_text()) != self.settings:
-            return False
-        with open(path / ".lock", "w") as lock:
-            return _locked(lock)
 
 
 def _locked(file):

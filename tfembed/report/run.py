@@ -208,11 +208,11 @@ def read_run(path, name=None):
 
 
 def _json(path, missing, consequence):
-    if not path.exists():
-        missing.append(f"`{path.name}` is missing: {consequence}.")
-        return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        missing.append(f"`{path.name}` is missing: {consequence}.")
+        return {}
     except ValueError as error:
         raise ValueError(f"{str(path)!r} is not JSON: {error}.") from error
     if not isinstance(content, dict):
@@ -224,10 +224,11 @@ def _json(path, missing, consequence):
 
 def _csv(path):
     """Returns `{column: float array}`; what is no number is NaN."""
-    if not path.exists():
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
         return {}
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
     columns = {}
     for name in rows[0] if rows else []:
         if name is not None:
@@ -244,11 +245,11 @@ def _number(text):
 
 def _npz(path, required):
     """Returns the arrays of a file, None if it is not there."""
-    if not path.exists():
-        return None
     try:
         with np.load(path, allow_pickle=False) as file:
             content = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{str(path)!r} cannot be read: {error}.") from error
     lacking = [name for name in required if name not in content]
