@@ -4,8 +4,8 @@ import asyncio
 import concurrent.futures
 
 from tfembed.serving.client import load_protocol
-from tfembed.serving.plans import Part, Pause
-from tfembed.serving.questions import DEFAULT_SIGNATURE, Questions
+from tfembed.serving.plans import Call, Part, Pause, Turn
+from tfembed.serving.questions import DEFAULT_SIGNATURE, Questions, check_count
 
 _THREADS = 32
 
@@ -25,6 +25,9 @@ class AsyncClient:
     the way; REST requests, and the reading of files, run in threads of the client. A
     REST request under way goes on to its end when the task that awaits it is cancelled.
 
+    However many questions are awaited at once, no more than `concurrency` requests are
+    under way; the others wait for their turn, in the order in which they came.
+
     Use a client in one event loop only.
 
     Args:
@@ -37,6 +40,10 @@ class AsyncClient:
         retries: As `Client`.
         batch_megabytes: As `Client`.
         max_megapixels: As `Client`.
+        concurrency: The most requests that are under way at a time, pauses between
+            their attempts included. `timeout` runs from a request's turn on. A server
+            has only so many threads: TF Serving refuses callers beyond 4 for each CPU
+            unless it was started with more.
 
     Raises:
         ImportError: If the package that speaks the protocol is missing.
@@ -55,6 +62,7 @@ class AsyncClient:
         retries=3,
         batch_megabytes=32.0,
         max_megapixels=64.0,
+        concurrency=32,
     ):
         self._questions = Questions(
             address,
@@ -71,9 +79,13 @@ class AsyncClient:
         self.name = name
         self.version = version
         self.label = label
-        self._threads = concurrent.futures.ThreadPoolExecutor(_THREADS, "tfembed")
+        self._concurrency = check_count("concurrency", concurrency, 1)
+        self._threads = concurrent.futures.ThreadPoolExecutor(
+            max(_THREADS, self._concurrency), "tfembed"
+        )
         self._protocol = load_protocol(self._questions.protocol)
-        self._transport = None  # gRPC's belongs to the event loop that it is made in
+        # They belong to the event loop that they are made in.
+        self._transport = self._turns = None
 
     async def embed(self, images, *, progress=None):
         """Returns `Embeddings`; see `Client.embed`."""
@@ -178,31 +190,49 @@ class AsyncClient:
 
     async def _parts(self, plan):
         """Takes the steps of a plan, and yields its parts."""
-        act, given = plan.send, None
-        while True:
-            try:
-                step = await self._run(_step, act, given)
-            finally:
-                act, given = plan.send, None
-            if step is None:
-                return
-            if isinstance(step, Part):
-                yield step.value
-            elif isinstance(step, Pause):
-                await asyncio.sleep(step.seconds)
-            else:
+        act, given, turn = plan.send, None, None
+        try:
+            while True:
                 try:
-                    given = await self._connected().call(
-                        step.method, *step.arguments, timeout=step.timeout
-                    )
-                except Exception as error:
-                    act, given = plan.throw, error
+                    step = await self._run(_step, act, given)
+                finally:
+                    act, given = plan.send, None
+                if turn is not None and not isinstance(step, (Call, Pause)):
+                    turn.release()
+                    turn = None
+                if step is None:
+                    return
+                if isinstance(step, Part):
+                    yield step.value
+                elif isinstance(step, Turn):
+                    await self._turn().acquire()
+                    turn = self._turn()
+                elif isinstance(step, Pause):
+                    await asyncio.sleep(step.seconds)
+                else:
+                    try:
+                        given = await self._connected().call(
+                            step.method, *step.arguments, timeout=step.timeout
+                        )
+                    except Exception as error:
+                        act, given = plan.throw, error
+        finally:
+            if turn is not None:
+                turn.release()
+
+    def _turn(self):
+        """Returns the semaphore of the requests under way."""
+        if self._turns is None:
+            self._turns = asyncio.Semaphore(self._concurrency)
+        return self._turns
 
     def _connected(self):
         if self._transport is None:
             target, fail = self._questions.target, self._questions.fail
             if self._questions.protocol == "rest":
-                transport = self._protocol.RestTransport(target, fail)
+                transport = self._protocol.RestTransport(
+                    target, fail, max(_THREADS, self._concurrency)
+                )
                 self._transport = _InThreads(transport, self._run)
             else:
                 self._transport = self._protocol.AsyncGrpcTransport(target, fail)

@@ -3,7 +3,7 @@
 import importlib
 import time
 
-from tfembed.serving.plans import Part, Pause
+from tfembed.serving.plans import Call, Part, Pause
 from tfembed.serving.questions import DEFAULT_SIGNATURE, Questions
 
 
@@ -41,8 +41,10 @@ class Client:
             (`"stable"`), or None.
         timeout: Seconds that each request may take, with all attempts at it.
         retries: How often a request is sent again when the server cannot be reached
-            (UNAVAILABLE), after 0.1 s, 0.2 s, ... with jitter. Nothing else is tried
-            again: what was refused once is refused again.
+            (UNAVAILABLE), after 0.1 s, 0.2 s, ... with jitter. One that is there but
+            too busy (`ServerBusy`) is asked again in the same way until `timeout`; 0
+            asks once in any case. Nothing else is tried again: what was refused once
+            is refused again.
         batch_size: The most images in one request.
         batch_megabytes: The most megabytes (10^6) of images in one request, unless a
             single image has more.
@@ -333,7 +335,7 @@ class Client:
                 yield step.value
             elif isinstance(step, Pause):
                 time.sleep(step.seconds)
-            else:
+            elif isinstance(step, Call):
                 try:
                     given = self._transport.call(
                         step.method, *step.arguments, timeout=step.timeout

@@ -23,6 +23,14 @@ class ServerUnavailable(ServingError):
     """Nothing answers at the address, or not in the protocol expected."""
 
 
+class ServerBusy(ServerUnavailable):
+    """The server is there, and refuses because it has too much to do at the moment."""
+
+
+class RequestTooLarge(ServingError):
+    """The request is larger than the server takes; sent again, it would still be."""
+
+
 class DeadlineExceeded(ServingError):
     """The answer did not come in time."""
 
@@ -35,6 +43,10 @@ class InvalidRequest(ServingError):
     """The server refuses the request; sent again, it would fail again."""
 
 
+_REFUSED = (
+    InvalidRequest,
+    "Compare the request with the signatures that `metadata()` lists.",
+)
 _ADVICE = {
     "UNAVAILABLE": (
         ServerUnavailable,
@@ -58,41 +70,76 @@ _ADVICE = {
         "tfembed.serving`.",
     ),
     "RESOURCE_EXHAUSTED": (
-        ServingError,
-        "Send less at a time with `batch_size` or `batch_megabytes`, or fewer requests "
-        "at once.",
+        ServerBusy,
+        "All threads of the server are taken, or a quota is used up; the client asked "
+        "again as long as `timeout` and `retries` allow. Ask with fewer callers at a "
+        "time (`AsyncClient(concurrency=...)`), or start TF Serving with more threads "
+        "(`--grpc_max_threads`, 4 for each CPU by default).",
     ),
     "ABORTED": (ServingError, "Ask again, or pin a `version`."),
+    "INVALID_ARGUMENT": _REFUSED,
+    "FAILED_PRECONDITION": _REFUSED,
+    "OUT_OF_RANGE": _REFUSED,
 }
-_REFUSED = (
+# What a server may say besides the code, and what is to be done then.
+_UNKNOWN_LABEL = (
+    ("servable version label",),
+    NotFound,
+    "Check `label` against `version_labels` in the server's model config; it names a "
+    "version only once that is loaded.",
+)
+_UNKNOWN_SIGNATURE = (
+    ("serving signature key", "serving signature name", "no signature was found"),
     InvalidRequest,
-    "Compare the request with the signatures that `metadata()` lists.",
+    "`metadata()` lists the signatures that the model has. What an older tfembed "
+    "exported lacks some: export it again.",
 )
-# What a refusal may say, and what is to be done then.
-_REFUSALS = (
-    (
-        ("servable version label",),
-        NotFound,
-        "Check `label` against `version_labels` in the server's model config; it names "
-        "a version only once that is loaded.",
-    ),
-    (
-        ("serving signature key", "serving signature name", "no signature was found"),
-        InvalidRequest,
-        "`metadata()` lists the signatures that the model has. What an older tfembed "
-        "exported lacks some: export it again.",
-    ),
-    (
-        ("--max-image-megapixels",),
-        InvalidRequest,
-        "Or set the client's `max_megapixels` to the same limit, and it is told which "
-        "image that is before anything is sent.",
-    ),
+_TOO_MANY_PIXELS = (
+    ("--max-image-megapixels",),
+    InvalidRequest,
+    "Or set the client's `max_megapixels` to the same limit, and it is told which "
+    "image that is before anything is sent.",
 )
+_TOO_LARGE = (
+    ("larger than max", "--max-request-megabytes", "exceeds hard limit"),
+    RequestTooLarge,
+    "Send less at a time with `batch_size` or `batch_megabytes`.",
+)
+_OUT_OF_MEMORY = (
+    ("oom when", "out of memory", "failed to allocate"),
+    RequestTooLarge,
+    "The server has not the memory for it. Send less at a time with `batch_size`, or "
+    "give the server more.",
+)
+_FULL_QUEUE = (
+    ("batch scheduling queue", "batching queue"),
+    ServerBusy,
+    "The server is there, and as many batches wait in it as its batching parameters "
+    "allow (`max_enqueued_batches`); the client asked again as long as `timeout` and "
+    "`retries` allow. Send less at a time with `batch_size`, ask with fewer callers at "
+    "a time, or add a replica.",
+)
+_STOPPING = (
+    ("the server is stopping",),
+    ServerUnavailable,
+    "It is being shut down. Ask another replica, or ask again once it is back.",
+)
+_NOTHING_BEHIND = (
+    ("http status 502", "http status 503"),
+    ServerUnavailable,
+    "A proxy or balancer answers at the address, and has no server behind it that is "
+    "ready.",
+)
+_SAYINGS = {
+    "INVALID_ARGUMENT": (_UNKNOWN_LABEL, _UNKNOWN_SIGNATURE, _TOO_MANY_PIXELS),
+    "FAILED_PRECONDITION": (_UNKNOWN_LABEL, _UNKNOWN_SIGNATURE),
+    "RESOURCE_EXHAUSTED": (_TOO_LARGE, _OUT_OF_MEMORY),
+    "UNAVAILABLE": (_FULL_QUEUE, _STOPPING, _NOTHING_BEHIND),
+}
 _BROKEN = (ServingError, "The server's own log says more.")
 
 
-def serving_error(code, detail, address, model):
+def serving_error(code, detail, address, model, too_large=False):
     """Makes the exception for a failed request.
 
     Args:
@@ -100,14 +147,13 @@ def serving_error(code, detail, address, model):
         detail: What the server, or the transport, said.
         address: The address asked.
         model: The model asked for, e.g. `"the model 'model', version 3"`.
+        too_large: Whether the request is known to be too large; RESOURCE_EXHAUSTED
+            alone does not tell that from a server without a free thread.
 
     Returns:
         A `ServingError`.
     """
-    if code in ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"):
-        kind, advice = _refusal(detail)
-    else:
-        kind, advice = _ADVICE.get(code, _BROKEN)
+    kind, advice = _TOO_LARGE[1:] if too_large else _kind_and_advice(code, detail)
     if code not in CODE_NUMBERS:
         code = "UNKNOWN"
     said = detail.strip().rstrip(".") or "no reason given"
@@ -118,8 +164,8 @@ def serving_error(code, detail, address, model):
     )
 
 
-def _refusal(detail):
-    for phrases, kind, advice in _REFUSALS:
+def _kind_and_advice(code, detail):
+    for phrases, kind, advice in _SAYINGS.get(code, ()):
         if any(phrase in detail.lower() for phrase in phrases):
             return kind, advice
-    return _REFUSED
+    return _ADVICE.get(code, _BROKEN)

@@ -6,13 +6,23 @@ them. What is asked, in which order, and what is tried again stands in the plan,
 """
 
 import dataclasses
+import itertools
 import random
 import time
 
-from tfembed.serving.errors import ServingError
+from tfembed.serving.errors import ServerBusy, ServingError
 
 _FIRST_WAIT = 0.1  # seconds
 _LONGEST_WAIT = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """A request begins; its calls, and the pauses between them, follow.
+
+    Who bounds how many requests are under way waits here, before the request's time
+    runs. The request is over with the first step that is neither call nor pause.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,15 +55,16 @@ class Part:
 
 
 def call(method, *arguments, timeout, retries):
-    """Plans one request, sent again where the server cannot be reached.
+    """Plans one request, sent again where it may help.
 
     Args:
         method: Name of the transport's method.
         *arguments: Its arguments.
         timeout: Seconds for all attempts together.
-        retries: How often it may be sent again. Only UNAVAILABLE is worth another
-            attempt: what was refused once is refused again, and where the time is over
-            there is none left.
+        retries: How often it may be sent again where the server cannot be reached
+            (UNAVAILABLE). Where it is only busy, and says so, it is asked until the
+            time is over; 0 asks once in any case. Nothing else is worth another
+            attempt: what was refused once is refused again.
 
     Returns:
         What the method returned.
@@ -61,22 +72,32 @@ def call(method, *arguments, timeout, retries):
     Raises:
         ServingError: That of the last attempt.
     """
+    yield Turn()
     until = time.monotonic() + timeout
-    for wait in [*_waits(retries), None]:
+    lost, busy = 0, None
+    for attempt in itertools.count():
         try:
             return (yield Call(method, arguments, max(until - time.monotonic(), 1e-3)))
+        except ServerBusy as error:
+            last = busy = error
+            again = retries > 0
         except ServingError as error:
-            left = until - time.monotonic()
-            if error.code != "UNAVAILABLE" or wait is None or wait >= left:
-                raise
+            if busy is not None and error.code == "DEADLINE_EXCEEDED":
+                raise busy from error  # that is why the time is over
+            last = error
+            lost += 1
+            again = error.code == "UNAVAILABLE" and lost <= retries
+        wait = _wait(attempt)
+        if not again or wait >= until - time.monotonic():
+            raise last
         yield Pause(wait)
 
 
-def _waits(retries):
-    """Seconds between attempts: twice as many each time.
+def _wait(attempt):
+    """Seconds before the next attempt: twice as many each time.
 
-    Each is drawn from the upper half, or all clients of a server that was away would
+    They are drawn from the upper half, or all clients of a server that was away would
     come back at once.
     """
-    longest = (min(_FIRST_WAIT * 2**n, _LONGEST_WAIT) for n in range(retries))
-    return [seconds * random.uniform(0.5, 1.0) for seconds in longest]
+    longest = min(_FIRST_WAIT * 2 ** min(attempt, 10), _LONGEST_WAIT)
+    return longest * random.uniform(0.5, 1.0)

@@ -65,8 +65,8 @@ class Questions:
         self.spec = ModelSpec(name, version, label)
         self._address = address
         self._timeout = _above_zero("timeout", timeout, "seconds")
-        self._retries = _count("retries", retries, 0)
-        self._batch_size = _count("batch_size", batch_size, 1)
+        self._retries = check_count("retries", retries, 0)
+        self._batch_size = check_count("batch_size", batch_size, 1)
         megabytes = _above_zero("batch_megabytes", batch_megabytes, "a number")
         self._batch_bytes = max(int(megabytes * 1e6), 1)
         self._max_pixels = None
@@ -75,9 +75,9 @@ class Questions:
             self._max_pixels = pixels * 1e6
         self._metadata = None
 
-    def fail(self, code, detail):
+    def fail(self, code, detail, too_large=False):
         """Returns the exception for what the server, or the transport, said."""
-        return serving_error(code, detail, self._address, self.spec)
+        return serving_error(code, detail, self._address, self.spec, too_large)
 
     def embed(self, images, progress):
         """Plans `Client.embed`; as the next five, it yields a `Part` a request."""
@@ -323,7 +323,8 @@ def _check_rows(table, total):
         )
 
 
-def _count(name, value, least):
+def check_count(name, value, least):
+    """Returns a number of things as `int`, if it is whole and not below the least."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or value < least:
         allowed = "0 or above" if least == 0 else f"above {least - 1}"

@@ -66,15 +66,17 @@ class RestTransport:
 
     Args:
         base_url: `"http://host:port"`.
-        fail: Function of `(code, detail)` that returns the exception to raise.
+        fail: Function of `(code, detail[, too_large])` that returns the exception to
+            raise.
+        connections: How many connections are kept open, for what asks at once.
     """
 
-    def __init__(self, base_url, fail):
+    def __init__(self, base_url, fail, connections=_CONNECTIONS):
         self._base_url = base_url.rstrip("/")
         self._fail = fail
         self._session = requests.Session()
         self._session.trust_env = not is_local(base_url)
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS)
+        adapter = requests.adapters.HTTPAdapter(pool_maxsize=connections)
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, adapter)
 
@@ -175,7 +177,7 @@ class RestTransport:
             code = CODE_OF_HTTP_STATUS.get(response.status_code, "UNKNOWN")
             if missing is not None:
                 code, said = missing(code, said)
-            raise self._fail(code, said)
+            raise self._fail(code, said, response.status_code == 413)
         try:
             return json.loads(content)
         except ValueError as error:
