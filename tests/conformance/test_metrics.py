@@ -68,3 +68,10 @@ def test_requests_are_counted_and_timed(http, stub):
         "grpc": 1,
         "rest": 1,
     }
+
+
+def test_the_path_has_no_arguments(http):
+    answer = http("GET", PATH + "?x=1")
+    assert answer.status_code == 400
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    assert answer.text == f"Unexpected path: {PATH}?x=1. Should be {PATH}"

@@ -1,6 +1,7 @@
 """Predict over REST: rows, columns, base64, numbers, and what is refused."""
 
 import base64
+import gzip
 import json
 import math
 
@@ -164,14 +165,15 @@ def test_the_path_is_not_case_sensitive_but_for_the_method(http, http_refused):
             400,
             ["Unrecognized servable version label: stable"],
         ),
-        (
-            "/v1/models/forms/versions/99999999999999999999:predict",
-            {"instances": [1]},
-            400,
-            ["Failed to convert version: 99999999999999999999 to numeric."],
-        ),
         (PREDICT, {}, 400, ["Missing 'inputs' or 'instances' key"]),
         (PREDICT, {"instances": [1], "inputs": [1]}, 400, ["expecting only one of"]),
+        (PREDICT + "?x=1", {"instances": [1]}, 400, [f"POST {PREDICT}?x=1"]),
+        (
+            "/v1/models/forms?x=1:predict",
+            {"instances": [1]},
+            404,
+            ["Latest(forms?x=1)"],
+        ),
         (PREDICT, {"instances": 1}, 400, ["'instances' to be an list/array"]),
         (PREDICT, {"instances": []}, 400, ["No values in 'instances' array"]),
         (PREDICT, {"signature_name": 3}, 400, ["must be a string value"]),
@@ -286,10 +288,66 @@ def test_other_methods(http_refused, method):
     http_refused(method, PREDICT, 400, f"Malformed request: {method} {PREDICT}")
 
 
-def test_cors_preflight(http, http_refused):
-    answer = http("OPTIONS", PREDICT, headers={"Origin": "http://example.org"})
-    assert (answer.status_code, answer.content) == (200, b"")
-    http_refused("OPTIONS", PREDICT, 400, "Origin header is missing")
+@pytest.mark.parametrize(
+    ("headers", "status"), [({"Origin": "http://example.org"}, 200), ({}, 400)]
+)
+def test_cors_preflight(http, headers, status):
+    answer = http("OPTIONS", PREDICT, headers=headers)
+    assert (answer.status_code, answer.content) == (status, b"")
+    assert answer.headers["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("number", ["99999999999999999999", "9223372036854775808"])
+def test_a_version_that_is_no_int64_gets_no_text(http, method, number):
+    path = f"/v1/models/forms/versions/{number}"
+    path += ":predict" if method == "POST" else ""
+    answer = http(method, path, {"instances": [1]} if method == "POST" else None)
+    assert (answer.status_code, answer.content) == (400, b"")
+    assert answer.headers["Content-Type"] == "application/json"
+
+
+def test_a_value_in_a_message_is_indented(http_refused):
+    body = {"instances": [1, {}, []], "inputs": {"x": [[0.5]], "y": {"z": "ü"}}}
+    said = http_refused("POST", PREDICT, 400, body=body)
+    assert said.startswith(
+        'JSON Value: {\n    "instances": [1, {}, []],\n    "inputs": {\n        '
+        '"x": [[0.5]],\n        "y": {\n            "z": "ü"\n        }\n    }\n} Not'
+    )
+
+
+def _packed(body):
+    return gzip.compress(json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip"])
+def test_a_packed_body(http, encoding):
+    data = _packed({"instances": [1.0] * 1000})
+    answer = http("POST", PREDICT, data=data, headers={"Content-Encoding": encoding})
+    assert answer.json() == {"predictions": [2.0] * 1000}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: b"no gzip",
+        lambda data: b"",
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:-8] + b"\x00" * 4 + data[-4:],
+        lambda data: data + b"more than the footer",
+    ],
+    ids=["other", "nothing", "half", "checksum", "more"],
+)
+def test_a_packed_body_that_is_broken_is_empty(http_refused, spoil):
+    data = spoil(_packed({"instances": [1.0] * 1000}))
+    headers = {"Content-Encoding": "gzip"}
+    said = "The document is empty"
+    http_refused("POST", PREDICT, 400, said, data=data, headers=headers)
+
+
+def test_a_packed_body_without_the_header_is_not_unpacked(http_refused):
+    data = _packed({"instances": [1]})
+    http_refused("POST", PREDICT, 400, "JSON Parse error", data=data)
 
 
 def test_paths_outside_the_api_are_not_found(http):

@@ -129,6 +129,8 @@ def test_metadata_over_rest(http):
         ("/v1/models/forms/versions/x", 400, ["Malformed request: GET"]),
         ("/v1/models/forms/weather", 400, ["Malformed request: GET"]),
         ("/v1/models/forms:predict", 400, ["Malformed request: GET"]),
+        ("/v1/models/forms?x=1", 404, ["any versions of model forms?x=1"]),
+        ("/v1/models/forms/metadata?x=1", 400, ["GET /v1/models/forms/metadata?x=1"]),
     ],
 )
 def test_refusals_over_rest(http_refused, path, status_, words):

@@ -158,6 +158,8 @@ def _as_before(rest, channel):
 def check_answer(status, body):
     """Asserts that an answer is one of those that are documented."""
     assert status in STATUSES, body
+    if status == 400 and not body:  # a version that is no int64, OPTIONS
+        return
     document = json.loads(body) if body else None
     if status != 200:
         assert set(document) == {"error"} and isinstance(document["error"], str)

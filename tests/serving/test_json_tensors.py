@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfembed.serving.json_tensors import parse, read_request, write_response
+from tfembed.serving.json_tensors import (
+    parse,
+    read_request,
+    shown,
+    write_response,
+)
 from tfembed.serving.status import StatusError
 
 
@@ -212,3 +217,42 @@ def test_outputs_that_cannot_be_written():
         with pytest.raises(StatusError, match=message) as caught:
             write_response(outputs, row)
         assert caught.value.code == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ([], "[]"),
+        ({}, "{}"),
+        ([1, [True, None], "a\n"], '[1, [true, null], "a\\n"]'),
+        ({"a": {}, "b": [{}]}, '{\n    "a": {},\n    "b": [{}]\n}'),
+        # An array is a level, too.
+        ([{"a": 1}], '[{\n        "a": 1\n    }]'),
+        (
+            [0.5, -0.0, 1e20, 1e21, 1e-6, 1.5e-7],
+            "[0.5, -0.0, 100000000000000000000.0, 1e21, 0.000001, 1.5e-7]",
+        ),
+        (
+            [2**64 - 1, 2**64, -(2**63) - 1],
+            "[18446744073709551615, 18446744073709552000.0, -9223372036854776000.0]",
+        ),
+        # Nothing can be written of these; what was begun stays.
+        ([1, float("nan"), 2], "[1, "),
+        ([1, float("-inf")], "[1, "),
+    ],
+)
+def test_a_value_in_a_message(value, text):
+    assert shown(value) == text
+
+
+def test_a_long_value_in_a_message_is_cut():
+    text = "["
+    for number in range(1000):
+        if len(text) < 256:
+            text += f", {number}" if number else "0"
+    assert shown(list(range(1000))) == text
+    assert len(shown(["x" * 255, 1])) == 258  # the piece that reaches it stays whole
+    deep = []
+    for _ in range(900):
+        deep = [deep]
+    assert shown(deep) == "[" * 256

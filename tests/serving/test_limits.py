@@ -1,18 +1,22 @@
 """Requests that are too large are refused, unread; the server goes on."""
 
 import base64
+import gzip
 import http.client
 import json
 import socket
 import struct
+import tracemalloc
 
 import grpc
 import pytest
 import small_model
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from tfembed.serving import LocalServer
+from tfembed.serving.rest import unpack
 
 LIMIT = 1_000_000
 PATH = "/v1/models/model:predict"
@@ -74,6 +78,29 @@ def test_a_body_is_refused_by_its_declared_length_alone(connection, extra):
         "Content-Length: 1000000000000\r\n\r\n".encode()
     )
     assert connection.sock.recv(65536).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_packed_body_is_as_large_as_it_unpacks_to(connection):
+    for size, status in ((LIMIT, 200), (LIMIT + 1, 413), (20 * LIMIT, 413)):
+        body = gzip.compress(_body(size))
+        assert len(body) < LIMIT / 4
+        connection.request("POST", PATH, body, {"Content-Encoding": "gzip"})
+        answer = connection.getresponse()
+        said = json.loads(answer.read())
+        assert answer.status == status
+        if status == 413:
+            assert f"at most {LIMIT} bytes" in said["error"]
+
+
+def test_a_bomb_takes_no_memory():
+    bomb = gzip.compress(bytes(200 * LIMIT), 1)
+    tracemalloc.start()
+    try:
+        with pytest.raises(RequestEntityTooLarge):
+            unpack(bomb, LIMIT)
+        assert tracemalloc.get_traced_memory()[1] < 4 * LIMIT
+    finally:
+        tracemalloc.stop()
 
 
 def test_connections_are_kept(connection):

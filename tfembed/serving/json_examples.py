@@ -26,24 +26,25 @@ def fill_request(body, request):
     """
     document = json_tensors.parse(body)
     request.model_spec.signature_name = json_tensors.signature_name(document)
-    shown = json_tensors.shown(document)
     given = request.input.example_list
     if "context" in document:
         given = request.input.example_list_with_context
         _fill_example(given.context, document["context"])
     if "examples" not in document:
         raise invalid_argument(
-            f"JSON Value: {shown} When method is classify, key 'examples' is expected "
-            "and was not found"
+            f"JSON Value: {json_tensors.shown(document)} When method is classify, key "
+            "'examples' is expected and was not found"
         )
     examples = document["examples"]
     if not isinstance(examples, list):
         raise invalid_argument(
-            f"JSON Value: {shown} Expecting 'examples' value to be an list/array"
+            f"JSON Value: {json_tensors.shown(document)} Expecting 'examples' value to "
+            "be an list/array"
         )
     if not examples:
         raise invalid_argument(
-            f"JSON Value: {shown} 'examples' value is an empty array"
+            f"JSON Value: {json_tensors.shown(document)} 'examples' value is an empty "
+            "array"
         )
     for example in examples:
         _fill_example(given.examples.add(), example)

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import contextlib
 import json
 import math
 import re
@@ -462,8 +463,73 @@ def _encoded(text):
 
 
 def shown(value):
-    """Shows a JSON value in a message, up to 256 characters."""
-    return json.dumps(value, ensure_ascii=False)[:_DEBUG_LENGTH]
+    """Shows a JSON value in a message, as TF Serving does.
+
+    Objects are indented, arrays stand on one line, and nothing follows the name, value
+    or bracket that reaches 256 bytes.
+    """
+    text = _Text()
+    with contextlib.suppress(_Full):
+        text.write(value)
+    return "".join(text.parts)
+
+
+class _Full(Exception):
+    """There is enough of a text."""
+
+
+class _Text:
+    """A JSON value as text, piece by piece, until it is long enough."""
+
+    def __init__(self):
+        self.parts = []
+        self._left = _DEBUG_LENGTH
+
+    def write(self, value, before="", level=1):
+        """Adds a value.
+
+        Args:
+            value: What `json.loads` returned.
+            before: What stands before it.
+            level: How deep its own members are.
+        """
+        if isinstance(value, dict):
+            self._add(before + "{")
+            indent = "\n" + 4 * level * " "
+            for index, (name, member) in enumerate(value.items()):
+                comma = "," if index else ""
+                self._add(comma + indent + json.dumps(name, ensure_ascii=False))
+                self.write(member, ": ", level + 1)
+            self._add(indent[:-4] + "}" if value else "}")
+        elif isinstance(value, list):
+            self._add(before + "[")
+            for index, member in enumerate(value):
+                self.write(member, ", " if index else "", level + 1)
+            self._add("]")
+        elif type(value) in (int, float):
+            self._add(before)
+            self.parts.append(_number_text(value))
+            self._left -= len(self.parts[-1])
+        else:
+            self._add(before + json.dumps(value, ensure_ascii=False))
+
+    def _add(self, piece):
+        if self._left <= 0:
+            raise _Full
+        self.parts.append(piece)
+        self._left -= len(piece.encode())
+
+
+def _number_text(value):
+    """Writes a number as TF Serving's writer does, which has no NaN and no infinity."""
+    if isinstance(value, int) and -(2**63) <= value < 2**64:
+        return str(value)
+    value = float(value)
+    if not math.isfinite(value):
+        raise _Full
+    if value == 0 or 1e-6 <= abs(value) < 1e21:
+        return np.format_float_positional(value, trim="0")
+    return np.format_float_scientific(value, trim="-", exp_digits=1).replace("+", "")
 
 
 def _shape(shape):

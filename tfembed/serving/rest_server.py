@@ -106,17 +106,21 @@ class RestServer:
         wasyncore.close_all(self._map, ignore_all=True)
 
 
+def too_large(limit):
+    """Returns what is said of a body with more bytes than that."""
+    return (
+        f"The request must have at most {limit} bytes (--max-request-megabytes). Send "
+        "fewer or smaller images at a time."
+    )
+
+
 class _JsonErrorTask(ErrorTask):
     """Answers a request that waitress refuses, in TF Serving's form."""
 
     def execute(self):
         error = self.request.error
         if error.code == 413:
-            limit = self.channel.adj.max_request_body_size - 1
-            message = (
-                f"The request must have at most {limit} bytes "
-                "(--max-request-megabytes). Send fewer or smaller images at a time."
-            )
+            message = too_large(self.channel.adj.max_request_body_size - 1)
         else:
             message = f"{error.reason}: {error.body}"
         body = write_error(message)

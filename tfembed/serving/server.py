@@ -153,7 +153,9 @@ class LocalServer:
             )
             add_services(self._models, metrics, self.reload_config, self._grpc)
             port = _bind(self._grpc, host, port)
-            application = RestApplication(self._models, metrics, self._pages)
+            application = RestApplication(
+                self._models, metrics, self._max_bytes, self._pages
+            )
             try:
                 self._rest = RestServer(
                     application, self._host, rest_port, self._max_bytes, self._workers
