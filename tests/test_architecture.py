@@ -69,6 +69,7 @@ SPEAKS = {
     "tfembed/serving/grpc_transport.py": SERVES,
     "tfembed/serving/metrics.py": SERVES,
     "tfembed/serving/page.py": SERVES,
+    "tfembed/serving/raw_status.py": SERVES,
     "tfembed/serving/rest.py": SERVES,
     "tfembed/serving/rest_server.py": SERVES,
     "tfembed/serving/rest_transport.py": SERVES,

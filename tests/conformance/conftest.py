@@ -9,13 +9,19 @@ import pathlib
 import shutil
 import socket
 import subprocess
-import time
 from typing import NamedTuple
 
 import grpc
 import pytest
 import requests
 from conformance import models
+from conformance.messages import (
+    available_versions,
+    model_text,
+    reload_models,
+    until,
+    which_version,
+)
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 BINARY = "tensorflow_model_server"
@@ -40,11 +46,8 @@ def target(request, tmp_path_factory):
         pytest.skip("TFSERVING_ADDRESS is not set; see tests/conformance/README.md")
     if request.param == "TFSERVING_ADDRESS":
         speaks_grpc, _, speaks_rest = address.partition(",")
-        yield Target(
-            speaks_grpc,
-            f"http://{speaks_rest}",
-            pathlib.Path(os.environ["TFSERVING_MODELS"]),
-        )
+        root = pathlib.Path(os.environ["TFSERVING_MODELS"])
+        yield Target(speaks_grpc, f"http://{speaks_rest}", root)
         return
     root = tmp_path_factory.mktemp("conformance")
     models.write_models(root)
@@ -60,6 +63,7 @@ def _local_server(root):
     with LocalServer(
         model_config_file=root / "models.config",
         allow_version_labels_for_unavailable_models=True,
+        max_num_load_retries=0,
         port=0,
         rest_port=0,
         poll_seconds=0.1,
@@ -80,20 +84,26 @@ def _model_server(root):
             f"--monitoring_config_file={root / 'monitoring.config'}",
             "--allow_version_labels_for_unavailable_models",
             "--max_num_load_retries=0",
+            "--grpc_max_threads=64",
         ]
     )
     target = Target(f"127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}", root)
     try:
-        until = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < until:
-            with contextlib.suppress(requests.ConnectionError):
-                if requests.get(f"{target.rest}/v1/models/forms", timeout=10).ok:
-                    break
-            time.sleep(0.1)
+        until(lambda: process.poll() is not None or _answers(target), 120)
+        assert process.poll() is None, f"{BINARY} has ended: {process.returncode}"
         yield target
     finally:
         process.terminate()
         process.wait()
+
+
+def _answers(target):
+    """Whether all models of the config are served."""
+    with requests.Session() as session, contextlib.suppress(requests.ConnectionError):
+        session.trust_env = False
+        paths = [f"{target.rest}/v1/models/{name}/metadata" for name in models.NAMES]
+        return all(session.get(path, timeout=10).ok for path in paths)
+    return False
 
 
 def _free_port():
@@ -161,3 +171,35 @@ def http_refused(http):
         return said
 
     return send
+
+
+@pytest.fixture
+def usual(target):
+    """The models that are served before and after, as texts of their config."""
+    both = "specific { versions: 1 versions: 2 }"
+    return [
+        model_text("forms", target.root / "forms"),
+        model_text("numbered", target.root / "numbered", both, stable=1, canary=2),
+        model_text("pictures", target.root / "pictures"),
+    ]
+
+
+@pytest.fixture
+def reload_config(stub, model_stub, usual):
+    """Function that replaces the config; the usual one is back at the end."""
+
+    def replace(*texts):
+        return model_stub.HandleReloadConfigRequest(reload_models(*texts), timeout=120)
+
+    def is_usual():
+        others = ("a", "broken", "cold", "moving", "spare")
+        return (
+            available_versions(model_stub, "numbered") == [2, 1]
+            and which_version(stub, "numbered", label="stable") == 1
+            and which_version(stub, "numbered", label="canary") == 2
+            and not any(available_versions(model_stub, name) for name in others)
+        )
+
+    yield replace
+    replace(*usual)
+    until(is_usual)

@@ -1,5 +1,7 @@
 """The requests of the suite, as tensorflow-serving-api's messages."""
 
+import time
+
 import grpc
 import pytest
 import tensorflow as tf
@@ -14,6 +16,8 @@ from tensorflow_serving.apis import (
     predict_pb2,
     regression_pb2,
 )
+
+AVAILABLE = 30
 
 
 def set_model(spec, signature="", name="forms", version=None, label=None):
@@ -101,6 +105,23 @@ def status(**model):
     return request
 
 
+def model_text(name, base, policy="latest { num_versions: 1 }", **labels):
+    """Returns the text of a model's config."""
+    written = [
+        f'version_labels {{ key: "{label}" value: {version} }}'
+        for label, version in labels.items()
+    ]
+    return (
+        f'config {{ name: "{name}" base_path: "{base}" model_platform: "tensorflow" '
+        f"model_version_policy {{ {policy} }} {' '.join(written)} }}"
+    )
+
+
+def reload_models(*texts):
+    """Returns a ReloadConfigRequest with these models, as `model_text` writes them."""
+    return reload(f"model_config_list {{ {' '.join(texts)} }}")
+
+
 def reload(text):
     """Returns a ReloadConfigRequest with the config of a text."""
     request = model_management_pb2.ReloadConfigRequest()
@@ -117,3 +138,48 @@ def refused(call, request, code, *words):
     for word in words:
         assert word in said
     return said
+
+
+def version_states(model_stub, name):
+    """Returns `(version, state)` pairs, highest first; none of an unknown model."""
+    try:
+        answer = model_stub.GetModelStatus(status(name=name), timeout=60)
+    except grpc.RpcError as error:
+        # INTERNAL where Python's protobuf cannot read a status that is not UTF-8.
+        assert error.code().name in ("NOT_FOUND", "INTERNAL")
+        return []
+    return [(each.version, each.state) for each in answer.model_version_status]
+
+
+def available_versions(model_stub, name):
+    """Returns the versions that answer, highest first."""
+    return [
+        version
+        for version, state in version_states(model_stub, name)
+        if state == AVAILABLE
+    ]
+
+
+def which_version(stub, name, **model):
+    """Returns the version of a `Numbered` that answers, None if none does."""
+    try:
+        response = stub.Predict(predict("which", name, **model, x=[0.0]), timeout=60)
+    except grpc.RpcError as error:
+        assert error.code().name in ("NOT_FOUND", "INVALID_ARGUMENT")
+        return None
+    return response.outputs["version"].int64_val[0]
+
+
+def until(holds, seconds=60):
+    """Waits until a function returns something true, and returns that.
+
+    A server carries out a change after it has answered, some time; how long that takes
+    is nobody's promise.
+    """
+    stop_at = time.monotonic() + seconds
+    while True:
+        found = holds()
+        if found:
+            return found
+        assert time.monotonic() < stop_at, f"not so after {seconds} s"
+        time.sleep(0.02)

@@ -2,7 +2,8 @@
 
     python tests/conformance/models.py FOLDER
 
-Nothing but TensorFlow is used: these are models of the protocol, not of images.
+They are models of the protocol, not of images, but for `pictures`, which decodes as
+every export does.
 """
 
 import os
@@ -26,6 +27,8 @@ TYPES = {
     "a_uint64": tf.uint64,
     "a_uint8": tf.uint8,
 }
+NAMES = ("forms", "numbered", "pictures")
+BROKEN_RECORD = b"\xff this is no PredictionLog"
 CONFIG = """\
 model_config_list {{
   config {{
@@ -40,6 +43,11 @@ model_config_list {{
     model_version_policy {{ specific {{ versions: 1 versions: 2 }} }}
     version_labels {{ key: "stable" value: 1 }}
     version_labels {{ key: "canary" value: 2 }}
+  }}
+  config {{
+    name: "pictures"
+    base_path: "{root}/pictures"
+    model_platform: "tensorflow"
   }}
 }}
 """
@@ -212,6 +220,17 @@ class Numbered(tf.Module):
         return {"version": tf.fill(tf.shape(x), self.number)}
 
 
+class Pictures(tf.Module):
+    """The decoder of every export, which looks at the sizes that images declare."""
+
+    @signature(tf.TensorSpec([None], tf.string, "image_bytes"))
+    def decode(self, image_bytes):
+        from tfembed.export.image_bytes import decode_images
+
+        images, valid = decode_images(image_bytes, (8, 8, 3))
+        return {"mean": tf.reduce_mean(images, [1, 2, 3]), "valid": valid}
+
+
 def make_forms():
     """Returns a module, and its signatures by name."""
     forms, typed = Forms(), Typed()
@@ -238,16 +257,41 @@ def write_models(root):
     (root / "forms" / "3").symlink_to("7")
     for number in (1, 2, 3):
         write_numbered(root / "numbered", number)
+    pictures = Pictures()
+    tf.saved_model.save(
+        pictures,
+        str(root / "pictures" / "1"),
+        signatures={"serving_default": pictures.decode},
+    )
     write_numbered(root / "spare", 1)
+    write_warmup(root / "spare" / "1", _predict_log("spare"), _predict_log("spare"))
     write_numbered(root / "cold", 1)
-    extra = root / "cold" / "1" / "assets.extra"
-    extra.mkdir()
-    with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as records:
-        records.write(b"\xff this is no PredictionLog")
+    write_warmup(root / "cold" / "1", BROKEN_RECORD)
     (root / "broken" / "1").mkdir(parents=True)
     (root / "broken" / "1" / "saved_model.pb").write_bytes(b"\xff junk")
     (root / "empty").mkdir()
     (root / "models.config").write_text(CONFIG.format(root=root))
+
+
+def write_warmup(path, *records):
+    """Writes the warm-up records of a version."""
+    extra = path / "assets.extra"
+    extra.mkdir()
+    with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as file:
+        for record in records:
+            file.write(record)
+
+
+def _predict_log(name):
+    """Returns the record of a request to a `Numbered`."""
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    log = prediction_log_pb2.PredictionLog()
+    request = log.predict_log.request
+    request.model_spec.name = name
+    request.model_spec.signature_name = "which"
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto([0.0]))
+    return log.SerializeToString()
 
 
 def write_numbered(base, number):

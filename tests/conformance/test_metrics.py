@@ -4,7 +4,7 @@ import re
 
 import grpc
 import pytest
-from conformance.messages import predict
+from conformance.messages import metadata, model_text, predict, status, until
 
 PATH = "/monitoring/prometheus/metrics"
 
@@ -21,8 +21,9 @@ def _value(text, name, **labels):
     return total
 
 
-def test_requests_are_counted_and_timed(http, stub):
+def test_requests_are_counted_and_timed(http, stub, model_stub):
     def now():
+        """What was counted of the model."""
         answer = http("GET", PATH)
         assert answer.status_code == 200
         assert answer.headers["Content-Type"].startswith("text/plain")
@@ -54,6 +55,13 @@ def test_requests_are_counted_and_timed(http, stub):
                 API="predict",
                 entrypoint="REST",
             ),
+            "other": _value(
+                text,
+                ":tensorflow:serving:request_latency_count",
+                model_name="forms",
+                API="",
+                entrypoint="REST",
+            ),
         }
 
     before = now()
@@ -61,13 +69,29 @@ def test_requests_are_counted_and_timed(http, stub):
     http("POST", "/v1/models/forms:predict", {"instances": [1]})
     with pytest.raises(grpc.RpcError):
         stub.Predict(predict("nope", x=[1.0]), timeout=60)
-    after = now()
-    assert {key: after[key] - before[key] for key in after} == {
-        "ok": 2,
-        "bad": 1,
-        "grpc": 1,
-        "rest": 1,
-    }
+    # Of what is not Predict, Classify or Regress, only REST is counted.
+    model_stub.GetModelStatus(status(name="forms"), timeout=60)
+    stub.GetModelMetadata(metadata("signature_def", name="forms"), timeout=60)
+    http("GET", "/v1/models/forms")
+    wanted = {"ok": 3, "bad": 1, "grpc": 1, "rest": 1, "other": 1}
+
+    def counted():
+        after = now()
+        return {key: after[key] - before[key] for key in after} == wanted
+
+    until(counted)
+
+
+def test_warm_up_is_timed(http, target, usual, reload_config):
+    path = f"{target.root}/spare/1"
+
+    def replayed():
+        name = ":tensorflow:serving:model_warmup_latency_count"
+        return _value(http("GET", PATH).text, name, model_path=path, status="OK")
+
+    before = replayed()
+    reload_config(*usual, model_text("spare", target.root / "spare"))
+    until(lambda: replayed() == before + 1)
 
 
 def test_the_path_has_no_arguments(http):

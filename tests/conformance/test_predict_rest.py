@@ -4,6 +4,8 @@ import base64
 import gzip
 import json
 import math
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -366,3 +368,28 @@ def test_a_body_of_20_megabytes(http):
 def test_a_chunked_body(http):
     answer = http("POST", PREDICT, data=iter([b'{"instances"', b": [1]}"]))
     assert answer.json() == {"predictions": [2.0]}
+
+
+def _png(width, height, pixels=b""):
+    """Returns a gray PNG of that size, whether it has the pixels or not."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    written = b"\x89PNG\r\n\x1a\n"
+    for kind, data in (
+        (b"IHDR", head),
+        (b"IDAT", zlib.compress(pixels)),
+        (b"IEND", b""),
+    ):
+        written += struct.pack(">I", len(data)) + kind + data
+        written += struct.pack(">I", zlib.crc32(kind + data))
+    return written
+
+
+def test_an_image_that_declares_too_much_is_one_row_that_is_not_valid(http):
+    good = _png(1, 1, b"\x00\xff")
+    rows = [good, _png(60_000, 60_000), good]
+    body = {"inputs": [{"b64": base64.b64encode(row).decode()} for row in rows]}
+    answer = http("POST", "/v1/models/pictures:predict", body)
+    assert answer.status_code == 200, answer.text
+    answer = answer.json()["outputs"]
+    assert answer["valid"] == [True, False, True]
+    assert answer["mean"][0] == answer["mean"][2] == 255.0

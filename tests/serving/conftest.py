@@ -26,8 +26,10 @@ def model_dir(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def server(model_dir):
-    """A `LocalServer` at free ports."""
-    with LocalServer(model_dir, port=0, rest_port=0) as running:
+    """A `LocalServer` at free ports; its model has no limit on images of its own."""
+    with LocalServer(
+        model_dir, port=0, rest_port=0, max_image_megapixels=64
+    ) as running:
         yield running
 
 

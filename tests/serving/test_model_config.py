@@ -5,10 +5,13 @@ import time
 
 import pytest
 import requests
+from google.protobuf import text_format
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from tfembed.serving import LocalServer
 from tfembed.serving.model_config import ModelConfig, VersionPolicy, read_model_config
 from tfembed.serving.server import is_loopback
+from tfembed.serving.status import StatusError
 
 FILE = """
 model_config_list {
@@ -112,6 +115,29 @@ def test_a_changed_file_is_taken_over_and_a_bad_one_is_not(model_dir, tmp_path, 
         assert server.model_names == ["a", "b"]
         _write(file, ("b", model_dir))
         until(lambda: server.model_names == ["b"])
+
+
+def test_a_config_that_would_wedge_a_tf_serving_is_refused_and_forgotten(
+    model_dir, tmp_path
+):
+    file = tmp_path / "models.config"
+    _write(file, ("a", model_dir))
+    good = text_format.Parse(file.read_text(), ModelServerConfig())
+    with LocalServer(model_config_file=file, port=0, rest_port=0) as server:
+        for spoil in (
+            lambda config: config.ClearField("model_platform"),
+            lambda config: setattr(config, "base_path", str(tmp_path / "absent")),
+        ):
+            bad = ModelServerConfig()
+            bad.CopyFrom(good)
+            bad.model_config_list.config[0].name = "b"
+            spoil(bad.model_config_list.config[0])
+            with pytest.raises(StatusError) as caught:
+                server.reload_config(bad)
+            assert caught.value.code == "INVALID_ARGUMENT"
+            assert server.model_names == ["a"]
+            server.reload_config(good)
+            assert server.model_names == ["a"]
 
 
 def test_labels_at_the_start_need_a_flag_as_in_tf_serving(model_dir, tmp_path):

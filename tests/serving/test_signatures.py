@@ -312,4 +312,6 @@ def test_both_clients_have_the_same_methods():
             continue
         twin = getattr(AsyncClient, name)
         assert inspect.signature(method) == inspect.signature(twin), name
-    assert inspect.signature(Client) == inspect.signature(AsyncClient)
+    parameters = dict(inspect.signature(AsyncClient).parameters)
+    assert parameters.pop("concurrency").default == 32  # its own
+    assert parameters == dict(inspect.signature(Client).parameters)

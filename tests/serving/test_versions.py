@@ -2,11 +2,11 @@
 
 import gc
 import threading
+import time
 import weakref
 
 import pytest
 
-from tfembed.serving import versions
 from tfembed.serving.model_config import ModelConfig, VersionPolicy
 from tfembed.serving.models import Models
 from tfembed.serving.status import StatusError
@@ -119,7 +119,24 @@ def test_a_version_ends_with_the_last_request_on_it(tmp_path):
     assert freed.is_set()
 
 
-def test_a_version_that_does_not_load_leaves_the_old_one(tmp_path, monkeypatch):
+def test_of_three_the_oldest_is_let_go_before_the_newest_is_loaded(tmp_path):
+    _folders(tmp_path, "1", "2")
+    during = []
+
+    def load(path, version):
+        if version == 3:
+            during.extend(_states(model))
+        return _Loaded(path, version)
+
+    model = _model(tmp_path, load, VersionPolicy("latest", 2))
+    model.refresh()
+    _folders(tmp_path, "3")
+    model.refresh()
+    assert during == [(3, "LOADING"), (2, "AVAILABLE"), (1, "END")]
+    assert model.available() == {2, 3}
+
+
+def test_a_version_that_does_not_load_leaves_the_old_one(tmp_path):
     _folders(tmp_path, "1")
     tried = []
 
@@ -129,7 +146,7 @@ def test_a_version_that_does_not_load_leaves_the_old_one(tmp_path, monkeypatch):
             raise OSError("half a file")
         return _Loaded(path, version)
 
-    model = _model(tmp_path, load)
+    model = _model(tmp_path, load, retries=3, retry_seconds=0.05)
     model.refresh()
     _folders(tmp_path, "2")
     for _ in range(3):  # not again before its time
@@ -137,12 +154,36 @@ def test_a_version_that_does_not_load_leaves_the_old_one(tmp_path, monkeypatch):
     assert tried == [1, 2]
     assert _current(model) == 1
     (number, state), (_, first) = model.states()
-    assert (number, state.state, state.error) == (2, "END", "OSError: half a file")
     assert first.state == "AVAILABLE"
-    monkeypatch.setattr(versions, "_RETRY_SECONDS", 0.0)
-    for _ in range(20):
+    # It may still be arriving: as in TF Serving, it is loading until that is given up.
+    assert (number, state.state, state.status) == (2, "LOADING", ("OK", ""))
+    for _ in range(8):
+        time.sleep(0.06)
         model.refresh()
-    assert tried == [1] + [2] * (1 + versions._RETRIES)
+    assert tried == [1] + [2] * (1 + 3)
+    state = model.states()[0][1]
+    assert state.state == "END"
+    assert state.status == ("UNKNOWN", "OSError: half a file")
+
+
+def test_a_version_that_arrives_late_is_served(tmp_path):
+    _folders(tmp_path, "1")
+    arrived = []
+
+    def load(path, version):
+        if version == 2 and not arrived:
+            raise OSError("half a file")
+        return _Loaded(path, version)
+
+    model = _model(tmp_path, load, retry_seconds=0.0)
+    model.refresh()
+    _folders(tmp_path, "2")
+    model.refresh()
+    assert _current(model) == 1
+    arrived.append(True)
+    model.refresh()
+    assert _current(model) == 2
+    assert model.states()[0][1].status == ("OK", "")
 
 
 def test_a_removed_version_falls_back_and_an_empty_folder_changes_nothing(tmp_path):
@@ -240,7 +281,8 @@ def test_a_first_version_that_does_not_load_is_told(tmp_path):
     code, message = _refusal(lambda: _serve(config, load=load))
     assert code == "UNKNOWN"
     assert "1 model(s) did not become available" in message
-    assert "name: m version: 4" in message and "half a file" in message
+    assert "name: m version: 4" in message
+    assert "due to error: UNKNOWN: OSError: half a file" in message
 
 
 def test_models_are_replaced_whole_or_not_at_all(tmp_path):

@@ -60,6 +60,8 @@ def main(arguments=None):
             port=options.port,
             rest_port=options.rest_port,
             poll_seconds=options.poll_seconds,
+            max_num_load_retries=options.max_num_load_retries,
+            load_retry_seconds=options.load_retry_seconds,
             max_request_megabytes=options.max_request_megabytes,
             max_image_megapixels=options.max_image_megapixels,
             images=_images(options.images),
@@ -185,6 +187,19 @@ def _parser():
         help="how often to look for new versions [%(default)s]",
     )
     parser.add_argument(
+        "--max-num-load-retries",
+        type=_count,
+        default=5,
+        help="how often a version that does not load is tried again: its files may "
+        "still be arriving; TF Serving has the same flag [%(default)s]",
+    )
+    parser.add_argument(
+        "--load-retry-seconds",
+        type=_seconds_or_never,
+        default=60.0,
+        help="the least seconds between two attempts [%(default)s]",
+    )
+    parser.add_argument(
         "--max-request-megabytes",
         type=_above_zero,
         default=128.0,
@@ -193,8 +208,9 @@ def _parser():
     parser.add_argument(
         "--max-image-megapixels",
         type=_above_zero,
-        default=64.0,
-        help="images that declare more are refused undecoded [%(default)s]",
+        help="requests with an image that declares more are refused undecoded; without "
+        "it the model decides, as under TF Serving: an export makes that one row not "
+        "valid",
     )
     parser.add_argument(
         "--images",
@@ -214,6 +230,12 @@ def _parser():
 def _port(text):
     if not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"a port is 0 to 65535. Received: {text}")
+    return int(text)
+
+
+def _count(text):
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"a number from 0 on. Received: {text}")
     return int(text)
 
 

@@ -7,11 +7,11 @@ from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
-    model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
 )
 
+from tfembed.serving import raw_status
 from tfembed.serving.address import is_local
 from tfembed.serving.results import (
     Classification,
@@ -45,11 +45,14 @@ class Stubs:
 
     def __init__(self, channel):
         predictions = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        models = model_service_pb2_grpc.ModelServiceStub(channel)
         self.predict = predictions.Predict
         self.classify = predictions.Classify
         self.metadata = predictions.GetModelMetadata
-        self.status = models.GetModelStatus
+        self.status = channel.unary_unary(
+            f"/{raw_status.SERVICE}/{raw_status.METHOD}",
+            get_model_status_pb2.GetModelStatusRequest.SerializeToString,
+            raw_status.RawStatusResponse.FromString,
+        )
 
 
 def write_predict(spec, signature_name, inputs):
@@ -136,7 +139,7 @@ def read_status(spec, response):
             each.version,
             states.Name(each.state),
             CODE_NAMES.get(each.status.error_code, "UNKNOWN"),
-            each.status.error_message,
+            raw_status.to_text(each.status.error_message),
         )
         for each in response.model_version_status
     ]

@@ -12,12 +12,11 @@ from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_management_pb2,
     model_pb2,
-    model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
 )
 
-from tfembed.serving import examples
+from tfembed.serving import examples, raw_status
 from tfembed.serving.status import CODE_NUMBERS, StatusError, invalid_argument
 
 _logger = logging.getLogger("tfembed.serving")
@@ -54,8 +53,27 @@ def add_services(models, metrics, reload_config, server):
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
         PredictionService(models, metrics), server
     )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-        ModelService(models, metrics, reload_config), server
+    service = ModelService(models, metrics, reload_config)
+    methods = {
+        raw_status.METHOD: (
+            service.GetModelStatus,
+            get_model_status_pb2.GetModelStatusRequest,
+            raw_status.RawStatusResponse,
+        ),
+        "HandleReloadConfigRequest": (
+            service.HandleReloadConfigRequest,
+            model_management_pb2.ReloadConfigRequest,
+            model_management_pb2.ReloadConfigResponse,
+        ),
+    }
+    handlers = {
+        name: grpc.unary_unary_rpc_method_handler(
+            method, asked.FromString, answered.SerializeToString
+        )
+        for name, (method, asked, answered) in methods.items()
+    }
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(raw_status.SERVICE, handlers),)
     )
 
 
@@ -77,8 +95,9 @@ def _answer(method):
             seconds = time.perf_counter() - started
             name = _asked_for(request)
             self.metrics.record(name, method.__name__, "GRPC", code, seconds)
+        message = raw_status.to_bytes(message)
         if len(message) > _LONGEST_MESSAGE:
-            message = message[:_LONGEST_MESSAGE] + "...TRUNCATED"
+            message = message[:_LONGEST_MESSAGE] + b"...TRUNCATED"
         context.abort(grpc.StatusCode[code], message)
 
     return answer
@@ -131,7 +150,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             return metadata_response(spec[0], servable)
 
 
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+class ModelService:
     """GetModelStatus and HandleReloadConfigRequest."""
 
     def __init__(self, models, metrics, reload_config):
@@ -143,7 +162,11 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def GetModelStatus(self, request):  # noqa: N802
         """Tells the state of each version of a model."""
         name, version, _ = _model_spec(request)
-        return status_response(self._models.states(name, version))
+        return status_response(
+            self._models.states(name, version),
+            raw_status.RawStatusResponse,
+            raw_status.to_bytes,
+        )
 
     @_answer
     def HandleReloadConfigRequest(self, request):  # noqa: N802
@@ -195,15 +218,22 @@ def metadata_response(name, servable):
     return response
 
 
-def status_response(states):
-    """Returns the GetModelStatusResponse of `(version, VersionState)` pairs."""
-    response = get_model_status_pb2.GetModelStatusResponse()
+def status_response(states, kind, write):
+    """Returns the answer to GetModelStatus.
+
+    Args:
+        states: `(version, VersionState)` pairs.
+        kind: Type of the answer: GetModelStatusResponse, or the raw one.
+        write: Function of a text that returns what a field of it takes.
+    """
+    response = kind()
     for version, state in states:
         status = response.model_version_status.add()
         status.version = version
         status.state = get_model_status_pb2.ModelVersionStatus.State.Value(state.state)
-        status.status.error_code = CODE_NUMBERS["UNKNOWN" if state.error else "OK"]
-        status.status.error_message = state.error
+        code, message = state.status
+        status.status.error_code = CODE_NUMBERS[code]
+        status.status.error_message = write(message)
     return response
 
 

@@ -17,6 +17,8 @@ from tfembed.serving.status import StatusError
 PATH = "/monitoring/prometheus/metrics"
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _MICROSECONDS = [10 * 1.8**power for power in range(33)]  # 10 us to 20 minutes
+# The methods of gRPC whose requests TF Serving counts; over REST it counts them all.
+_COUNTED = ("Predict", "Classify", "Regress")
 _STATES = ("START", "LOADING", "AVAILABLE", "UNLOADING", "END")
 
 
@@ -40,6 +42,14 @@ class Metrics:
             buckets=_MICROSECONDS,
             registry=self._registry,
         )
+        self._warmup_latency = Histogram(
+            ":tensorflow:serving:model_warmup_latency",
+            "Distribution of wall time (in microseconds) for warming up the model.",
+            ["model_path", "status"],
+            buckets=_MICROSECONDS,
+            registry=self._registry,
+        )
+        self._warmup_records = Tally()
         self._registry.register(self)
 
     def record(self, model, method, entrypoint, status, seconds):
@@ -56,8 +66,22 @@ class Metrics:
             model = ""
         with self._lock:
             self._requests[model, method, entrypoint, status] += 1
-        if status == "OK":
-            self._latency.labels(model, method, entrypoint).observe(seconds * 1e6)
+        if status == "OK" and _is_counted(method, entrypoint):
+            api = "" if method.startswith("Get") else method  # as it is to TF Serving
+            self._latency.labels(model, api, entrypoint).observe(seconds * 1e6)
+
+    def record_warmup(self, path, status, count, seconds):
+        """Counts the replay of a version's warm-up records.
+
+        Args:
+            path: The folder of the version.
+            status: `"OK"`, or code and text of what is wrong with the file.
+            count: How many records there were.
+            seconds: How long they took.
+        """
+        with self._lock:
+            self._warmup_records[path, status] += count
+        self._warmup_latency.labels(path, status).observe(seconds * 1e6)
 
     def page(self):
         """Returns the metrics in Prometheus' text format, as bytes."""
@@ -67,6 +91,7 @@ class Metrics:
         """Yields the metrics that are not kept in the registry, as it wants them."""
         with self._lock:
             requests = dict(self._requests)
+            records = sorted(self._warmup_records.items())
         by_status = Tally()
         each = Metric(
             "tfembed_serving_requests",
@@ -74,7 +99,8 @@ class Metrics:
             "counter",
         )
         for (model, method, entrypoint, status), count in sorted(requests.items()):
-            by_status[model, status] += count
+            if _is_counted(method, entrypoint):
+                by_status[model, status] += count
             labels = {
                 "model_name": model,
                 "method": method,
@@ -88,6 +114,11 @@ class Metrics:
         for (model, status), count in sorted(by_status.items()):
             total.add_sample(name, {"model_name": model, "status": status}, count)
         yield total
+        name = ":tensorflow:serving:model_warmup_records_read"
+        read = Metric(name, "Total number of warmup records read.", "unknown")
+        for (path, status), count in records:
+            read.add_sample(name, {"model_path": path, "status": status}, count)
+        yield read
         states = GaugeMetricFamily(
             "tfembed_serving_version_state",
             "1 for the state that a version of a model is in.",
@@ -100,3 +131,7 @@ class Metrics:
                         labels = [model, str(version), name]
                         states.add_metric(labels, float(name == state.state))
         yield states
+
+
+def _is_counted(method, entrypoint):
+    return entrypoint == "REST" or method in _COUNTED

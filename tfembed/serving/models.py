@@ -24,11 +24,24 @@ class Models:
         labels_for_unavailable: Whether a label may be given to a version that is not
             loaded yet, as TF Serving's
             `--allow_version_labels_for_unavailable_models` allows.
+        retries: How often a version that does not load is tried again.
+        retry_seconds: The least seconds between two attempts.
     """
 
-    def __init__(self, load, poll_seconds=1.0, labels_for_unavailable=False):
+    def __init__(
+        self,
+        load,
+        poll_seconds=1.0,
+        labels_for_unavailable=False,
+        retries=5,
+        retry_seconds=60.0,
+    ):
         self._load = load
-        self._poll_seconds = poll_seconds
+        self._timing = {
+            "poll_seconds": poll_seconds,
+            "retries": retries,
+            "retry_seconds": retry_seconds,
+        }
         self._labels_for_unavailable = labels_for_unavailable
         self._serving = {}, {}  # models, and labels, by name: replaced in one stroke
         self._histories = {}
@@ -157,17 +170,18 @@ class Models:
                 history = {  # what failed before may be tried at once
                     version: state
                     for version, state in self._histories.get(config.name, {}).items()
-                    if not state.error
+                    if not state.failure
                 }
                 added[config.name] = model = ModelVersions(
-                    config, self._load, self._poll_seconds, history
+                    config, self._load, states=history, **self._timing
                 )
                 model.refresh()
                 if not model.available():
                     raise _unavailable(model)
         except BaseException:
-            for model in added.values():
+            for name, model in added.items():
                 model.close()
+                self._histories[name] = model.history()
             raise
         return added
 
@@ -189,9 +203,10 @@ def _check_folder(config):
 
 def _unavailable(model):
     failed = [
-        f"{{{{name: {model.name} version: {version}}} due to error: {state.error}}}, "
+        f"{{{{name: {model.name} version: {version}}} due to error: {state.code}: "
+        f"{state.failure}}}, "
         for version, state in model.states()
-        if state.error
+        if state.failure
     ]
     return StatusError(
         "UNKNOWN", f"1 model(s) did not become available: {{{''.join(failed)}}}"

@@ -11,12 +11,19 @@ from google.protobuf import json_format
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
+    get_model_status_pb2,
     regression_pb2,
 )
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.wrappers import Request, Response
 
-from tfembed.serving import examples, json_examples, json_tensors, metrics
+from tfembed.serving import (
+    examples,
+    json_examples,
+    json_tensors,
+    metrics,
+    raw_status,
+)
 from tfembed.serving.grpc_service import metadata_response, status_response
 from tfembed.serving.rest_server import too_large
 from tfembed.serving.servable import DEFAULT_SIGNATURE
@@ -189,7 +196,11 @@ class RestApplication:
         if not name:
             raise invalid_argument("Missing model name in request.")
         if not resource:
-            response = status_response(self._models.states(name, version))
+            response = status_response(
+                self._models.states(name, version),
+                get_model_status_pb2.GetModelStatusResponse,
+                lambda text: raw_status.to_text(raw_status.to_bytes(text)),
+            )
             return _json(response).encode()
         with self._models.use(name, version, label) as servable:
             response = metadata_response(name, servable)

@@ -226,7 +226,7 @@ def _card_missing(code, said):
 
 def _error_text(response, content):
     try:
-        return str(json.loads(content)["error"])
+        return str(json.loads(content.decode("utf-8", "replace"))["error"])
     except (ValueError, KeyError, TypeError):
         text = content[:200].decode("utf-8", "replace")
         return f"HTTP status {response.status_code}: {text}"

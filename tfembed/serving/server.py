@@ -23,7 +23,7 @@ from tfembed.serving.rest import RestApplication
 from tfembed.serving.rest_server import RestServer
 from tfembed.serving.servable import Servable
 from tfembed.serving.status import StatusError
-from tfembed.serving.versions import check_model_dir
+from tfembed.serving.versions import check_model_dir, printable
 
 _logger = logging.getLogger("tfembed.serving")
 
@@ -60,8 +60,12 @@ class LocalServer:
         max_request_megabytes: The largest request, in 10^6 bytes. A larger one is
             refused before its body is read: RESOURCE_EXHAUSTED, or 413.
         max_image_megapixels: The most pixels, in millions, that an encoded image may
-            declare in its header. One that declares more is refused before it is
-            decoded: INVALID_ARGUMENT.
+            declare in its header. A request with one that declares more is refused
+            before anything is decoded: INVALID_ARGUMENT. None leaves it to the model,
+            as TF Serving does: an export makes the row of such an image not valid.
+        max_num_load_retries: How often a version that does not load is tried again, as
+            its files may still be arriving. TF Serving has the same flag.
+        load_retry_seconds: The least seconds between two attempts.
         images: Pictures of the gallery, for the page on `/`: a `thumbnails.npz` of a
             run or a folder in which ids are files, for all models, or a dictionary of a
             model's name to one.
@@ -90,7 +94,9 @@ class LocalServer:
         model_config_poll_seconds=0.0,
         allow_version_labels_for_unavailable_models=False,
         max_request_megabytes=128,
-        max_image_megapixels=64,
+        max_image_megapixels=None,
+        max_num_load_retries=5,
+        load_retry_seconds=60.0,
         images=None,
     ):
         self._config_file = model_config_file
@@ -99,12 +105,18 @@ class LocalServer:
         self._max_bytes = round(
             _positive("max_request_megabytes", max_request_megabytes) * 1e6
         )
-        self._max_pixels = _positive("max_image_megapixels", max_image_megapixels) * 1e6
+        self._max_pixels = None
+        if max_image_megapixels is not None:
+            pixels = _positive("max_image_megapixels", max_image_megapixels)
+            self._max_pixels = pixels * 1e6
         self._models = Models(
             self._load,
             _positive("poll_seconds", poll_seconds),
             allow_version_labels_for_unavailable_models,
+            _not_negative("max_num_load_retries", max_num_load_retries),
+            _not_negative("load_retry_seconds", load_retry_seconds),
         )
+        self._metrics = None
         self._pages = pages(self._models, images)
         self._host = host
         self._ports = port, rest_port
@@ -137,12 +149,12 @@ class LocalServer:
                 "development and has neither encryption nor passwords",
                 self._host,
             )
+        self._metrics = metrics = Metrics(self._models)
         try:
             self._models.replace(self._configs)
         except StatusError as error:
             raise ValueError(self._cannot_serve(error)) from error
         try:
-            metrics = Metrics(self._models)
             self._grpc = grpc.server(
                 futures.ThreadPoolExecutor(self._workers, "grpc"),
                 options=(
@@ -213,7 +225,7 @@ class LocalServer:
 
     def _load(self, path, version):
         servable = Servable(path, version, self._max_pixels)
-        warmup.replay(servable, path)
+        warmup.replay(servable, path, self._metrics)
         return servable
 
     def _cannot_serve(self, error):
@@ -223,7 +235,8 @@ class LocalServer:
                 " Give --allow-version-labels-for-unavailable-models, as TF Serving's "
                 "flag of that name, or the labels once the versions are loaded."
             )
-        return f"The models cannot be served: {error.message}.{advice}"
+        message = printable(error.message)
+        return f"The models cannot be served: {message}.{advice}"
 
     def _poll_config(self):
         """Reads the config file again and again; a bad one is told once."""
@@ -236,8 +249,9 @@ class LocalServer:
                     self._configs = configs
                 told = None
             except (StatusError, ValueError) as error:
-                if str(error) != told:
-                    told = str(error)
+                said = printable(str(error))
+                if said != told:
+                    told = said
                     _logger.error("the model config was not taken over: %s", told)
 
 
@@ -272,6 +286,12 @@ def _configs(model_dir, name, models, model_config_file):
 def _positive(name, value):
     if not 0 < value < float("inf"):
         raise ValueError(f"`{name}` must be above 0. Received: {name}={value!r}.")
+    return value
+
+
+def _not_negative(name, value):
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"`{name}` must be 0 or above. Received: {name}={value!r}.")
     return value
 
 

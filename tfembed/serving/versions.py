@@ -9,12 +9,10 @@ import re
 import threading
 import time
 
-from tfembed.serving.status import StatusError
+from tfembed.serving.status import CODE_NAMES, StatusError
 
 _logger = logging.getLogger("tfembed.serving")
 _VERSION = re.compile(r"\s*[+-]?\d+\s*")
-_RETRIES = 5
-_RETRY_SECONDS = 60.0
 
 
 @dataclasses.dataclass
@@ -22,16 +20,27 @@ class VersionState:
     """Where one version is in its life.
 
     Attributes:
-        state: START, LOADING, AVAILABLE, UNLOADING or END.
-        error: Why it failed to load; empty if it did not.
+        state: START, LOADING, AVAILABLE, UNLOADING or END. A version that failed is
+            LOADING until it has been tried as often as it may be.
+        code: Name of the status code of its last failure; OK if there was none.
+        failure: Why it failed to load, the last time; lone surrogates stand for bytes
+            that are not UTF-8.
         attempts: How often loading was tried.
         tried_at: When it was last tried, on the monotonic clock.
     """
 
     state: str = "START"
-    error: str = ""
+    code: str = "OK"
+    failure: str = ""
     attempts: int = 0
     tried_at: float = 0.0
+
+    @property
+    def status(self):
+        """The code and the text that are told: a failure once it is final."""
+        if self.state == "END":
+            return self.code, self.failure
+        return "OK", ""
 
 
 @dataclasses.dataclass
@@ -69,10 +78,11 @@ def find_versions(base_path):
 class ModelVersions:
     """Serves those versions of a model that its policy asks for.
 
-    A new version is loaded before an old one is let go, so that there is always one
-    to answer; requests that are under way finish on the version they began on. If a
-    version fails to load, the ones before it stay, and loading is tried again each
-    minute, five times. A folder that becomes empty changes nothing.
+    There is always a version to answer: the last one is let go when a new one is
+    loaded, others before that, as in TF Serving. Requests that are under way finish on
+    the version they began on. If a version fails to load, the ones before it stay, and
+    loading is tried again: its files may still be arriving. A folder that becomes empty
+    changes nothing.
 
     Args:
         config: The `ModelConfig`.
@@ -80,13 +90,25 @@ class ModelVersions:
         poll_seconds: How often the folder is looked at.
         states: Dictionary of version to `VersionState` from an earlier life of the
             model in this server; it is gone on with.
+        retries: How often loading is tried again.
+        retry_seconds: The least seconds between two attempts.
     """
 
-    def __init__(self, config, load, poll_seconds=1.0, states=None):
+    def __init__(
+        self,
+        config,
+        load,
+        poll_seconds=1.0,
+        states=None,
+        retries=5,
+        retry_seconds=60.0,
+    ):
         self.name = config.name
         self.config = config
         self._load = load
         self._poll_seconds = poll_seconds
+        self._retries = retries
+        self._retry_seconds = retry_seconds
         self._served = {}
         self._states = {} if states is None else states
         self._lock = threading.Lock()
@@ -109,6 +131,10 @@ class ModelVersions:
         with self._refreshing:
             for version in list(self._served):
                 self._retire(version)
+            with self._lock:
+                for state in self._states.values():
+                    if state.failure:  # it is not tried again
+                        state.state = "END"
             self._collect()
 
     def reconfigure(self, config):
@@ -172,12 +198,17 @@ class ModelVersions:
                 _logger.warning("cannot read %s: %s", self.config.base_path, error)
                 return
             wanted = self.config.policy.choose(found)
+            self._retire_others(wanted)
             for version in sorted(wanted, reverse=True):
                 self._bring_up(version, found[version])
-            if any(version in self._served for version in wanted):
-                for version in set(self._served) - wanted:
-                    self._retire(version)
+            self._retire_others(wanted)
             self._collect()
+
+    def _retire_others(self, wanted):
+        """Takes out of service what is not wanted, if something that is can answer."""
+        if any(version in self._served for version in wanted):
+            for version in set(self._served) - wanted:
+                self._retire(version)
 
     def _bring_up(self, version, path):
         """Loads a version, unless it is loaded or has failed too often."""
@@ -185,26 +216,29 @@ class ModelVersions:
         if served is not None and served.path == path:
             return
         state = self._states.get(version)
-        if state is None or not state.error:
+        if state is None or not state.failure:
             state = VersionState()
-        elif state.attempts > _RETRIES:
+        elif state.attempts > self._retries:
             return
-        elif time.monotonic() - state.tried_at < _RETRY_SECONDS:
+        elif time.monotonic() - state.tried_at < self._retry_seconds:
             return
         with self._lock:
-            state.state, state.error = "LOADING", ""
+            state.state, state.code, state.failure = "LOADING", "OK", ""
             state.attempts += 1
             state.tried_at = time.monotonic()
             self._states[version] = state
         try:
             servable = self._load(path, version)
         except Exception as error:  # whatever a broken folder makes TensorFlow raise
-            message = getattr(error, "message", "") or str(error)
-            message = f"{type(error).__name__}: {message}"
             with self._lock:
-                state.state, state.error = "END", message
+                state.code, state.failure = _code_and_message(error)
+                if state.attempts > self._retries:
+                    state.state = "END"
             _logger.error(
-                "version %d of %s failed to load: %s", version, self.name, message
+                "version %d of %s failed to load: %s",
+                version,
+                self.name,
+                printable(state.failure),
             )
             return
         with self._lock:
@@ -246,6 +280,20 @@ class ModelVersions:
     def _poll(self):
         while not self._stopped.wait(self._poll_seconds):
             self.refresh()
+
+
+def printable(text):
+    """Returns a text in which what is not UTF-8 is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _code_and_message(error):
+    """Returns the status that the failure to load a version is told by."""
+    if isinstance(error, StatusError):
+        return error.code, error.message
+    message = getattr(error, "message", "") or str(error)
+    code = CODE_NAMES.get(getattr(error, "error_code", None), "UNKNOWN")
+    return code, f"{type(error).__name__}: {message}"
 
 
 def servable_not_found(name, version):
