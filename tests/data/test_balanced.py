@@ -224,3 +224,52 @@ def test_what_is_out_of_range_is_named(arguments, name):
 def test_a_split_of_another_size_is_refused():
     with pytest.raises(ValueError, match="one image for each label.*Received"):
         class_balanced([0, 1], 2, 1, seed=0, read=split_of(made_labels()))
+
+
+def seen_by_fit(batches, **arguments):
+    """Returns the ids of each step of a fit, in Keras' hands."""
+    from tensorflow import keras
+
+    seen = []
+
+    def remember(y_true, y_pred):
+        seen.append(y_true.numpy().astype(int).ravel().tolist())
+        return tf.reduce_mean(y_pred, axis=-1)
+
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile("sgd", remember, run_eagerly=True)
+    data = batches.map(lambda batch: (tf.zeros([4, 1]), batch["ids"][:, None]))
+    model.fit(data, verbose=0, **arguments)
+    return seen
+
+
+@pytest.mark.parametrize("kind", ["class_balanced", "Split.epochs"])
+def test_each_of_keras_epochs_has_its_own_batches(kind):
+    labels = made_labels((4, 4, 4))
+    images = np.zeros((12, 2, 2, 1), np.uint8)
+    split = ArraySplit(images, labels, numbered_names("made", "train", 12))
+
+    def batches(first, last):
+        if kind == "Split.epochs":
+            return split.epochs(4, 7, first, last)
+        return class_balanced(
+            labels, 2, 2, seed=7, first_epoch=first, last_epoch=last, steps_per_epoch=3
+        )
+
+    whole = ids_of(batches(0, 3))
+    assert whole[:3] != whole[3:6] != whole[6:]
+    endless = batches(0, None)
+    assert endless.cardinality() == tf.data.INFINITE_CARDINALITY
+    assert seen_by_fit(endless, epochs=3, steps_per_epoch=3) == whole
+    resumed = {"initial_epoch": 2, "epochs": 3, "steps_per_epoch": 3}
+    assert seen_by_fit(batches(2, None), **resumed) == whole[6:]
+    assert seen_by_fit(batches(0, 1), epochs=3) == whole[:3] * 3  # as documented
+
+
+def test_batches_without_end_are_shared_by_replicas(strategy):
+    batches = class_balanced(made_labels((4, 4)), 2, 2, seed=7, last_epoch=None)
+    shared = iter(strategy.experimental_distribute_dataset(batches))
+    for expected in ids_of(batches.take(5)):
+        parts = strategy.experimental_local_results(next(shared)["ids"])
+        assert np.concatenate([each.numpy() for each in parts]).tolist() == expected

@@ -34,7 +34,8 @@ class CollapseWatchdog(keras.callbacks.Callback):
         encoder: Keras model from images to embeddings; shares its weights with the
             model that is trained.
         images: A batch of images of different content, a few hundred, at least two.
-        every: Look after so many epochs.
+        every: Look after so many epochs, and after the first one of a fit; the others
+            log nothing.
         max_cosine: Largest mean cosine that is no collapse.
         min_rank: Smallest effective rank that is no collapse; by default 5 % of the
             embedding's length, 2 at least. A supervised encoder of C classes may end
@@ -69,6 +70,7 @@ class CollapseWatchdog(keras.callbacks.Callback):
         self.max_cosine = max_cosine
         self.min_rank = min_rank
         self._first = self._last = None
+        self._looked = False  # since the fit began
         self._warned = set()
 
     def measure(self):
@@ -83,14 +85,16 @@ class CollapseWatchdog(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Looks at where training starts."""
         self._first = self._last = self.measure()
+        self._looked = False
 
     def on_epoch_end(self, epoch, logs=None):
         """Adds the numbers to the logs, and warns."""
-        values = dict.fromkeys(_NAMES, float("nan"))
-        if (epoch + 1) % self.every == 0:
-            values = self.measure()
-            self._check(values, epoch + 1)
-            self._last = values
+        if self._looked and (epoch + 1) % self.every:
+            return
+        self._looked = True
+        values = self.measure()
+        self._check(values, epoch + 1)
+        self._last = values
         if logs is not None:
             logs.update(values)
 

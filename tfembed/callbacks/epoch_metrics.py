@@ -9,8 +9,12 @@ class EpochMetrics(keras.callbacks.Callback):
     """Adds numbers to the epoch's logs; changes nothing of the training.
 
     A subclass defines `names`, and `evaluate`, which returns a number for each name.
-    An epoch that is not measured, or whose loss is not finite, logs NaN: the columns of
-    a CSV log are those of its first row.
+    An epoch that is not measured, or whose loss is not finite, logs nothing, as with
+    Keras' own `validation_freq`: callbacks that wait for a better number
+    (`EarlyStopping`, `ReduceLROnPlateau`) count the epochs that have one.
+
+    The first epoch of a fit is measured in any case: the columns of a CSV log are those
+    of its first row.
 
     Args:
         every: Evaluate after so many epochs.
@@ -21,6 +25,7 @@ class EpochMetrics(keras.callbacks.Callback):
         if every < 1:
             raise ValueError(f"`every` must be at least 1. Received: every={every}.")
         self.every = every
+        self._measured = False
 
     def names(self):
         """Returns the names that it logs."""
@@ -30,12 +35,18 @@ class EpochMetrics(keras.callbacks.Callback):
         """Returns a dictionary from the names to numbers."""
         raise NotImplementedError
 
+    def is_due(self, epoch):
+        """Tells whether an epoch is measured wherever the fit began."""
+        return epoch == 0 or (epoch + 1) % self.every == 0
+
+    def on_train_begin(self, logs=None):
+        """Forgets what an earlier fit measured."""
+        self._measured = False
+
     def on_epoch_end(self, epoch, logs=None):
         """Adds the numbers to the logs."""
-        if logs is None:
+        if logs is None or not math.isfinite(logs.get("loss", 0.0)):
             return
-        broken = not math.isfinite(logs.get("loss", 0.0))
-        if (epoch + 1) % self.every == 0 and not broken:
+        if self.is_due(epoch) or not self._measured:
             logs.update(self.evaluate())
-        else:
-            logs.update(dict.fromkeys(self.names(), float("nan")))
+            self._measured = True

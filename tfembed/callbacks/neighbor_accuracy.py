@@ -22,7 +22,8 @@ class NeighborAccuracy(EpochMetrics):
         query_labels: `(queries,)`.
         ks: Numbers of neighbours; those above the gallery's size are left out.
         temperature: Of the vote; see `tfembed.metrics.weighted_knn`.
-        every: Evaluate after so many epochs.
+        every: Evaluate after so many epochs, and after the first one; the others log
+            nothing.
     """
 
     def __init__(

@@ -28,7 +28,8 @@ class RetrievalQuality(EpochMetrics):
         ids: `(queries,)`, with `gallery_ids`: which queries stand in the gallery.
         gallery_ids: `(gallery,)`, each once.
         ks: Ranks of the recall.
-        every: Evaluate after so many epochs; the others log NaN.
+        every: Evaluate after so many epochs, and after the first one; the others log
+            nothing.
         prefix: Put before each name, to tell two of these apart.
     """
 

@@ -8,7 +8,7 @@ uninterrupted run gets from there on.
 import numpy as np
 import tensorflow as tf
 
-from tfembed.data.split import Split
+from tfembed.data.split import NO_END, Split, check_epochs, finished
 from tfembed.ops.arguments import check_count
 
 __all__ = ["class_balanced"]
@@ -40,6 +40,20 @@ def class_balanced(
 
     What is kept is two integers a row. Rows are read when their batch is due.
 
+    Keras goes through a dataset anew in each epoch, so that `fit(epochs=3)` on one
+    epoch sees the same batches three times. A dataset without end, and
+    `steps_per_epoch`, give each of Keras' epochs its own:
+
+    ```python
+    batches = class_balanced(
+        labels, 8, 4, seed=0, last_epoch=None, steps_per_epoch=100, read=read
+    )
+    model.fit(batches.map(as_x_and_y), epochs=3, steps_per_epoch=100)
+    ```
+
+    Stopped after two epochs, it goes on with `first_epoch=2` here and `initial_epoch=2`
+    there.
+
     On several replicas each takes its part of every batch:
     `strategy.experimental_distribute_dataset`, which `fit` calls, splits them, so that
     the batches do not depend on the number of replicas.
@@ -61,7 +75,8 @@ def class_balanced(
         augmentation: With a `Split`, called as `augmentation(images, seed)`, the seed
             a function of seed, epoch and step; see `Split.epochs`.
         first_epoch: The epoch to start with, counted from 0.
-        last_epoch: The epoch to stop before, as Keras counts `epochs`.
+        last_epoch: The epoch to stop before, as Keras counts `epochs`; `None` for no
+            end.
         first_step: The step of the first epoch to start with.
         steps_per_epoch: Batches of an epoch. `None`: as many as hold about as many
             rows as there are.
@@ -69,9 +84,9 @@ def class_balanced(
             for any number.
 
     Returns:
-        `tf.data.Dataset` of known cardinality, of dicts: `ids`, int64, the row
-        numbers; `labels`, int64 or string; and `images` or what `read` returned. All
-        `(classes * samples, ...)`.
+        `tf.data.Dataset` of known (or infinite) cardinality, of dicts: `ids`, int64,
+        the row numbers; `labels`, int64 or string; and `images` or what `read`
+        returned. All `(classes * samples, ...)`.
 
     Raises:
         ValueError: If there are fewer classes than a batch needs, or an argument is
@@ -89,11 +104,7 @@ def class_balanced(
         steps_per_epoch = max(1, rows // (classes * samples))
     check_count(steps_per_epoch=steps_per_epoch)
     steps = int(steps_per_epoch)
-    if not 0 <= first_epoch <= last_epoch:
-        raise ValueError(
-            "`first_epoch` and `last_epoch` must be 0 <= first <= last. Received: "
-            f"first_epoch={first_epoch!r}, last_epoch={last_epoch!r}."
-        )
+    last_epoch = check_epochs(first_epoch, last_epoch)
     if not 0 <= first_step < steps:
         raise ValueError(
             f"`first_step` must be at least 0 and below the {steps} steps of an epoch. "
@@ -129,14 +140,7 @@ def class_balanced(
         num_parallel_calls=lanes if lanes > 1 else None,
         deterministic=True if lanes > 1 else None,
     )
-    options = tf.data.Options()
-    options.deterministic = True
-    # Several hosts each read all and keep their share: there is one order of batches.
-    options.experimental_distribute.auto_shard_policy = (
-        tf.data.experimental.AutoShardPolicy.DATA
-    )
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(last - first))
-    return dataset.with_options(options).prefetch(2)
+    return finished(dataset, last - first if last_epoch < NO_END else None)
 
 
 def _only_ids(ids):

@@ -17,6 +17,7 @@ from tfembed.data.file_digests import DIGEST_BYTES
 
 __all__ = ["Split"]
 
+NO_END = 2**31  # an epoch that none comes to; its number of steps fits 64 bits
 _ORDER, _AUGMENTATION = 1, 2  # what a number drawn from the seed is for
 
 
@@ -107,7 +108,8 @@ class Split(abc.ABC):
             seed: Integer. Order and augmentation are functions of it, of the epoch
                 and of the step within the epoch, and of nothing else.
             first_epoch: The epoch to start with, counted from 0.
-            last_epoch: The epoch to stop before, as Keras counts `epochs`.
+            last_epoch: The epoch to stop before, as Keras counts `epochs`; `None` for
+                no end, which goes with `steps_per_epoch` of `fit`.
             augmentation: Called as `augmentation(images, seed)` with uint8 or float32
                 images `[b, height, width, channels]` and an int64 `[2]` seed; returns
                 float32 images. `None` for images as they are.
@@ -119,18 +121,14 @@ class Split(abc.ABC):
 
         Returns:
             `tf.data.Dataset` of the dicts of `batches`, `views * b` rows each, of
-            known cardinality.
+            known (or infinite) cardinality.
 
         Raises:
             ValueError: If there is nothing to read: no image, or fewer than one batch
                 with `drop_remainder`.
         """
         _check_batch_size(batch_size)
-        if not 0 <= first_epoch <= last_epoch:
-            raise ValueError(
-                "`first_epoch` and `last_epoch` must be 0 <= first <= last. Received: "
-                f"first_epoch={first_epoch!r}, last_epoch={last_epoch!r}."
-            )
+        last_epoch = check_epochs(first_epoch, last_epoch)
         for name, count in (("lanes", lanes), ("views", views)):
             if count < 1:
                 raise ValueError(
@@ -210,7 +208,7 @@ class Split(abc.ABC):
                 deterministic=True if lanes > 1 else None,
             )
         )
-        return _finished(dataset, last - first)
+        return finished(dataset, last - first if last_epoch < NO_END else None)
 
     def __repr__(self):
         """Size and shape."""
@@ -233,14 +231,31 @@ def _fold_in(seed, number):
     return tf.random.experimental.stateless_fold_in(seed, number)
 
 
-def _finished(dataset, steps):
-    """Order, sharding and prefetching, the same for every pipeline."""
+def check_epochs(first_epoch, last_epoch):
+    """Returns the epoch to stop before, `NO_END` for `None`; refuses a wrong order."""
+    last = NO_END if last_epoch is None else last_epoch
+    if not 0 <= first_epoch <= last:
+        raise ValueError(
+            "`first_epoch` and `last_epoch` must be 0 <= first <= last. Received: "
+            f"first_epoch={first_epoch!r}, last_epoch={last_epoch!r}."
+        )
+    return last
+
+
+def finished(dataset, steps):
+    """Order, sharding and prefetching, the same for every pipeline.
+
+    Args:
+        dataset: Of batches.
+        steps: How many; `None` for no end.
+    """
     options = tf.data.Options()
     options.deterministic = True
     # Several hosts each read all and keep their share: there is one order of batches.
     options.experimental_distribute.auto_shard_policy = (
         tf.data.experimental.AutoShardPolicy.DATA
     )
+    steps = tf.data.INFINITE_CARDINALITY if steps is None else steps
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     return dataset.with_options(options).prefetch(2)
 

@@ -291,12 +291,12 @@ def _callbacks(run):
     if len(sample) > 1:
         rank = run.recipe.least_rank(run.config, run.data)
         callbacks.append(CollapseWatchdog(run.networks.encoder, sample, min_rank=rank))
-    if run.judge.labelled:
-        callbacks.append(run.judge.callback())
+    judging = [run.judge.callback()] if run.judge.labelled else []
+    callbacks += judging
     if run.chief:
         folder = str(run.directory / "tensorboard")
         callbacks += [
-            _csv_log(run.directory / "log.csv"),
+            _csv_log(run.directory / "log.csv", judging),
             keras.callbacks.TensorBoard(folder, write_graph=False, profile_batch=0),
         ]
     return [*callbacks, run.backup]  # last: what it holds has been logged
@@ -318,15 +318,24 @@ def _learning_rate(optimizer):
     return compat.number(rate(optimizer.iterations) if callable(rate) else rate)
 
 
-def _csv_log(path):
-    """Keras' CSV log, without the empty `val_` columns that it would add."""
+def _csv_log(path, metrics):
+    """Keras' CSV log, without the empty `val_` columns that it would add.
+
+    A row has the same numbers wherever its fit began: of `metrics`, a list of
+    `EpochMetrics`, NaN where they are not due.
+    """
     from tensorflow import keras
 
     class EpochLog(keras.callbacks.CSVLogger):
         def on_epoch_end(self, epoch, logs=None):
+            row = dict(logs)
+            for each in metrics:
+                for name in each.names():
+                    if name not in row or not each.is_due(epoch):
+                        row[name] = float("nan")
             if self.keys is None:
-                self.keys = sorted(logs)
-            super().on_epoch_end(epoch, logs)
+                self.keys = sorted(row)
+            super().on_epoch_end(epoch, row)
 
     return EpochLog(str(path), append=True)
 
