@@ -146,7 +146,10 @@ def test_a_field_that_the_server_does_not_know_is_noticed():
 
 
 def test_every_signature_can_be_batched(exported):
-    """Batch first in all inputs and outputs, of any size; nothing global."""
+    """Batch first in all inputs, of any size; no other side is the caller's choice.
+
+    Or there is a twin that takes lines, which has none.
+    """
     from tfembed.export.verify import ask_in_fresh_process
 
     _, described = ask_in_fresh_process(exported.path, [])
@@ -154,6 +157,8 @@ def test_every_signature_can_be_batched(exported):
     for name, signature in described.items():
         for _, shape in signature["inputs"].values():
             assert shape and shape[0] is None, (name, shape)
+            lines = described.get(f"{name}_lines", signature)["inputs"]
+            assert all(None not in sides[1:] for _, sides in lines.values()), name
 
 
 def test_monitoring_config_is_what_the_server_parses():

@@ -13,7 +13,7 @@ from tfembed.export.gallery_state import SHARED, gallery_sha256
 from tfembed.export.run_directory import read_gallery
 from tfembed.export.verify import ask_in_fresh_process
 
-SIGNATURES = 10
+SIGNATURES = 13
 SEARCH = {"ids", "labels", "scores", "vote", "vote_probability", "known", "valid"}
 BATCHES = (0, 1, 3, 17)
 
@@ -156,6 +156,7 @@ def test_signatures_are_pinned(asked):
     lists = ("string", [None, None])
     names = ("allow_ids", "exclude_ids", "allow_labels", "exclude_labels")
     filters = dict.fromkeys(names, lists)
+    lines = dict.fromkeys(names, ("string", [None]))
     classes = {"classes": "string", "scores": "float32"}
     assert described == {
         "embed": {"inputs": images, "outputs": embed},
@@ -172,6 +173,18 @@ def test_signatures_are_pinned(asked):
         "score": {
             "inputs": {**embeddings, "ids": lists},
             "outputs": {"scores": "float32", "found": "bool"},
+        },
+        "search_filtered_lines": {
+            "inputs": {**embeddings, **lines},
+            "outputs": search,
+        },
+        "search_filtered_bytes_lines": {
+            "inputs": {**image_bytes, **lines},
+            "outputs": search,
+        },
+        "score_lines": {
+            "inputs": {**embeddings, "ids": ("string", [None])},
+            "outputs": {"lines": "string", "valid": "bool"},
         },
         "classify": {"inputs": {"inputs": ("string", [None])}, "outputs": classes},
     }

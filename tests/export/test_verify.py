@@ -68,6 +68,32 @@ def test_another_gallery_does_not(check, change, message):
         check(**change(check.gallery))
 
 
+@pytest.mark.parametrize(
+    ("signature", "output", "message"),
+    [
+        ("score_lines", "lines", "score_lines gives"),
+        ("search_filtered_lines", "ids", "finds 0 neighbours where"),
+        ("search_filtered_lines", "valid", "a broken image"),
+        ("search_filtered_bytes_lines", "scores", "scores differ|a broken image"),
+    ],
+)
+def test_other_answers_to_lines_do_not(check, monkeypatch, signature, output, message):
+    ask = verify.ask_in_fresh_process
+
+    def roll(folder, requests, runtime):
+        found, described = ask(folder, requests, runtime)
+        names = [name for name, _ in requests]
+        found = [
+            {**each, output: np.roll(each[output], 1, 0)} if name == signature else each
+            for name, each in zip(names, found)
+        ]
+        return found, described
+
+    monkeypatch.setattr(verify, "ask_in_fresh_process", roll)
+    with pytest.raises(RuntimeError, match=message):
+        check()
+
+
 def test_another_k_does_not(check):
     for k in (6, 8):
         with pytest.raises(RuntimeError, match=f"7 neighbours, not {k}"):

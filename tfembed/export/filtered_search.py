@@ -85,17 +85,35 @@ def score_pairs(head, variables, queries, rows, max_scores):
     Returns:
         `(batch, m)`, float32; -inf where there is no row.
     """
-    width, dim = tf.shape(rows)[1], tf.shape(queries)[1]
+    width = tf.maximum(tf.shape(rows)[1], 1)
     flat = tf.reshape(rows, [-1])
-    chunk = max_scores // (2 * dim)
+    of_query = tf.range(tf.size(flat)) // width
+    scores = score_each(head, variables, queries, of_query, flat, max_scores)
+    return tf.reshape(scores, tf.shape(rows))
+
+
+def score_each(head, variables, queries, of_query, rows, max_scores):
+    """Scores pairs of a query and a row, a bounded number at a time.
+
+    Args:
+        head: Module of a head.
+        variables: `{name: tf.Variable}` of `tfembed.export.gallery_state`.
+        queries: `(batch, dim)`, float32.
+        of_query: `(n,)`, int32: the query of each pair.
+        rows: `(n,)`, int32: its row; negative for none.
+        max_scores: As many float32 numbers may stand in memory, about.
+
+    Returns:
+        `(n,)`, float32; -inf where there is no row.
+    """
+    chunk = max_scores // (2 * tf.shape(queries)[1])
 
     def score(start, stop):
-        of_query = tf.range(start, stop) // tf.maximum(width, 1)
-        some = tf.gather(queries, of_query)
-        return (head.pairs(variables, some, flat[start:stop, None])[:, 0],)
+        some = tf.gather(queries, of_query[start:stop])
+        return (head.pairs(variables, some, rows[start:stop, None])[:, 0],)
 
-    (scores,) = in_chunks(tf.size(flat), chunk, score, [(tf.float32, [None])])
-    return tf.reshape(scores, tf.shape(rows))
+    (scores,) = in_chunks(tf.size(rows), chunk, score, [(tf.float32, [None])])
+    return scores
 
 
 def _remaining_labels(names, filters):

@@ -1,15 +1,20 @@
 """What is served: an encoder, a gallery and a head, as one `tf.Module`."""
 
+import functools
+import inspect
+
 import numpy as np
 import tensorflow as tf
 
 from tfembed.compat import variable
 from tfembed.export.chunks import in_chunks
-from tfembed.export.filtered_search import filtered_neighbors, score_pairs
+from tfembed.export.filtered_search import filtered_neighbors, score_each, score_pairs
 from tfembed.export.gallery_state import variable_shape
 from tfembed.export.heads import load_head
 from tfembed.export.id_lookup import find_rows
 from tfembed.export.image_bytes import MAX_PIXELS, decode_examples, decode_images
+from tfembed.export.input_shapes import as_declared
+from tfembed.export.text_lists import read_lists, write_lines
 from tfembed.ops.vote import vote_shares, weighted_vote
 
 _AT_ONCE = 64 << 20  # bytes of an array that become a tensor at a time
@@ -30,6 +35,9 @@ class SearchModel(tf.Module):
     | `search_filtered` | `embeddings`, filters | the same |
     | `search_filtered_bytes` | `image_bytes`, filters | the same |
     | `score` | `embeddings`, `ids` | `scores`, `found` |
+    | `search_filtered_lines` | `embeddings`, filters as lines | as `search` |
+    | `search_filtered_bytes_lines` | `image_bytes`, filters as lines | the same |
+    | `score_lines` | `embeddings`, `ids` as lines | `lines`, `valid` |
     | `classify` | `inputs` | `classes`, `scores` |
 
     Inputs: `images` float32 `(batch, height, width, channels)` in 0..255;
@@ -38,7 +46,11 @@ class SearchModel(tf.Module):
     `(batch,)`, serialized `tf.train.Example`s, see `decode_examples`. The filters are
     `allow_ids`, `exclude_ids`, `allow_labels` and `exclude_labels`, string
     `(batch, any)` padded with empty strings, see `filtered_search`; `ids` of `score`
-    is string `(batch, m)`, padded likewise.
+    is string `(batch, m)`, padded likewise. A server joins requests only where these
+    lists are equally wide; the signatures `..._lines` take each list as one string, and
+    the inputs of all callers are alike: string `(batch,)`, one entry a line, see
+    `text_lists`. An input of another shape than these fails the request with a
+    sentence, see `input_shapes`.
 
     Outputs, all of them with the batch first:
 
@@ -52,9 +64,13 @@ class SearchModel(tf.Module):
       neighbour has a label.
     - `known` bool `(batch,)`: whether the best score reaches the threshold.
     - `valid` bool `(batch,)`: false for bytes that do not decode or declare more than
-      `max_pixels`, for images or embeddings that are not finite, and for embeddings
-      of length 0. Such a row has zero embeddings, scores and probability, empty
-      strings and `known` false, and leaves the others alone.
+      `max_pixels`, for images or embeddings that are not finite, for embeddings of
+      length 0, and for lines with an escape that is none. Such a row has zero
+      embeddings, scores and probability, empty strings and `known` false, and leaves
+      the others alone.
+    - of `score_lines`: `lines` string `(batch,)`: for each line of `ids` one with its
+      score, to 9 digits, empty where the gallery does not have it. (Numbers `(batch,
+      m)` would be of another width in each part of a request that a server splits.)
     - of `score`: `scores` float32 `(batch, m)`, `found` bool `(batch, m)`: whether the
       gallery has the id (and the embedding is valid); the score is 0 where not.
     - of `classify`: `classes` string `(batch, c)` and their shares of the vote,
@@ -133,6 +149,9 @@ class SearchModel(tf.Module):
             "search_filtered": [embeddings, *filters],
             "search_filtered_bytes": [strings, *filters],
             "score": [embeddings, lists],
+            "search_filtered_lines": [embeddings, *[strings] * len(FILTERS)],
+            "search_filtered_bytes_lines": [strings, *[strings] * len(FILTERS)],
+            "score_lines": [embeddings, strings],
             "classify": [strings],
         }
         valid = tf.TensorSpec([None], tf.bool)
@@ -148,10 +167,8 @@ class SearchModel(tf.Module):
             self._answer_some, [embeddings, valid, *filters]
         )
         for name, signature in inputs.items():
-            function = tf.function(
-                getattr(self, f"_{name}"), signature, autograph=False
-            )
-            setattr(self, name, function)
+            method = _of_declared_shapes(getattr(self, f"_{name}"), signature)
+            setattr(self, name, tf.function(method, signature, autograph=False))
         # A layer may hold a `tf.Variable` that Keras does not count as a weight.
         held = {id(each) for each in self.encoder_variables}
         try:
@@ -175,6 +192,9 @@ class SearchModel(tf.Module):
             "search_filtered": self.search_filtered,
             "search_filtered_bytes": self.search_filtered_bytes,
             "score": self.score,
+            "search_filtered_lines": self.search_filtered_lines,
+            "search_filtered_bytes_lines": self.search_filtered_bytes_lines,
+            "score_lines": self.score_lines,
             "classify": self.classify,
             "embed_bytes": self.embed_bytes,
             "embed": self.embed,
@@ -226,6 +246,39 @@ class SearchModel(tf.Module):
         )
         return {"scores": tf.where(found, scores, 0.0), "found": found}
 
+    def _search_filtered_lines(
+        self, embeddings, allow_ids, exclude_ids, allow_labels, exclude_labels
+    ):
+        texts = (allow_ids, exclude_ids, allow_labels, exclude_labels)
+        return self._answer_lines(*_unit(embeddings), texts)
+
+    def _search_filtered_bytes_lines(
+        self, image_bytes, allow_ids, exclude_ids, allow_labels, exclude_labels
+    ):
+        embedded = self._embed_bytes(image_bytes)
+        texts = (allow_ids, exclude_ids, allow_labels, exclude_labels)
+        return self._answer_lines(embedded["embeddings"], embedded["valid"], texts)
+
+    def _score_lines(self, embeddings, ids):
+        queries, valid = _unit(embeddings)
+        lists, readable = read_lists(ids)
+        valid = tf.logical_and(valid, readable)
+        of_query = lists.value_rowids()
+        rows = find_rows(self.gallery_variables, lists.flat_values)
+        rows = tf.where(tf.gather(valid, of_query), rows, -1)
+        scores = score_each(
+            self._head,
+            self.gallery_variables,
+            queries,
+            tf.cast(of_query, tf.int32),
+            rows,
+            self._max_scores,
+        )
+        # 9 digits tell every float32 from its neighbours.
+        texts = tf.strings.as_string(scores, precision=9, shortest=True)
+        lines = write_lines(tf.where(rows >= 0, texts, ""), of_query, lists.nrows())
+        return {"lines": tf.where(valid, lines, ""), "valid": valid}
+
     def _classify(self, inputs):
         decoded = decode_examples(inputs, self._image_shape, self._max_pixels)
         embedded = self._embed_valid(*decoded)
@@ -261,6 +314,15 @@ class SearchModel(tf.Module):
     def _answer_some(self, embeddings, valid, *filters):
         filters = dict(zip(FILTERS, filters))
         return self._named(valid, *self._neighbors(embeddings, filters))
+
+    def _answer_lines(self, embeddings, valid, texts):
+        """Answers with filters that are lines; those that are none make a bad row."""
+        filters = []
+        for text in texts:
+            lists, readable = read_lists(text)
+            filters.append(lists.to_tensor(""))
+            valid = tf.logical_and(valid, readable)
+        return self._answer_filtered(embeddings, valid, *filters)
 
     def _named(self, valid, scores, rows, winner, share):
         """The outputs of a search, in names."""
@@ -390,6 +452,17 @@ def _unit(embeddings):
     rows = tf.where(valid, embeddings / tf.where(valid, largest, 1.0), 0.0)
     length = tf.norm(rows, axis=1, keepdims=True)
     return tf.math.divide_no_nan(rows, length), valid[:, 0]
+
+
+def _of_declared_shapes(method, specs):
+    """The method, of inputs that were compared with their specs."""
+    names = list(inspect.signature(method).parameters)
+
+    @functools.wraps(method)  # its names are those of the signature
+    def run(*inputs):
+        return method(*as_declared(dict(zip(names, inputs)), specs))
+
+    return run
 
 
 def _shared(function, signature):

@@ -45,6 +45,7 @@ _BROKEN = b"these bytes are no image"
 # A PNG file that declares 60,000 x 60,000 pixels.
 _HUGE = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIB", 13, b"IHDR", 60000, 60000, 8)
 _HUGE += b"\2" + 100 * b"\0"
+_NO_LINES = b"a\nb\\x"  # an escape that is none
 _SEARCH_OUTPUTS = {
     "ids": "string",
     "labels": "string",
@@ -210,7 +211,7 @@ class _Checks:
             ("search_bytes", {"image_bytes": as_bytes[-1:]}, _check_bad),
             ("search", {"embeddings": 2 * self.expected}, self._search_embeddings),
             ("classify", {"inputs": examples}, self._classify),
-            self._score_request(),
+            *self._score_requests(),
             *self._filtered_requests(as_bytes),
         ]
 
@@ -410,7 +411,7 @@ class _Checks:
                 f"the scores of classify differ from NumPy's by {off:.2g}",
             )
 
-    def _score_request(self):
+    def _score_requests(self):
         """Asks for the scores of near rows, of an id that is not there, of none."""
         rows = self.order[1][:, : min(self.k, 4)]
         count = len(rows)
@@ -430,7 +431,24 @@ class _Checks:
                 f"score finds {answer['found'].tolist()}, with scores off by {off:.2g}",
             )
 
-        return "score", {"embeddings": self.expected, "ids": ids}, check
+        def check_lines(answer):
+            lines = [each.split(b"\n") for each in answer["lines"][:-1].tolist()]
+            _require(
+                answer["valid"].tolist() == [True] * count + [False]
+                and answer["lines"][-1] == b""
+                and {len(each) for each in lines} == {ids.shape[1]},
+                f"score_lines gives {lines}",
+            )
+            scores = np.array([[float(each or 0) for each in row] for row in lines])
+            found = np.array([[each != b"" for each in row] for row in lines])
+            check({"scores": scores, "found": found})
+
+        lines = np.array([*map(_as_text, ids.tolist()), _NO_LINES], object)
+        embeddings = self.expected[[*range(count), 0]]
+        return [
+            ("score", {"embeddings": self.expected, "ids": ids}, check),
+            ("score_lines", {"embeddings": embeddings, "ids": lines}, check_lines),
+        ]
 
     def _filtered_requests(self, as_bytes):
         """Searches without the nearest rows, in one class, and in a list of ids."""
@@ -479,10 +497,21 @@ class _Checks:
             def check(answer, remains=remains):
                 self._search(self.expected, answer, remains)
 
+            def check_lines(answer, remains=remains):
+                self._search(self.expected, _rows(answer, slice(count)), remains)
+                _check_bad(_rows(answer, slice(count, None)))
+
             requests.append(("search_filtered", inputs, check))
-        filters, remains = checks[0]
+            lines = {"embeddings": self.expected[[*range(count), 0]]}
+            for name in nothing:
+                texts = map(_as_text, _longer(inputs[name]))
+                last = _NO_LINES if name in filters else b""
+                lines[name] = np.array([*texts, last], object)
+            requests.append(("search_filtered_lines", lines, check_lines))
         several = {name: np.repeat(v[:1], 2, 0) for name, v in nothing.items()}
         inputs = {"image_bytes": as_bytes[[0, -1]], **several}
+        lines = {"image_bytes": as_bytes[[0, -1]]}
+        lines.update(dict.fromkeys(nothing, np.array([b"", b""], object)))
 
         def check_bytes(answer):
             if not self.mixed:
@@ -494,13 +523,31 @@ class _Checks:
                 )
             _check_bad(_rows(answer, slice(1, None)))
 
-        return [*requests, ("search_filtered_bytes", inputs, check_bytes)]
+        return [
+            *requests,
+            ("search_filtered_bytes", inputs, check_bytes),
+            ("search_filtered_bytes_lines", lines, check_bytes),
+        ]
 
 
 def _example(encoded):
     feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))
     features = tf.train.Features(feature={"image_bytes": feature})
     return tf.train.Example(features=features).SerializeToString()
+
+
+def _as_text(entries):
+    """A list as one string, an entry a line."""
+    return b"\n".join(
+        each.replace(b"\\", b"\\\\").replace(b"\n", b"\\n") for each in entries
+    )
+
+
+def _longer(table):
+    """Lists of different lengths that say what the rows of a table say."""
+    for number, row in enumerate(table.tolist()):
+        entries = [each for each in row if each]
+        yield entries + [b"no \\ such\nentry"] * number if entries else entries
 
 
 def _rows(answer, rows):
@@ -523,6 +570,7 @@ def _check_signatures(described, image_shape, dim):
     lists = ("string", [None, None])
     names = ("allow_ids", "exclude_ids", "allow_labels", "exclude_labels")
     filters = dict.fromkeys(names, lists)
+    lines = dict.fromkeys(names, ("string", [None]))
     signatures = {
         "embed": (images, _EMBED_OUTPUTS),
         "embed_bytes": (image_bytes, _EMBED_OUTPUTS),
@@ -535,6 +583,12 @@ def _check_signatures(described, image_shape, dim):
         "score": (
             {**embeddings, "ids": lists},
             {"scores": "float32", "found": "bool"},
+        ),
+        "search_filtered_lines": ({**embeddings, **lines}, _SEARCH_OUTPUTS),
+        "search_filtered_bytes_lines": ({**image_bytes, **lines}, _SEARCH_OUTPUTS),
+        "score_lines": (
+            {**embeddings, "ids": ("string", [None])},
+            {"lines": "string", "valid": "bool"},
         ),
         "classify": (
             {"inputs": ("string", [None])},

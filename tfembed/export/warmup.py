@@ -45,10 +45,9 @@ def warmup_requests(image_shape, dim, batch_sizes=BATCH_SIZES):
         image_bytes = {"image_bytes": np.array([png] * size, object)}
         embeddings = {"embeddings": np.full((size, dim), dim**-0.5, np.float32)}
         empty = np.full((size, 1), b"", object)
-        filters = {
-            name: empty
-            for name in ("allow_ids", "exclude_ids", "allow_labels", "exclude_labels")
-        }
+        names = ("allow_ids", "exclude_ids", "allow_labels", "exclude_labels")
+        filters = dict.fromkeys(names, empty)
+        lines = dict.fromkeys(names, empty[:, 0])
         requests += [
             ("serving_default", image_bytes),
             ("search_bytes", image_bytes),
@@ -57,6 +56,9 @@ def warmup_requests(image_shape, dim, batch_sizes=BATCH_SIZES):
             ("search_filtered", {**embeddings, **filters}),
             ("search_filtered_bytes", {**image_bytes, **filters}),
             ("score", {**embeddings, "ids": empty}),
+            ("search_filtered_lines", {**embeddings, **lines}),
+            ("search_filtered_bytes_lines", {**image_bytes, **lines}),
+            ("score_lines", {**embeddings, "ids": empty[:, 0]}),
             ("classify", {"inputs": np.array([example] * size, object)}),
             ("embed_bytes", image_bytes),
             ("embed", images),
