@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import digits as digit_model  # noqa: E402
+import pixel_model  # noqa: E402
 import small_model  # noqa: E402
 from shared import written_once  # noqa: E402
 
@@ -50,6 +51,12 @@ def client(address):
 def digits(tmp_path_factory):
     """Folder with an export of handwritten digits, `models`, and `thumbnails.npz`."""
     return written_once(tmp_path_factory, "digits", digit_model.write)
+
+
+@pytest.fixture(scope="session")
+def pixels(tmp_path_factory):
+    """Folder of the models `new` and `old` of `pixel_model`."""
+    return written_once(tmp_path_factory, "pixels", pixel_model.write)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,5 @@
 """Which rows of a gallery a search may find: the lists that a request carries."""
 
-import numpy as np
-
 NAMES = ("allow_ids", "exclude_ids", "allow_labels", "exclude_labels")
 
 
@@ -38,12 +36,11 @@ class Filters:
             if each and len(rows) != total:
                 raise _not_as_many(name, rows, total)
 
-    def inputs(self, start, stop):
-        """Returns the inputs of a request for the queries from `start` to `stop`.
+    def lists(self, start, stop):
+        """Returns the lists of a request for the queries from `start` to `stop`.
 
         Returns:
-            Dictionary of name to `np.ndarray` of `str`, `(stop - start, longest)`,
-            padded with empty strings to at least one column.
+            Dictionary of name to a list of `stop - start` lists of `str`.
 
         Raises:
             ValueError: If there are fewer lists than queries.
@@ -52,12 +49,7 @@ class Filters:
         for name, (rows, each) in self._lists.items():
             if each and stop > len(rows):
                 raise _not_as_many(name, rows, f"at least {stop}")
-            here = rows[start:stop] if each else rows * (stop - start)
-            width = max(1, max(map(len, here), default=1))
-            table = np.full([stop - start, width], "", dtype=object)
-            for row, values in enumerate(here):
-                table[row, : len(values)] = values
-            found[name] = table.astype(str)
+            found[name] = rows[start:stop] if each else rows * (stop - start)
         return found
 
 

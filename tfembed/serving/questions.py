@@ -6,6 +6,7 @@ from tfembed.serving.address import ModelSpec, parse_address
 from tfembed.serving.errors import InvalidRequest, serving_error
 from tfembed.serving.filters import Filters
 from tfembed.serving.images import EmbeddingQueries, Images, encode_png
+from tfembed.serving.lists import as_lines, as_table, read_scores
 from tfembed.serving.plans import Part, call
 from tfembed.serving.progress import reporter
 from tfembed.serving.results import Embeddings, Scores, SearchResult
@@ -22,8 +23,14 @@ _SIGNATURES = {
     ("search_filtered", "embeddings"): ("embeddings", "search_filtered"),
     ("score", "embeddings"): ("embeddings", "score"),
 }
+# Those that take lists, and the signature that takes them as lines: a newer export's.
+_LINES = {
+    name: f"{name}_lines"
+    for name in ("search_filtered", "search_filtered_bytes", "score")
+}
 # The signatures of an export: asked twice, they answer twice the same.
 _SAFE = {name for _, name in _SIGNATURES.values()} | {DEFAULT_SIGNATURE, "classify"}
+_SAFE |= set(_LINES.values())
 
 
 class Questions:
@@ -105,9 +112,9 @@ class Questions:
         _check_k(k)
 
         def ask(batch):
-            inputs = filters.inputs(batch.start, batch.stop)
+            lists = filters.lists(batch.start, batch.stop)
             batch = yield from self._embedded(batch, pixels_alone=True)
-            outputs = yield from self._asked("search_filtered", batch, inputs)
+            outputs = yield from self._asked_of("search_filtered", batch, lists)
             return _nearest(self._result(SearchResult, outputs), k)
 
         done = yield from self._each(queries, ask, progress)
@@ -119,10 +126,12 @@ class Questions:
         ids = _id_table(ids, queries.total)
 
         def ask(batch):
-            here = ids if len(ids) == 1 else ids[batch.start : batch.stop]
+            one = len(ids) == 1
+            here = ids * len(batch) if one else ids[batch.start : batch.stop]
             batch = yield from self._embedded(batch)
-            here = np.broadcast_to(here, [len(batch), here.shape[1]])
-            outputs = yield from self._asked("score", batch, {"ids": np.array(here)})
+            outputs = yield from self._asked_of("score", batch, {"ids": here})
+            if "lines" in outputs:
+                outputs = self._scores_of_lines(outputs["lines"], here)
             return self._result(Scores, outputs)
 
         done = yield from self._each(queries, ask, progress)
@@ -233,10 +242,41 @@ class Questions:
 
         yield from self._each(queries, ask, progress)
 
-    def _asked(self, what, batch, others=None):
+    def _asked(self, what, batch):
         key, signature_name = _SIGNATURES[what, batch.kind]
-        inputs = {key: batch.values, **(others or {})}
+        inputs = {key: batch.values}
         return (yield from self.predict(inputs, signature_name, True))
+
+    def _asked_of(self, what, batch, lists):
+        """Asks with lists, in the form that the export declares."""
+        known = self._metadata is not None
+        lines = yield from self._takes_lines(what, batch)
+        try:
+            return (yield from self._asked_in_form(what, batch, lists, lines))
+        except InvalidRequest:  # perhaps what was known was of another version
+            if not known or (yield from self._takes_lines(what, batch)) == lines:
+                raise
+        return (yield from self._asked_in_form(what, batch, lists, not lines))
+
+    def _takes_lines(self, what, batch):
+        _, signature_name = _SIGNATURES[what, batch.kind]
+        metadata = yield from self.metadata(refresh=False)
+        return _LINES[signature_name] in metadata.signatures
+
+    def _asked_in_form(self, what, batch, lists, lines):
+        key, signature_name = _SIGNATURES[what, batch.kind]
+        write = as_lines if lines else as_table
+        inputs = {key: batch.values}
+        inputs.update({name: write(each) for name, each in lists.items()})
+        signature_name = _LINES[signature_name] if lines else signature_name
+        return (yield from self.predict(inputs, signature_name, True))
+
+    def _scores_of_lines(self, texts, ids):
+        try:
+            scores, found = read_scores(texts, ids)
+        except ValueError as error:
+            raise self.fail("INTERNAL", f"the scores are no lines: {error}") from error
+        return {"scores": scores, "found": found}
 
     def _embedded(self, batch, pixels_alone=False):
         """Turns a batch into one of embeddings, if it is none."""
@@ -289,7 +329,7 @@ def _check_k(k):
 
 
 def _id_table(ids, total):
-    """Returns ids as `(1 or total, m)` of `str`, padded with empty strings."""
+    """Returns 1 or `total` lists of ids, all as long, padded with empty strings."""
     allowed = (
         "`ids` must be a list of ids, or one such list for each query. "
         f"Received: ids={ids!r}."
@@ -306,10 +346,7 @@ def _id_table(ids, total):
     width = max(map(len, rows))
     if not width:
         raise ValueError("`ids` must name at least one id. Received: none.")
-    table = np.full([len(rows), width], "", dtype=object)
-    for row, values in enumerate(rows):
-        table[row, : len(values)] = values
-    table = table.astype(str)
+    table = [[*map(str, row), *[""] * (width - len(row))] for row in rows]
     if total is not None:
         _check_rows(table, total)
     return table
