@@ -65,6 +65,7 @@ def main(arguments=None):
             max_request_megabytes=options.max_request_megabytes,
             max_image_megapixels=options.max_image_megapixels,
             images=_images(options.images),
+            allowed_hosts=options.allowed_host,
         ).start()
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
@@ -218,6 +219,14 @@ def _parser():
         metavar="[NAME=]PATH",
         help="pictures for the page on /: thumbnails.npz of the run, or the folder of "
         "the gallery's images; NAME= for one of several models",
+    )
+    parser.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a further name of this machine under which the page may be asked for; "
+        "may be given more than once",
     )
     parser.add_argument(
         "--ready-file",

@@ -33,7 +33,7 @@ _HEADERS = {
 _LARGEST_SIDE = 4096
 
 
-def pages(models, images=None):
+def pages(models, hosts, images=None):
     """Returns what answers at each path of the page.
 
     - `/` and the files below `/page/`: the page itself;
@@ -45,6 +45,7 @@ def pages(models, images=None):
 
     Args:
         models: The `Models` that are served.
+        hosts: The `AllowedHosts`; who asks under another name is refused.
         images: Where the gallery's pictures are: a path for all models, or a dictionary
             of a model's name to one; see `open_thumbnails`. None has no pictures.
 
@@ -61,11 +62,11 @@ def pages(models, images=None):
         find = {
             name: open_thumbnails(path) for name, path in (images or {}).items()
         }.get
-    found = {path: _Answer(_file(*file)) for path, file in _FILES.items()}
-    found["/page/models.json"] = _Answer(lambda asked: _models(models, find))
-    found["/page/picture"] = _Answer(lambda asked: _picture(find, asked))
-    found[CARD_PATH] = _Answer(lambda asked: _card(models, asked))
-    return found
+    answers = {path: _file(*file) for path, file in _FILES.items()}
+    answers["/page/models.json"] = lambda asked: _models(models, find)
+    answers["/page/picture"] = lambda asked: _picture(find, asked)
+    answers[CARD_PATH] = lambda asked: _card(models, asked)
+    return {path: _Answer(answer, hosts) for path, answer in answers.items()}
 
 
 class _Answer:
@@ -73,15 +74,18 @@ class _Answer:
 
     Args:
         answer: Function of the arguments of the URL that returns the body and its type.
+        hosts: The `AllowedHosts`.
     """
 
-    def __init__(self, answer):
+    def __init__(self, answer, hosts):
         self._answer = answer
+        self._hosts = hosts
 
     def __call__(self, environ, start_response):
         request = Request(environ)
         status, headers = 200, dict(_HEADERS)
         try:
+            self._check_host(environ.get("HTTP_HOST"))
             if request.method not in ("GET", "HEAD"):
                 headers["Allow"] = "GET, HEAD"
                 status = 405
@@ -93,6 +97,17 @@ class _Answer:
             body, kind = _error(error.message)
         response = Response(body, status, headers, content_type=kind)
         return response(environ, start_response)
+
+    def _check_host(self, header):
+        if not self._hosts.allows(header):
+            received = "none" if header is None else repr(header[:200])
+            raise StatusError(
+                "PERMISSION_DENIED",
+                "The page and its pictures must be asked for by the name or address "
+                f"of this server, such as localhost. Received: the header Host, "
+                f"{received}. If that is a name of this server, start it with "
+                "--allowed-host NAME.",
+            )
 
 
 def _file(name, kind):

@@ -30,6 +30,7 @@ class RestServer:
         workers: How many requests are answered at a time; more wait.
 
     Attributes:
+        host: The address that is listened at, in digits.
         port: The port that is listened at.
 
     Raises:
@@ -59,6 +60,7 @@ class RestServer:
         )
         self._server.channel_class = _Channel
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+        self.host = self._server.effective_host
         self.port = int(self._server.effective_port)
         self._thread = threading.Thread(target=self._run, name="rest", daemon=True)
 

@@ -10,6 +10,7 @@ import grpc
 
 from tfembed.serving import warmup
 from tfembed.serving.grpc_service import add_services
+from tfembed.serving.hosts import AllowedHosts
 from tfembed.serving.metrics import Metrics
 from tfembed.serving.model_config import (
     ModelConfig,
@@ -69,6 +70,10 @@ class LocalServer:
         images: Pictures of the gallery, for the page on `/`: a `thumbnails.npz` of a
             run or a folder in which ids are files, for all models, or a dictionary of a
             model's name to one.
+        allowed_hosts: Further names under which the page may be asked for, besides
+            those of this machine for itself and the address that is listened at; see
+            `tfembed.serving.hosts`. What TF Serving answers, too, is answered under
+            any name.
 
     Attributes:
         grpc_address: `"host:port"`, once started.
@@ -98,6 +103,7 @@ class LocalServer:
         max_num_load_retries=5,
         load_retry_seconds=60.0,
         images=None,
+        allowed_hosts=(),
     ):
         self._config_file = model_config_file
         self._config_poll_seconds = model_config_poll_seconds
@@ -117,7 +123,8 @@ class LocalServer:
             _not_negative("load_retry_seconds", load_retry_seconds),
         )
         self._metrics = None
-        self._pages = pages(self._models, images)
+        self._hosts = AllowedHosts(host, allowed_hosts)
+        self._pages = pages(self._models, self._hosts, images)
         self._host = host
         self._ports = port, rest_port
         self._workers = workers
@@ -174,6 +181,7 @@ class LocalServer:
                 )
             except OSError as error:
                 raise taken(self._host, rest_port, error) from error
+            self._hosts.add(self._rest.host)
         except BaseException:
             self.stop()
             raise
@@ -234,6 +242,11 @@ class LocalServer:
             advice = (
                 " Give --allow-version-labels-for-unavailable-models, as TF Serving's "
                 "flag of that name, or the labels once the versions are loaded."
+            )
+        elif error.message.startswith("Could not find base path"):
+            advice = (
+                " A base path is the folder as this process sees it: in a copy of a "
+                "config that was written for a container, write the path here."
             )
         message = printable(error.message)
         return f"The models cannot be served: {message}.{advice}"
