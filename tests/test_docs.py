@@ -43,6 +43,7 @@ PROGRAMS |= {
     "ruff",
     "pytest",
     "export",
+    "sed",
     "sudo",
 }
 

@@ -25,7 +25,6 @@ from conformance.messages import (
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 BINARY = "tensorflow_model_server"
-MONITORING = 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }'
 
 
 class Target(NamedTuple):
@@ -73,7 +72,6 @@ def _local_server(root):
 
 @contextlib.contextmanager
 def _model_server(root):
-    (root / "monitoring.config").write_text(MONITORING)
     ports = _free_port(), _free_port()
     process = subprocess.Popen(
         [

@@ -1,4 +1,4 @@
-"""Writes the models that the suite asks about, and the config that serves them.
+"""Writes the models that the suite asks about, and the configs that serve them.
 
     python tests/conformance/models.py FOLDER
 
@@ -51,6 +51,7 @@ model_config_list {{
   }}
 }}
 """
+MONITORING = 'prometheus_config { enable: true path: "/monitoring/prometheus/metrics" }'
 
 
 def signature(*specs):
@@ -246,7 +247,7 @@ def make_forms():
 
 
 def write_models(root):
-    """Writes the models and `models.config` into a folder.
+    """Writes the models, `models.config` and `monitoring.config` into a folder.
 
     Args:
         root: Absolute path of the folder, as the server sees it too.
@@ -271,6 +272,7 @@ def write_models(root):
     (root / "broken" / "1" / "saved_model.pb").write_bytes(b"\xff junk")
     (root / "empty").mkdir()
     (root / "models.config").write_text(CONFIG.format(root=root))
+    (root / "monitoring.config").write_text(MONITORING)
 
 
 def write_warmup(path, *records):

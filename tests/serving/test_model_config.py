@@ -1,6 +1,10 @@
 """Model config files: what they say, what is refused, and that changes are seen."""
 
+import pathlib
+import re
+import shutil
 import socket
+import subprocess
 import time
 
 import pytest
@@ -72,6 +76,27 @@ def test_a_file_that_says_what_cannot_be_served(tmp_path, old, new, said):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match="No such file"):
         LocalServer(model_config_file=tmp_path / "absent")
+
+
+def test_the_kits_file_outside_of_docker(model_dir, tmp_path):
+    """By the two commands of docs/serving.md."""
+    root = pathlib.Path(__file__).parents[2]
+    text = (root / "docs" / "serving.md").read_text(encoding="utf-8")
+    (rewrite,) = re.findall(r"^sed .*$", text, re.M)
+    assert "\npython -m tfembed.serving --model-config-file models.config\n" in text
+    (tmp_path / "export").mkdir()
+    shutil.copy(root / "export" / "models.config", tmp_path / "export")
+    with pytest.raises(ValueError, match="write the path here"):
+        LocalServer(
+            model_config_file=tmp_path / "export" / "models.config", port=0, rest_port=0
+        ).start()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "demo").symlink_to(model_dir)
+    subprocess.run(["sh", "-c", rewrite], cwd=tmp_path, check=True)
+    file = tmp_path / "models.config"
+    with LocalServer(model_config_file=file, port=0, rest_port=0) as server:
+        assert server.model_names == ["demo"]
+        assert [version for version, _ in server._models.states("demo")] == [7, 3]
 
 
 def test_something_must_be_served_but_from_one_source(model_dir, tmp_path):
