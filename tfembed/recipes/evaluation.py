@@ -31,6 +31,7 @@ class Judge(abc.ABC):
     Attributes:
         protocol: `"seen"` or `"unseen"`.
         labelled: Whether there are labels to measure by.
+        before: What the network is called before it is trained.
         watched: The `Split` that is measured after each epoch: the validation images
             where there are some, so that no choice is made by test images.
     """
@@ -48,6 +49,8 @@ class Judge(abc.ABC):
             and data.train.labels is not None
             and data.test.labels is not None
         )
+        init = config.init
+        self.before = "untrained network" if init is None else f"network of {init}"
         self.watched = data.test if data.validation is None else data.validation
 
     @abc.abstractmethod

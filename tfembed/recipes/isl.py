@@ -207,6 +207,14 @@ class InstanceSimilarityLearning(Recipe):
 
         return [BankWatchdog(run.networks.endpoint)]
 
+    def spans(self, run):
+        """Returns the config's spans; of a run that goes on, the last one is longer."""
+        stages = run.directory.read_json("stages.json")
+        if not stages:
+            return run.config.spans()
+        *spans, last = dataclasses.replace(run.config, epochs=stages[0]).spans()
+        return [*spans, (last[0], run.config.epochs)]
+
     def train(self, run):
         """Trains round after round, with the positives mined before each but the first.
 
@@ -214,7 +222,7 @@ class InstanceSimilarityLearning(Recipe):
         no label, has a say in it.
         """
         mining = None
-        for number, (first, last) in enumerate(run.config.spans()):
+        for number, (first, last) in enumerate(self.spans(run)):
             if run.first_epoch >= last:
                 continue
             if number:

@@ -94,8 +94,25 @@ class RunDirectory:
 
     @property
     def finished(self):
-        """Whether the run has its result."""
-        return (self / "result.json").exists()
+        """Whether the run has its result, of as many epochs as are wanted."""
+        return (self / "result.json").exists() and self.shorter is None
+
+    @property
+    def shorter(self):
+        """How many epochs a result has that is of fewer than are wanted, or `None`."""
+        result = self.read_json("result.json") or {}
+        epochs = result.get("epochs", self.settings["epochs"])
+        return epochs if epochs < self.settings["epochs"] else None
+
+    def extend(self):
+        """Makes a finished run one of more epochs, which has yet to finish.
+
+        `stages.json` keeps after which epochs it had a result before.
+        """
+        stages = {*(self.read_json("stages.json") or []), self.shorter}
+        self.write_json("stages.json", sorted(stages))
+        self.write_json("config.json", self.settings)
+        (self / "result.json").unlink()  # last: killed before it, this is done again
 
     def write_json(self, name, value):
         """Writes JSON beside and renames it into place."""
@@ -174,17 +191,27 @@ class RunDirectory:
             return
         except ValueError as error:
             raise ValueError(f"{str(path)!r} is not JSON: {error}") from error
-        differences = [
-            f"{key}={theirs.get(key)!r} there, {value!r} here"
-            for key, value in self.settings.items()
-            if theirs.get(key) != value
-        ]
+        differences = self._differences(theirs)
+        if self.shorter is not None and theirs.get("epochs", 0) <= self.shorter:
+            differences.pop("epochs", None)
         if differences:
+            differences = [
+                f"{key}={there!r} there, {here!r} here"
+                for key, (there, here) in differences.items()
+            ]
             raise ValueError(
                 f"{str(self.path)!r} is a run of other settings: "
                 f"{'; '.join(differences)}. Choose another --run-dir, or repeat its "
                 f"command to go on with it: --config {path}."
             )
+
+    def _differences(self, theirs):
+        """`{key: (there, here)}`; a run of an earlier version may lack a key."""
+        return {
+            key: (theirs.get(key), value)
+            for key, value in self.settings.items()
+            if theirs.get(key) != value
+        }
 
     def _find(self, parent):
         """Returns the newest unfinished run of these settings, or a new folder."""
@@ -205,7 +232,7 @@ class RunDirectory:
         try:
             if (path / "result.json").exists():
                 return False
-            if json.loads((path / "config.json").read_text()) != self.settings:
+            if self._differences(json.loads((path / "config.json").read_text())):
                 return False
             with open(path / ".lock", "w") as lock:
                 return _locked(lock)

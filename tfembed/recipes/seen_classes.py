@@ -42,7 +42,7 @@ class SeenClasses(Judge):
             rows.append(
                 self._row("raw pixels - mean", *(each - mean for each in pixels), probe)
             )
-        rows.append(self._row("untrained network", *self._measure()))
+        rows.append(self._row(self.before, *self._measure()))
         return rows
 
     def result(self, baselines):

@@ -48,6 +48,11 @@ class Settings:
         True, "batch normalisation without scale and centre before the unit norm"
     )
 
+    init: Optional[str] = option(
+        None,
+        "start from the encoder of another run, of the same network; its directory, or "
+        "a file .keras. Data, loss and all else may differ",
+    )
     frozen_batch_norm: bool = option(
         False, "keep the backbone's batch norms as they are; for a trained backbone"
     )
@@ -68,7 +73,11 @@ class Settings:
         "float32", "Keras policy", ("float32", "mixed_float16", "mixed_bfloat16")
     )
     batch_size: int = option(64, "images in a step, over all replicas")
-    epochs: int = option(12, "passes over the images")
+    epochs: int = option(
+        12,
+        "passes over the images. A finished run (--run-dir) goes on with more of them, "
+        "at the rate that the schedule of so many epochs has there",
+    )
     seed: int = option(0, "of everything random")
     replicas: Optional[int] = option(
         None, "GPUs to use, or logical CPU devices; none for all GPUs or one CPU"

@@ -157,6 +157,7 @@ def _run(recipe, config, directory, chief):
         if chief:
             directory.write_json("baselines.json", baselines)
     run.first_epoch = run.backup.restore(run.networks.model)
+    _go_on_longer(run)
     if chief:
         directory.cut_log(run.first_epoch)
     if run.first_epoch:
@@ -183,6 +184,21 @@ def _run(recipe, config, directory, chief):
     return result
 
 
+def _go_on_longer(run):
+    """Makes a finished run that is to have more epochs an unfinished one."""
+    epochs = run.directory.shorter
+    if epochs is None:
+        return
+    if run.first_epoch < epochs:
+        raise ValueError(
+            f"A run goes on from its backup, and {str(run.directory)!r} has none of "
+            f"its {epochs} epochs. Start another run from its weights: --init "
+            f"{run.directory}, with another --run-dir."
+        )
+    if run.chief:
+        run.directory.extend()
+
+
 def _start(recipe, config, directory, chief):
     """Makes everything that a run trains with; nothing is trained or restored yet."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings about devices
@@ -191,8 +207,10 @@ def _start(recipe, config, directory, chief):
     from tfembed import compat
     from tfembed.callbacks import Backup
     from tfembed.data import Augmentation, load_images
-    from tfembed.recipes import devices, evaluation, known_images
+    from tfembed.recipes import devices, evaluation, initial, known_images
 
+    if config.init is not None and not (directory / "backup").exists():
+        initial.check_source(config.init)  # before the images are looked into
     devices.split_cpu(config.replicas)
     strategy = devices.build_strategy(config.strategy, config.replicas)
     keras.utils.set_random_seed(config.seed)
@@ -208,8 +226,8 @@ def _start(recipe, config, directory, chief):
         seed=config.seed,
     )
     arrays = known_images.describe(data)
-    backed_up = Backup(directory / "backup").newest()[0] > 0
-    begun = backed_up or (directory / "baselines.json").exists()
+    backup = Backup(directory / "backup", chief)
+    begun = backup.newest()[0] > 0 or (directory / "baselines.json").exists()
     if begun and not known_images.check(directory, arrays):
         say(f"{directory} does not say which images it began with: unchecked")
     shape = tuple(data.image_shape)
@@ -244,6 +262,8 @@ def _start(recipe, config, directory, chief):
         compat.build_optimizer(
             networks.model.optimizer, networks.model.trainable_variables
         )
+    if config.init is not None and not backup.newest()[0]:
+        initial.start_from(networks.encoder, config.init)
     return Run(
         recipe=recipe,
         config=config,
@@ -255,7 +275,7 @@ def _start(recipe, config, directory, chief):
         networks=networks,
         judge=evaluation.build_judge(config, data, networks),
         known_images=arrays,
-        backup=Backup(directory / "backup", chief),
+        backup=backup,
     )
 
 

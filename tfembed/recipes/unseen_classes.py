@@ -39,7 +39,7 @@ class UnseenClasses(Judge):
                 centred = pixels[0] - mean[0].mean(axis=0)
                 rows.append(self._row("raw pixels - mean", centred))
         embeddings = embed(self.encoder, test.batches(BATCH))
-        rows.append(self._row("untrained network", embeddings))
+        rows.append(self._row(self.before, embeddings))
         return rows
 
     def result(self, baselines):
