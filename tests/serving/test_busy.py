@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import http.server
 import threading
 import time
 
@@ -18,6 +19,7 @@ from tfembed.serving import (
     RequestTooLarge,
     ServerBusy,
     ServerUnavailable,
+    ServingError,
 )
 from tfembed.serving.errors import serving_error
 from tfembed.serving.grpc_service import add_services
@@ -210,6 +212,45 @@ def test_one_code_of_several_causes(code, detail, kind, said):
     assert said in str(error)
     known = serving_error(code, detail, "a:1", "the model 'm'", too_large=True)
     assert type(known) is RequestTooLarge
+
+
+@pytest.fixture
+def proxy():
+    """A proxy that answers by itself, in HTML; `(address, statuses, requests)`."""
+    statuses, asked = [], []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):  # noqa: N802 (the name is the library's)
+            asked.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_error(statuses[0])
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.server_port}", statuses, asked
+        listening.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "least", "most"),
+    [
+        (413, RequestTooLarge, 1, 1),
+        (429, ServerBusy, 3, 20),
+        (503, ServerUnavailable, 2, 2),
+    ],
+)
+def test_what_a_proxy_says(proxy, status, kind, least, most):
+    address, statuses, asked = proxy
+    statuses.append(status)
+    with Client(address, timeout=1.0, retries=1) as client:
+        with pytest.raises(ServingError, match="HTTP status") as caught:
+            client.embed(IMAGE)
+    assert type(caught.value) is kind
+    assert least <= len(asked) <= most
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])

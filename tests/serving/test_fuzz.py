@@ -10,6 +10,7 @@ prints.
 
 import base64
 import contextlib
+import gzip
 import http.client
 import json
 import socket
@@ -220,15 +221,23 @@ METHODS = st.sampled_from(["POST"] * 6 + ["GET", "PUT", "DELETE", "PATCH", "OPTI
 @often(60, 6000)
 def test_rest(rest, examples):
     def check(request):
-        method, path, body = request
-        status, answer = rest(method, path, body)
+        method, path, body, headers = request
+        status, answer = rest(method, path, body, headers)
         if path.lower().startswith("/v1/"):
             check_answer(status, answer)
         else:
             assert status in (200, 404, 405)  # the page answers GET and HEAD alone
 
+    packed = [gzip.compress(each) for each in WRITTEN]
     bodies = st.one_of(BODIES, BODIES, mutated(WRITTEN), st.binary(max_size=60))
-    fuzz(check, st.tuples(METHODS, PATHS, bodies), examples)
+    headers = st.sampled_from([{}, {}, {}, {"Content-Encoding": "gzip"}])
+    plain = st.tuples(METHODS, PATHS, bodies, headers)
+    fuzz(check, plain, examples)
+    fuzz(
+        check,
+        st.tuples(METHODS, PATHS, mutated(packed), headers),
+        examples // 3,
+    )
 
 
 @often(20, 2000)

@@ -1,6 +1,7 @@
 """Which version is served: the highest whole one, through changes and failures."""
 
 import gc
+import inspect
 import threading
 import time
 import weakref
@@ -146,6 +147,9 @@ def test_a_version_that_does_not_load_leaves_the_old_one(tmp_path):
             raise OSError("half a file")
         return _Loaded(path, version)
 
+    defaults = inspect.signature(ModelVersions).parameters
+    assert defaults["retries"].default == 5  # as in TF Serving
+    assert defaults["retry_seconds"].default == 60.0
     model = _model(tmp_path, load, retries=3, retry_seconds=0.05)
     model.refresh()
     _folders(tmp_path, "2")
