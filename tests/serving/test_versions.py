@@ -190,6 +190,31 @@ def test_a_version_that_arrives_late_is_served(tmp_path):
     assert model.states()[0][1].status == ("OK", "")
 
 
+def test_a_version_that_failed_went_and_came_again_is_new(tmp_path):
+    _folders(tmp_path, "1")
+    tried = []
+
+    def load(path, version):
+        tried.append(version)
+        if version == 2 and len(tried) < 3:
+            raise OSError("half a file")
+        return _Loaded(path, version)
+
+    model = _model(tmp_path, load, retries=0)
+    model.refresh()
+    _folders(tmp_path, "2")
+    model.refresh()
+    model.refresh()
+    assert tried == [1, 2]
+    (tmp_path / "2").rmdir()
+    model.refresh()
+    assert _states(model) == [(2, "END"), (1, "AVAILABLE")]
+    _folders(tmp_path, "2")
+    model.refresh()
+    assert tried == [1, 2, 2]
+    assert _current(model) == 2
+
+
 def test_a_removed_version_falls_back_and_an_empty_folder_changes_nothing(tmp_path):
     model = _model(_folders(tmp_path, "1", "2"))
     model.refresh()

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import gc
 import logging
+import math
 import os
 import re
 import threading
@@ -198,11 +199,20 @@ class ModelVersions:
                 _logger.warning("cannot read %s: %s", self.config.base_path, error)
                 return
             wanted = self.config.policy.choose(found)
+            self._forget_failures(wanted)
             self._retire_others(wanted)
             for version in sorted(wanted, reverse=True):
                 self._bring_up(version, found[version])
             self._retire_others(wanted)
             self._collect()
+
+    def _forget_failures(self, wanted):
+        """Gives up what failed and is not wanted; if it comes again, it is new."""
+        with self._lock:
+            for version, state in self._states.items():
+                if state.failure and version not in wanted:
+                    state.state = "END"
+                    state.attempts, state.tried_at = 0, -math.inf
 
     def _retire_others(self, wanted):
         """Takes out of service what is not wanted, if something that is can answer."""
