@@ -106,16 +106,67 @@ def test_equals_the_formula(sample, seed):
         )
 
 
-@only(lambda sample: sample.smooth)
-def test_gradient_is_the_formula_s(sample):
-    labels, x, _, _ = batch_for(sample, 8, 5, 1.2)
-    weights = np.random.default_rng(1).uniform(0.5, 1.5, 8)
-    _, gradient = value_and_gradient(sample.make(), labels, x, weights)
+# Who has positives and negatives: the values, and above all the gradients, of rows that
+# have none.
+PATTERNS = {
+    "as drawn": lambda rng: rng.integers(0, 3, 6),
+    "lone rows": lambda rng: rng.permutation([0, 0, 1, 1, 2, 3]),
+    "one lone row": lambda rng: rng.permutation([0, 0, 1, 1, 2]),
+    "one class": lambda rng: np.zeros(5, int),
+    "all alone": lambda rng: rng.permutation(5),
+    "one positive each": lambda rng: rng.permutation([0, 0, 1, 1, 2, 2]),
+}
+
+
+def patterns_for(sample):
+    """`(name, labels, x)` of every pattern that the loss takes."""
+    rng = np.random.default_rng(5)
+    for name, draw in PATTERNS.items():
+        labels = draw(rng)
+        if sample.two_views and name != "one positive each":
+            continue
+        if sample.similarities:
+            labels = labels % (sample.classes or sample.similarities)
+            yield (
+                name,
+                labels,
+                rng.uniform(-0.9, 0.9, (len(labels), sample.similarities)),
+            )
+        else:
+            yield name, labels, rng.normal(size=(len(labels), 4)) * 0.6
+
+
+@every
+def test_gradient_is_the_formula_s_whoever_has_positives(sample):
     more = () if sample.similarities else (None, None)
-    expected = numeric_gradient(
-        lambda x: np.sum(weights * sample.oracle(labels, x, *more)), x
-    )
-    np.testing.assert_allclose(gradient, expected, rtol=2e-5, atol=1e-6)
+    variants = [{}]
+    if getattr(sample.make(), "normalize", True) is False:
+        variants.append({"normalize": True})
+    for name, labels, x in patterns_for(sample):
+        weights = np.random.default_rng(1).uniform(0.5, 1.5, len(x))
+        for given in variants if sample.smooth else ():
+
+            def formula(x):
+                if given:
+                    x = x / np.linalg.norm(x, axis=1, keepdims=True)
+                return np.sum(weights * sample.oracle(labels, x, *more))
+
+            _, gradient = value_and_gradient(sample.make(**given), labels, x, weights)
+            np.testing.assert_allclose(
+                gradient,
+                numeric_gradient(formula, x),
+                rtol=5e-5,
+                atol=2e-6,
+                err_msg=f"{name}, {given}",
+            )
+        if sample.smooth:
+            continue
+        # A row that is 0 here and around has no gradient, whatever counts as constant.
+        nudges = np.random.default_rng(2).normal(size=(2, *x.shape)) * 1e-3
+        around = [sample.oracle(labels, x + nudge, *more) for nudge in (0, *nudges)]
+        idle = np.all(np.equal(around, 0), axis=0)
+        rows, gradient = value_and_gradient(sample.make(), labels, x, np.float64(idle))
+        assert not np.any(rows[idle]) and not np.any(gradient), name
 
 
 DEGENERATE = {

@@ -111,7 +111,10 @@ def _one_positive(similarity, pairs):
     values, _ = tf.raw_ops.SoftmaxCrossEntropyWithLogits(
         features=similarity, labels=one
     )
-    return values
+    # Without a positive the value is 0, but the operation's gradient is not.
+    return tf.where(
+        tf.reduce_any(pairs.positive, axis=1), values, tf.zeros_like(values)
+    )
 
 
 def _check(l2, form):
