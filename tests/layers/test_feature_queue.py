@@ -75,13 +75,29 @@ def test_warm_up_counts_writes():
     assert contents(queue)[0].tolist() == [0, 1, 2, 3]
 
 
-def test_a_broken_embedding_leaves_its_slot_empty():
+def test_a_broken_embedding_is_not_remembered():
     queue = FeatureQueue(4, DIM)
     queue.write([[1, 2, 3], [np.nan, 0, 0], [np.inf, 0, 0], [4, 5, 6]], [1, 2, 3, 4])
     labels, rows = contents(queue)
     assert labels.tolist() == [1, 4]
     np.testing.assert_array_equal(rows, [[1, 2, 3], [4, 5, 6]])
     assert np.isfinite(queue.read()[1].embeddings).all()
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 7, 20])
+def test_broken_embeddings_take_no_slot(size, rng):
+    queue, other = FeatureQueue(size, DIM), FeatureQueue(size, DIM)
+    for step in range(6):
+        rows = rng.integers(0, 8)
+        x = np.float32(rng.normal(size=(rows, DIM)))
+        broken = rng.random(rows) < 0.4
+        x[broken, rng.integers(0, DIM)] = rng.choice([np.nan, np.inf, -np.inf])
+        labels = np.arange(rows) + 10 * step
+        queue.write(x, labels)
+        if not rows or not broken.all():
+            other.write(x[~broken], labels[~broken])
+        for one, two in zip(queue.get_weights(), other.get_weights()):
+            np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.parametrize("rows", [0, 3, 4, 9])

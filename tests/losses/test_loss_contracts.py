@@ -1,5 +1,6 @@
 """What every public loss must satisfy; see `tests/loss_sample.py`."""
 
+import functools
 import inspect
 
 import contracts
@@ -145,13 +146,10 @@ def test_gradient_is_the_formula_s_whoever_has_positives(sample):
     for name, labels, x in patterns_for(sample):
         weights = np.random.default_rng(1).uniform(0.5, 1.5, len(x))
         for given in variants if sample.smooth else ():
-
-            def formula(x):
-                if given:
-                    x = x / np.linalg.norm(x, axis=1, keepdims=True)
-                return np.sum(weights * sample.oracle(labels, x, *more))
-
             _, gradient = value_and_gradient(sample.make(**given), labels, x, weights)
+            formula = functools.partial(
+                _weighted, sample, labels, weights, normalize=bool(given)
+            )
             np.testing.assert_allclose(
                 gradient,
                 numeric_gradient(formula, x),
@@ -167,6 +165,13 @@ def test_gradient_is_the_formula_s_whoever_has_positives(sample):
         idle = np.all(np.equal(around, 0), axis=0)
         rows, gradient = value_and_gradient(sample.make(), labels, x, np.float64(idle))
         assert not np.any(rows[idle]) and not np.any(gradient), name
+
+
+def _weighted(sample, labels, weights, x, normalize):
+    if normalize:
+        x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    more = () if sample.similarities else (None, None)
+    return np.sum(weights * sample.oracle(labels, x, *more))
 
 
 DEGENERATE = {

@@ -130,10 +130,12 @@ class Centers(ClassEndpoint):
         count = tf.reduce_sum(same, axis=1, keepdims=True)
         old = read_rows(centers, tf.where(valid, ids, 0))
         change = (count * old - tf.matmul(same, embeddings)) / (1 + count)
-        # Rows of one class write one value. XLA drops writes out of range.
-        write_rows(
-            centers, tf.where(valid, ids, self.num_classes), old - self.rate * change
+        new = old - self.rate * change
+        new = tf.where(
+            tf.reduce_all(tf.math.is_finite(new), 1, keepdims=True), new, old
         )
+        # Rows of one class write one value. XLA drops writes out of range.
+        write_rows(centers, tf.where(valid, ids, self.num_classes), new)
 
     def get_config(self):
         return {

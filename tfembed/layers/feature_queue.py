@@ -21,8 +21,8 @@ class FeatureQueue(keras.layers.Layer):
     weights of the layer: saved, restored and resumed with the model, never trained.
     Every replica keeps the whole queue and writes the rows of all replicas, in the
     replicas' order, so that the copies stay equal. Of a batch that is larger than the
-    queue, the last rows are kept. An embedding that is not finite leaves its slot
-    empty.
+    queue, the last rows are kept. An embedding that is not finite is not remembered,
+    and takes no other's slot.
 
     What is remembered goes to any loss that takes references. A slot that is empty
     makes no pair, so that the shapes are always the same:
@@ -111,33 +111,44 @@ class FeatureQueue(keras.layers.Layer):
         self.build()
         embeddings = tf.stop_gradient(tf.cast(embeddings, tf.float32))
         embeddings, labels = gather(embeddings, class_labels(labels))
-        rows = tf.shape(labels)[0]
-        dropped = tf.maximum(rows - self.size, 0)
-        kept, labels = embeddings[dropped:], labels[dropped:]
-        finite = tf.reduce_all(tf.math.is_finite(kept), axis=1)
-        place = tf.identity(compat.variable(self.place)) + tf.cast(dropped, tf.int64)
-        count = tf.cast(rows - dropped, tf.int64)
-        slots = (place + tf.range(count)) % self.size
+        finite = tf.reduce_all(tf.math.is_finite(embeddings), axis=1)
+        # The finite rows last, in their order, and of all the last `size`.
+        order = tf.argsort(tf.cast(finite, tf.int32), stable=True)[-self.size :]
+        kept, labels = tf.gather(embeddings, order), tf.gather(labels, order)
+        there = tf.gather(finite, order)
+        count = tf.reduce_sum(tf.cast(finite, tf.int64))
+        new = tf.reduce_sum(tf.cast(there, tf.int64))
+        place = tf.identity(compat.variable(self.place))
+        rows = tf.size(order, tf.int64)
+        # Those that are not finite write what the slots behind the new rows hold.
+        behind = (tf.range(rows) - (rows - new)) % tf.maximum(rows, 1)
+        slots = (place + count - new + behind) % self.size
+        old = read_rows(compat.variable(self.embeddings), slots)
+        old_labels = read_rows(compat.variable(self.labels), slots)
         write_rows(
-            compat.variable(self.embeddings),
-            slots,
-            tf.where(finite[:, None], kept, tf.zeros_like(kept)),
+            compat.variable(self.embeddings), slots, tf.where(there[:, None], kept, old)
         )
-        write_rows(compat.variable(self.labels), slots, tf.where(finite, labels, EMPTY))
+        write_rows(
+            compat.variable(self.labels), slots, tf.where(there, labels, old_labels)
+        )
         overwrite(compat.variable(self.place), (place + count) % self.size)
         steps = compat.variable(self.steps)
-        overwrite(steps, steps + 1)
+        counts = (count > 0) | tf.equal(tf.size(finite), 0)
+        overwrite(steps, steps + tf.cast(counts, steps.dtype))
 
     def fill(self, embeddings, labels):
         """Sets the whole queue, from a forward pass; outside of replicas.
 
         Args:
-            embeddings: `(rows, dim)`; of more than `size` rows the last are kept.
+            embeddings: `(rows, dim)`; of more than `size` rows the last are kept, and
+                none that is not finite.
             labels: `(rows,)`.
         """
         self.build()
-        rows = tf.cast(embeddings, tf.float32)[-self.size :]
-        labels = class_labels(labels)[-self.size :]
+        rows = tf.cast(embeddings, tf.float32)
+        finite = tf.reduce_all(tf.math.is_finite(rows), axis=1)
+        rows = rows[finite][-self.size :]
+        labels = class_labels(labels)[finite][-self.size :]
         empty = [[0, self.size - rows.shape[0]]]
         compat.variable(self.embeddings).assign(tf.pad(rows, [*empty, [0, 0]]))
         compat.variable(self.labels).assign(

@@ -130,15 +130,16 @@ class MemoryBank(keras.layers.Layer):
         mean = tf.math.divide_no_nan(tf.matmul(same, embeddings), count)
         old = read_rows(self.variable, tf.where(valid, ids, 0))
         mixed = momentum * old + (1 - momentum) * mean
-        length = tf.norm(mixed, axis=1, keepdims=True)
-        sound = (count > 0) & (length > 1e-6)
-        new = tf.where(sound, tf.math.divide_no_nan(mixed, length), old)
+        new = tf.where(count > 0, _unit_or(old, mixed), old)
         # Where XLA dropped the assertion, it also drops writes out of range.
         write_rows(self.variable, tf.where(valid, ids, self.size), new)
 
     def fill(self, rows):
-        """Sets all rows, `(size, dim)`; outside of replicas."""
-        self.variable.assign(tf.math.l2_normalize(tf.cast(rows, tf.float32), axis=1))
+        """Sets all rows, `(size, dim)`; outside of replicas.
+
+        A row without a direction, not finite or of length 0, stays what it was.
+        """
+        self.variable.assign(_unit_or(self.variable, tf.cast(rows, tf.float32)))
 
     def call(self, ids):
         return self.read(ids)
@@ -155,3 +156,10 @@ class MemoryBank(keras.layers.Layer):
             "initializer": self.initializer,
             "seed": self.seed,
         }
+
+
+def _unit_or(old, rows):
+    """Returns rows divided by their length, or the old ones where they have none."""
+    length = tf.norm(rows, axis=1, keepdims=True)
+    sound = (length > 1e-6) & tf.math.is_finite(length)
+    return tf.where(sound, tf.math.divide_no_nan(rows, length), old)

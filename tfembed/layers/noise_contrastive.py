@@ -7,8 +7,9 @@ from tensorflow import keras
 
 from tfembed import compat
 from tfembed.layers.endpoint import BankEndpoint
+from tfembed.ops.masked import masked_mean
 from tfembed.ops.nce import info_nce, log_normalizer_estimate, noise_contrastive
-from tfembed.ops.replicas import gather, position
+from tfembed.ops.replicas import gather, position, total
 from tfembed.ops.rows import overwrite, read_rows
 from tfembed.ops.sampled_scores import (
     attach_gradient,
@@ -177,17 +178,21 @@ class NoiseContrastive(BankEndpoint):
             self.size,
         )
         if training:
-            (posterior,) = gather(posterior)
-            overwrite(
-                compat.variable(self.mean_noise_posterior),
-                tf.reduce_mean(posterior),
-            )
+            scores = tf.concat([positive[:, None], negatives], axis=1)
+            finite = tf.reduce_all(tf.math.is_finite(scores), axis=1)
+            posterior, finite = gather(posterior, finite)
+            last = compat.variable(self.mean_noise_posterior)
+            mean = masked_mean(tf.where(finite, posterior, 0.0), finite)
+            overwrite(last, tf.where(tf.reduce_any(finite), mean, last))
         return losses
 
     def after_loss(self, embeddings, ids):
         super().after_loss(embeddings, ids)
+        # A step of which no row counts has not been: Z is measured in the next one.
+        finite = tf.reduce_any(tf.reduce_all(tf.math.is_finite(embeddings), axis=1))
+        counts = total(tf.cast(finite, tf.int64)) > 0
         step = compat.variable(self.step)
-        overwrite(step, step + 1)
+        overwrite(step, step + tf.cast(counts, step.dtype))
 
     def _draw(self, batch):
         """Returns ids of negatives, `(m,)` or `(batch, m)`."""
@@ -231,6 +236,7 @@ class NoiseContrastive(BankEndpoint):
                 tf.stack([known + math.log(DECAY), measured + math.log(1 - DECAY)])
             )
             value = tf.where(first, measured, moved)
+        value = tf.where(tf.math.is_finite(measured), value, known)
         if training:
             overwrite(compat.variable(self.log_normalizer), value)
         return value

@@ -37,7 +37,7 @@ def log_normalizer_estimate(positive, negatives, size):
         Z = size * mean of exp over all positives and negatives of the batch
 
     The positives are in the mean, as in the code (the paper sums over the noise
-    only).
+    only). A row with a score that is not finite is left out.
 
     Args:
         positive: `(batch,)`; on several replicas, gathered.
@@ -45,11 +45,15 @@ def log_normalizer_estimate(positive, negatives, size):
         size: Number of instances.
 
     Returns:
-        Float32 scalar.
+        Float32 scalar, NaN without any row.
     """
     scores = tf.concat([positive[:, None], negatives], axis=1)
-    count = tf.cast(tf.size(scores), tf.float32)
-    return tf.reduce_logsumexp(scores) + math.log(size) - tf.math.log(count)
+    finite = tf.reduce_all(tf.math.is_finite(scores), axis=1)
+    scores = tf.where(finite[:, None], scores, scores.dtype.min)
+    columns = tf.cast(tf.shape(scores)[1], tf.float32)
+    count = tf.reduce_sum(tf.cast(finite, tf.float32)) * columns
+    estimate = tf.reduce_logsumexp(scores) + math.log(size) - tf.math.log(count)
+    return tf.where(count > 0, estimate, float("nan"))
 
 
 def info_nce(positive, negatives):
