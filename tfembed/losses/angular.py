@@ -6,7 +6,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tfembed.losses.base import FunctionalLoss
-from tfembed.ops.arguments import check_number
+from tfembed.ops.arguments import check_number, check_untrained
 from tfembed.ops.masked import log_sum_exp, masked_count
 from tfembed.ops.pairs import Similarities, over_terms, similarities_once
 from tfembed.ops.positives import entry, sum_over_positives
@@ -103,6 +103,7 @@ def angular(
 
 
 def _check(alpha):
+    check_untrained(alpha=alpha)
     check_number(alpha=alpha)
     if not 0 < alpha < 90:
         raise ValueError(

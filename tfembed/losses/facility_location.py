@@ -7,6 +7,7 @@ from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_choice, check_not_negative
 from tfembed.ops.classes import class_numbers, whole_batch
 from tfembed.ops.distances import safe_sqrt, squared_distances
+from tfembed.ops.floats import like
 from tfembed.ops.medoids import AVERAGES, medoids_of_classes, most_violating_medoids
 from tfembed.ops.pick_rows import pick_rows
 
@@ -69,7 +70,7 @@ def facility_location(
     )
     numbers, classes = class_numbers(labels)
     count = tf.shape(rows)[0]
-    gamma = tf.cast(gamma, rows.dtype)
+    gamma = like(gamma, rows)
     valid = (classes > 1) & (classes < count)
 
     fixed = tf.stop_gradient(rows)

@@ -7,7 +7,12 @@ from tensorflow import keras
 
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops import replicas
-from tfembed.ops.arguments import check_choice, check_number, check_positive
+from tfembed.ops.arguments import (
+    check_choice,
+    check_number,
+    check_positive,
+    check_untrained,
+)
 from tfembed.ops.floats import like, widen
 from tfembed.ops.labels import flat_labels
 from tfembed.ops.masked import log_sum_exp, masked_mean, masked_sum
@@ -193,6 +198,7 @@ def _first_views(labels, embeddings, row_chunk):
 
 
 def _check(temperature, form, negative_weight, negative_share):
+    check_untrained(negative_weight=negative_weight)
     check_positive(temperature=temperature, negative_share=negative_share)
     if negative_share > 1:
         raise ValueError(

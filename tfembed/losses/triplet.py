@@ -7,6 +7,7 @@ from tfembed.losses.base import FunctionalLoss
 from tfembed.ops import triplets
 from tfembed.ops.arguments import check_choice, check_number
 from tfembed.ops.distance_weighted import DistanceWeighted
+from tfembed.ops.floats import like
 from tfembed.ops.masked import masked_max, masked_min
 from tfembed.ops.pairs import over_terms
 
@@ -121,7 +122,8 @@ def triplet(
 def _hard(distance, positive, negative, term):
     gap = masked_max(distance, positive) - masked_min(distance, negative)
     both = tf.reduce_any(positive, axis=1) & tf.reduce_any(negative, axis=1)
-    value, _ = term(gap)
+    margin, term = term
+    value, _ = term(gap + like(margin, gap))
     return tf.where(both, value, tf.zeros_like(value)), tf.cast(both, gap.dtype)
 
 

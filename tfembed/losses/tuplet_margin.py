@@ -6,7 +6,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tfembed.losses.base import FunctionalLoss
-from tfembed.ops.arguments import check_number, check_positive
+from tfembed.ops.arguments import check_number, check_positive, check_untrained
 from tfembed.ops.distances import safe_sqrt
 from tfembed.ops.floats import like
 from tfembed.ops.masked import log_sum_exp, masked_count, masked_sum
@@ -88,6 +88,7 @@ def tuplet_margin(
 
 
 def _check(margin, scale):
+    check_untrained(margin=margin)
     check_number(margin=margin)
     check_positive(scale=scale)
 

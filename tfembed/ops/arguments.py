@@ -43,12 +43,22 @@ def check_choice(choices, **arguments):
             )
 
 
+def check_untrained(**arguments):
+    """Refuses tensors and variables, for what is read once, as a number."""
+    for name, value in arguments.items():
+        if tf.is_tensor(value) or isinstance(value, tf.Variable):
+            raise TypeError(
+                f"`{name}` must be a Python number: it is read once, and can be "
+                f"neither trained nor driven. Received: {name}={value!r}."
+            )
+
+
 def _check(what, allowed, arguments):
     for name, value in arguments.items():
         if tf.is_tensor(value) or isinstance(value, tf.Variable):
             continue
         try:
-            number = float(value)
+            number = math.nan if isinstance(value, (str, bytes)) else float(value)
         except (TypeError, ValueError):
             number = math.nan
         if not math.isfinite(number) or not allowed(number):
