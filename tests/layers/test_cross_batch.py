@@ -200,8 +200,7 @@ def test_two_replicas_train_as_one(rows, strategy):
             np.testing.assert_allclose(
                 compat.variable(a).numpy(), copy.numpy(), rtol=1e-4, atol=5e-6
             )
-    if rows == 24:
-        np.testing.assert_allclose(one.history["loss"], two.history["loss"], rtol=1e-5)
+    np.testing.assert_allclose(one.history["loss"], two.history["loss"], rtol=1e-5)
 
 
 def test_evaluate_and_predict_change_nothing():

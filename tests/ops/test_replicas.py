@@ -59,9 +59,32 @@ def test_total_and_position(strategy):
     np.testing.assert_array_equal(starts, [0, 6])
 
 
-def test_the_mean_over_an_uneven_batch_is_that_of_the_batch(strategy):
+@pytest.mark.parametrize("first", [6, 9])
+def test_the_mean_over_an_uneven_batch_is_that_of_the_batch(strategy, first):
     """As Keras means: over a replica's rows, divided by the number of replicas."""
-    means = on_replicas(
-        strategy, lambda x: tf.reduce_mean(replicas.global_batch_mean(x[:, 0])) / 2
-    )
-    assert sum(means) == pytest.approx(ROWS[:, 0].mean())
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            losses = replicas.global_batch_mean(x[:, 0] ** 2)
+            value = tf.reduce_mean(losses) / 2
+        return tf.concat([losses[:, None], tape.gradient(value, x)], axis=1)
+
+    found = np.concatenate(on_replicas(strategy, step, first))
+    np.testing.assert_allclose(found[:, 0], ROWS[:, 0] ** 2)  # what is reported
+    np.testing.assert_allclose(found[:, 1], 2 * ROWS[:, 0] / len(ROWS), rtol=1e-6)
+
+
+@pytest.mark.parametrize("first", [6, 9])
+def test_an_added_mean_is_that_of_the_batch_on_each_replica(strategy, first):
+    def step(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            mean = replicas.mean_over_batch(x[:, 0] ** 2)
+            value = mean / 2  # as Keras divides it
+        gradient = tape.gradient(value, x)[:, 0]
+        return tf.stack([tf.ones_like(gradient) * mean, gradient], axis=1)
+
+    found = np.concatenate(on_replicas(strategy, step, first))
+    np.testing.assert_allclose(found[:, 0], np.mean(ROWS[:, 0] ** 2), rtol=1e-6)
+    np.testing.assert_allclose(found[:, 1], 2 * ROWS[:, 0] / len(ROWS), rtol=1e-6)

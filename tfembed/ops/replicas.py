@@ -75,9 +75,10 @@ def mean_over_batch(values):
     """Averages a per-row value so that N replicas train as one.
 
     Keras divides what a layer adds as its loss by the number of replicas N, and
-    sums the gradients. The sum of this replica's values divided by (rows of all
-    replicas / N) makes that the mean over the global batch, also where the
-    replicas hold different numbers of rows.
+    sums the gradients. That of this replica's sum divided by (rows of all replicas
+    / N) makes it the gradient of the mean over the global batch, also where the
+    replicas hold different numbers of rows. The value is that mean on every replica:
+    Keras 3 reports it weighted by a replica's rows, Keras 2 unweighted.
 
     Args:
         values: `(rows,)`, float.
@@ -85,13 +86,16 @@ def mean_over_batch(values):
     Returns:
         A scalar; 0 for an empty global batch.
     """
+    summed = tf.reduce_sum(values)
     if not in_replica():
         rows = tf.cast(tf.shape(values)[0], values.dtype)
-        return tf.math.divide_no_nan(tf.reduce_sum(values), rows)
+        return tf.math.divide_no_nan(summed, rows)
     replicas = tf.distribute.get_replica_context().num_replicas_in_sync
     _, rows = position(tf.shape(values)[0])
-    share = tf.cast(rows, values.dtype) / replicas
-    return tf.math.divide_no_nan(tf.reduce_sum(values), share)
+    rows = tf.cast(rows, values.dtype)
+    mean = tf.math.divide_no_nan(total(summed), rows)
+    slope = tf.math.divide_no_nan(tf.cast(replicas, values.dtype), rows)
+    return _value_and_slope(summed, mean, slope)
 
 
 def total(value):
@@ -111,16 +115,17 @@ def total(value):
 
 
 def global_batch_mean(losses):
-    """Scales a replica's losses so that Keras' own mean is that of the global batch.
+    """Scales the gradient of a replica's losses, that Keras trains on the global mean.
 
     Keras averages over a replica's rows and divides by the number of replicas: too
-    much weight for the rows of a replica that holds fewer of them.
+    much weight for the rows of a replica that holds fewer of them. What it reports
+    is right, weighted by the rows, so that the values stay what they are.
 
     Args:
         losses: `(rows,)`, float.
 
     Returns:
-        `losses * rows * replicas / rows of all replicas`.
+        `losses`; their gradient times `rows * replicas / rows of all replicas`.
     """
     if not in_replica():
         return losses
@@ -128,4 +133,14 @@ def global_batch_mean(losses):
     rows = tf.shape(losses)[0]
     _, everyone = position(rows)
     share = tf.cast(rows * replicas, losses.dtype) / tf.cast(everyone, losses.dtype)
-    return losses * share
+    return _value_and_slope(losses, losses, share)
+
+
+@tf.custom_gradient
+def _value_and_slope(of, value, slope):
+    """Returns `value`, whose gradient with respect to `of` is `slope`."""
+
+    def gradient(upstream):
+        return upstream * slope, None, None
+
+    return tf.identity(value), gradient
