@@ -222,7 +222,7 @@ class Numbered(tf.Module):
 
 
 class Pictures(tf.Module):
-    """The decoder of every export, which looks at the sizes that images declare."""
+    """The gates of every export: it looks at the sizes that images declare or have."""
 
     @signature(tf.TensorSpec([None], tf.string, "image_bytes"))
     def decode(self, image_bytes):
@@ -230,6 +230,15 @@ class Pictures(tf.Module):
 
         images, valid = decode_images(image_bytes, (8, 8, 3))
         return {"mean": tf.reduce_mean(images, [1, 2, 3]), "valid": valid}
+
+    @signature(tf.TensorSpec([None, 8, 8, 3], tf.float32, "images"))
+    def pixels(self, images):
+        """Pools over the whole image, as what would take one of any size."""
+        from tfembed.export.input_shapes import as_declared
+
+        spec = tf.TensorSpec([None, 8, 8, 3], tf.float32)
+        (images,) = as_declared({"images": images}, [spec])
+        return {"mean": tf.reduce_mean(images, [1, 2, 3])}
 
 
 def make_forms():
@@ -262,7 +271,7 @@ def write_models(root):
     tf.saved_model.save(
         pictures,
         str(root / "pictures" / "1"),
-        signatures={"serving_default": pictures.decode},
+        signatures={"serving_default": pictures.decode, "pixels": pictures.pixels},
     )
     write_numbered(root / "spare", 1)
     write_warmup(root / "spare" / "1", _predict_log("spare"), _predict_log("spare"))

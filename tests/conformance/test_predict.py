@@ -57,6 +57,18 @@ def test_an_input_of_any_rank(stub, shape):
     np.testing.assert_array_equal(tf.make_ndarray(response.outputs["y"]), given + 1)
 
 
+@pytest.mark.parametrize("shape", [(2, 9, 8, 3), (2, 8, 8, 1), (8, 8, 3), (0, 4, 4, 3)])
+def test_images_of_another_size(stub, shape):
+    """The graph refuses them where the server compares no shapes."""
+
+    def ask(shape):
+        return predict("pixels", "pictures", images=np.ones(shape, np.float32))
+
+    found = stub.Predict(ask((2, 8, 8, 3)), timeout=60).outputs["mean"]
+    assert tf.make_ndarray(found).tolist() == [1.0, 1.0]
+    refused(stub.Predict, ask(shape), "INVALID_ARGUMENT", "images", "must have")
+
+
 def test_an_empty_batch(stub):
     response = stub.Predict(predict("one", x=np.zeros([0], np.float32)), timeout=60)
     assert tf.make_ndarray(response.outputs["y"]).shape == (0,)
