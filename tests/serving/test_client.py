@@ -255,7 +255,7 @@ def test_refusals_say_what_to_do(address):
         (np.zeros([0, 6, 5, 3]), ValueError, "at least one image"),
         ([], ValueError, "at least one image"),
         ("absent.png", ValueError, "absent.png.*No such file"),
-        ([3], TypeError, "paths, bytes or NumPy arrays"),
+        ([3], TypeError, "paths, bytes, open files, Pillow.s pictures or arrays"),
         (3, TypeError, "Received: int"),
         (["a.png", b"a"], TypeError, "all of one kind. Received: a list of bytes, str"),
     ],

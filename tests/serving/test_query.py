@@ -5,6 +5,7 @@ import json
 import digits as digit_model
 import numpy as np
 import pytest
+import tensorflow as tf
 from digits import NAMES, K
 from PIL import Image
 
@@ -37,6 +38,23 @@ def ask(digit_server, folder, capsys):
         return capsys.readouterr().out
 
     return run
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_it_ends_with_1_where_no_image_could_be_read(
+    digit_server, tmp_path, capsys, count
+):
+    paths = [tmp_path / f"{number}.png" for number in range(count)]
+    for path in paths:
+        path.write_bytes(b"junk")
+    flags = ["--address", digit_server.grpc_address, "--name", "digits"]
+    assert main([*map(str, paths), *flags]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.count("could not be read") == count
+    of = "the image" if count == 1 else "any of the 2 images"
+    assert printed.err == f"The model could not read {of}.\n"
+    paths[0].write_bytes(tf.io.encode_png(digit_model.load()[0][0]).numpy())
+    assert main([*map(str, paths), *flags]) == 0
 
 
 def test_a_folder_as_json(ask, digit_server, folder):

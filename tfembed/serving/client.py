@@ -16,14 +16,16 @@ class Client:
         print(result.labels[0], result.scores[0])
     ```
 
-    Wherever images are asked for, they are one image or many of one kind: paths, the
-    bytes of image files, or arrays of the model's size with values from 0 to 255,
-    `(height, width, channels)` each, or `(batch, height, width, channels)`. Many are a
-    list, an array or any other iterable; of a generator no more is read than the next
-    request needs. They are sent in batches, one request after the other. A file that
-    the model cannot read makes its own row `valid=False` and leaves the others alone;
-    one that declares more than `max_megapixels` could cost the server its memory, and
-    is refused by name before its batch is sent.
+    Wherever images are asked for, they are one image or many of one kind: paths; the
+    bytes of image files, also as memoryviews, `BytesIO` and open files, of which each
+    is one image; Pillow's pictures; or arrays and tensors of the model's size with
+    values from 0 to 255, `(height, width, channels)` each, or `(batch, height, width,
+    channels)`. Many are a list, an array or any other iterable with an order; of a
+    generator no more is read than the next request needs. They are sent in batches, one
+    request after the other. A file that the model cannot read makes its own row
+    `valid=False` and leaves the others alone; one that declares more than
+    `max_megapixels` could cost the server its memory, and is refused by name before its
+    batch is sent.
 
     A question that needs several requests may be answered by two versions, if the
     server changes to another meanwhile; pin one where that matters.

@@ -3,10 +3,16 @@
 import dataclasses
 import io
 import itertools
-import os
 
 import numpy as np
 
+from tfembed.serving.image_kinds import (
+    contents,
+    is_unordered,
+    kind_of,
+    name_of,
+    plain,
+)
 from tfembed.serving.image_limit import declared_size
 
 _SIZED = (list, tuple, np.ndarray)
@@ -38,11 +44,13 @@ class Images:
     """Images, read a batch at a time.
 
     Args:
-        images: One image or many of one kind: paths of image files, their contents as
-            bytes, or arrays `(height, width, channels)` of values 0 to 255. One array
-            `(batch, height, width, channels)` holds many; where there is one channel,
-            its axis may be missing. Many are a list, an array, or any other iterable,
-            such as a generator, which is read as far as a batch needs.
+        images: One image or many of one kind: paths of image files; their contents, as
+            bytes, memoryviews or open files; Pillow's pictures; or arrays, of NumPy or
+            another library, TensorFlow's tensors among them, `(height, width,
+            channels)` of values 0 to 255. One array `(batch, height, width, channels)`
+            holds many; where there is one channel, its axis may be missing. Many are a
+            list, an array, or any other iterable in an order, such as a generator,
+            which is read as far as a batch needs.
 
     Attributes:
         total: How many there are, or None where that cannot be known yet.
@@ -55,13 +63,16 @@ class Images:
 
     def __init__(self, images):
         self._whole = None
-        if isinstance(images, np.ndarray) and images.dtype.kind == "U":
+        images = plain(images)
+        if isinstance(images, np.ndarray) and images.dtype.kind in "OU":
             images = images.tolist()
-        if isinstance(images, np.ndarray) and images.dtype != object:
+        if isinstance(images, np.ndarray):
             self._whole = images
             self._kind, self.total = "array", None
             return
-        if isinstance(images, (str, bytes, bytearray, os.PathLike)):
+        if is_unordered(images):
+            raise _not_images(f"{type(images).__name__}, which has no order")
+        if kind_of(images) is not None:
             images = [images]
         if isinstance(images, _SIZED):
             _check_one_kind(list(images))
@@ -69,13 +80,16 @@ class Images:
             iterator = iter(images)
         except TypeError:
             raise _not_images(type(images).__name__) from None
-        first = next(iterator, None)
-        if first is None:
-            raise ValueError("`images` must hold at least one image. Received: none.")
-        self._kind = _kind(first)
+        try:
+            first = plain(next(iterator))
+        except StopIteration:
+            raise ValueError(
+                "`images` must hold at least one image. Received: none."
+            ) from None
+        self._kind = kind_of(first)
         if self._kind is None:
             raise _not_images(type(first).__name__)
-        self._items = itertools.chain([first], iterator)
+        self._items = itertools.chain([first], map(plain, iterator))
         self._first = first
         self.total = len(images) if hasattr(images, "__len__") else None
         if self._kind == "array":
@@ -148,13 +162,12 @@ class Images:
         """Yields the bytes of each file."""
         for index, item in enumerate(self._items):
             self._check(item)
-            data = _read(item) if self._kind == "path" else bytes(item)
-            name = os.fspath(item) if self._kind == "path" else f"image {index}"
+            data, name = contents(item, index), name_of(item, index)
             _check_declared(data, name, max_pixels)
             yield data
 
     def _check(self, item):
-        if _kind(item) != self._kind:
+        if kind_of(item) != self._kind:
             raise _not_images(f"{type(self._first).__name__}, {type(item).__name__}")
 
 
@@ -222,31 +235,11 @@ def encode_png(batch):
     return files
 
 
-def _kind(item):
-    if isinstance(item, (str, os.PathLike)):
-        return "path"
-    if isinstance(item, (bytes, bytearray)):
-        return "bytes"
-    return "array" if isinstance(item, np.ndarray) else None
-
-
 def _check_one_kind(items):
-    kinds = {_kind(item) for item in items}
+    kinds = {kind_of(plain(item)) for item in items}
     if len(kinds) > 1 or None in kinds:
         names = sorted({type(item).__name__ for item in items})
         raise _not_images("a list of " + ", ".join(names))
-
-
-def _read(path):
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(
-            "`images` must be paths of image files that can be read. "
-            f"Received: {os.fspath(path)!r} ({reason})."
-        ) from error
 
 
 def _check_declared(data, name, max_pixels):
@@ -316,6 +309,7 @@ def _shown(shape):
 
 def _not_images(received):
     return TypeError(
-        "`images` must be paths, bytes or NumPy arrays, all of one kind. "
+        "`images` must be paths, bytes, open files, Pillow's pictures or arrays, one "
+        "or many in an order, all of one kind. "
         f"Received: {received}."
     )

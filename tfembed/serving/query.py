@@ -20,7 +20,8 @@ def main(arguments=None):
     """Runs the command.
 
     Returns:
-        The exit code: 0, or 2 with a sentence on what is wrong.
+        The exit code: 0; 1 if no image could be read; 2 with a sentence on what is
+        wrong.
     """
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -28,14 +29,14 @@ def main(arguments=None):
     from tfembed.serving.errors import ServingError
 
     try:
-        _run(options)
+        return 0 if _run(options) else 1
     except (ImportError, OSError, ServingError, TypeError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    return 0
 
 
 def _run(options):
+    """Asks and prints; returns whether an image could be read."""
     from tfembed.serving.client import Client
     from tfembed.serving.picture import draw_neighbors
     from tfembed.serving.thumbnails import open_thumbnails, read_picture
@@ -71,6 +72,10 @@ def _run(options):
         draw_neighbors(options.picture, pictures, result, thumbnails, truth, names)
         if not options.json:
             print(f"\npicture: {options.picture}")
+    if not result.valid.any():
+        of = "the image" if len(paths) == 1 else f"any of the {len(paths):,} images"
+        print(f"The model could not read {of}.", file=sys.stderr)
+    return bool(result.valid.any())
 
 
 def find_images(given):
