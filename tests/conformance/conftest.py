@@ -190,7 +190,7 @@ def reload_config(stub, model_stub, usual):
         return model_stub.HandleReloadConfigRequest(reload_models(*texts), timeout=120)
 
     def is_usual():
-        others = ("a", "broken", "cold", "moving", "spare")
+        others = ("a", "broken", "cold", "moving", "spare", "window")
         return (
             available_versions(model_stub, "numbered") == [2, 1]
             and which_version(stub, "numbered", label="stable") == 1

@@ -25,7 +25,7 @@ from conformance.messages import (
 from conformance.models import BROKEN_RECORD, write_numbered
 from tensorflow_serving.apis import get_model_status_pb2
 
-END = 50
+LOADING, END = 20, 50
 
 
 def test_a_model_comes_and_goes(stub, model_stub, target, usual, reload_config):
@@ -143,11 +143,36 @@ def test_a_config_must_be_a_list(model_stub):
     )
 
 
+def _next_version(base):
+    """Returns a number above those that earlier runs left in a folder."""
+    base.mkdir(exist_ok=True)
+    return max((int(path.name) for path in base.glob("[0-9]*")), default=0) + 1
+
+
+def test_of_three_versions_the_oldest_goes_before_the_newest_comes(
+    model_stub, target, usual, reload_config
+):
+    base = target.root / "window"
+    first = _next_version(base)
+    for number in (first, first + 1):
+        write_numbered(base, number)
+    reload_config(*usual, model_text("window", base, "latest { num_versions: 2 }"))
+    until(lambda: available_versions(model_stub, "window") == [first + 1, first])
+    write_numbered(base, first + 2)
+
+    def has_moved_on():
+        states = dict(version_states(model_stub, "window"))
+        newest, oldest = states.get(first + 2), states[first]
+        assert not (newest in (LOADING, AVAILABLE) and oldest == AVAILABLE)
+        return newest == AVAILABLE and states[first + 1] == AVAILABLE
+
+    until(has_moved_on)
+
+
 def test_versions_switch_under_load(stub, model_stub, target, usual, reload_config):
     """No request fails, and no version is answered after a later one."""
     base = target.root / "moving"
-    base.mkdir(exist_ok=True)
-    first = max((int(path.name) for path in base.glob("[0-9]*")), default=0) + 1
+    first = _next_version(base)
     write_numbered(base, first)
     reload_config(*usual, model_text("moving", base))
     stopped, failures, seen = threading.Event(), [], [[], []]
