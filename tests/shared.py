@@ -1,4 +1,4 @@
-"""Folders that the processes of a test session write once, and all read."""
+"""What the tests of several rooms share: folders written once, and older exports."""
 
 import fcntl
 
@@ -21,3 +21,15 @@ def written_once(tmp_path_factory, name, write):
             write(folder)
             done.touch()
     return folder
+
+
+def without_lines(saved_model_dir):
+    """Takes the signatures `..._lines` away: as an older tfembed exported."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    path = saved_model_dir / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    signatures = model.meta_graphs[0].signature_def
+    for name in [name for name in signatures if name.endswith("_lines")]:
+        del signatures[name]
+    path.write_bytes(model.SerializeToString())

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from shared import without_lines
 
 from tfembed.export import gallery_update, read_served_gallery, update_gallery
 from tfembed.export.gallery_state import gallery_sha256
@@ -21,6 +22,13 @@ def base(exported, tmp_path):
     """A folder with one version, that of `exported`."""
     shutil.copytree(exported.path, tmp_path / "base" / "1")
     return tmp_path / "base"
+
+
+@pytest.fixture
+def older(base):
+    """As `base`, exported before there were signatures that take lines."""
+    without_lines(base / "1")
+    return base
 
 
 def unit_rows(count, seed=0):
@@ -169,7 +177,7 @@ def test_a_threshold_of_another_gallery_is_stale(updated):
 @pytest.mark.parametrize(
     "format", ["npz", pytest.param("parquet", marks=pytest.mark.slow)]
 )
-def test_everything_is_replaced_by_shards(base, tmp_path, format):
+def test_everything_is_replaced_by_shards(older, tmp_path, format):
     if format == "parquet":
         pytest.importorskip("pyarrow", exc_type=ImportError)
     folder = tmp_path / "shards"
@@ -184,8 +192,8 @@ def test_everything_is_replaced_by_shards(base, tmp_path, format):
         shards.append({"file": file})
     about = {"finished": True, "shards": shards, "class_names": ["hat", "bag"]}
     write_manifest(folder, about)
-    path = update_gallery(base, replace_all=folder, report=None)
-    new = read_served_gallery(base)
+    path = update_gallery(older, replace_all=folder, report=None)
+    new = read_served_gallery(older)
     assert new.ids.tolist() == names
     named = [*new.class_names.tolist(), ""]
     assert [named[label] for label in new.labels] == ["", "hat", "bag"] * 10

@@ -4,8 +4,8 @@ import shutil
 
 import numpy as np
 import tensorflow as tf
+from shared import without_lines
 from tensorflow import keras
-from tensorflow.core.protobuf import saved_model_pb2
 
 from tfembed.export.gallery_state import gallery_state
 from tfembed.export.heads import load_head
@@ -49,9 +49,4 @@ def write(folder):
     served = SearchModel(model, model.variables, SHAPE, DIM, "exact", state, K)
     tf.saved_model.save(served, str(folder / "new/1"), signatures=served.signatures)
     shutil.copytree(folder / "new/1", folder / "old/1")
-    saved = folder / "old/1/saved_model.pb"
-    graphs = saved_model_pb2.SavedModel.FromString(saved.read_bytes())
-    for name in served.signatures:
-        if name.endswith("_lines"):
-            del graphs.meta_graphs[0].signature_def[name]
-    saved.write_bytes(graphs.SerializeToString())
+    without_lines(folder / "old/1")

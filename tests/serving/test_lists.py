@@ -160,6 +160,7 @@ def test_an_older_export_fails_them(server, ask, monkeypatch):
     assert len(failed) > 0.8 * count
     assert {error.code for error in failed} == {"FAILED_PRECONDITION"}
     assert "different shapes" in str(failed[0])
+    assert "Export the model again" in str(failed[0])
 
 
 def test_the_client_goes_with_the_version(address):

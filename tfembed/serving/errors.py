@@ -94,6 +94,13 @@ _UNKNOWN_SIGNATURE = (
     "`metadata()` lists the signatures that the model has. What an older tfembed "
     "exported lacks some: export it again.",
 )
+_JOINED = (
+    ("from different tasks have different shapes",),
+    InvalidRequest,
+    "The server joined it with other callers' requests, whose lists are of another "
+    "width. Export the model again: with signatures that end in `_lines` all lists "
+    "have one shape. Or switch the server's batching off.",
+)
 _TOO_MANY_PIXELS = (
     ("--max-image-megapixels",),
     InvalidRequest,
@@ -131,8 +138,13 @@ _NOTHING_BEHIND = (
     "ready.",
 )
 _SAYINGS = {
-    "INVALID_ARGUMENT": (_UNKNOWN_LABEL, _UNKNOWN_SIGNATURE, _TOO_MANY_PIXELS),
-    "FAILED_PRECONDITION": (_UNKNOWN_LABEL, _UNKNOWN_SIGNATURE),
+    "INVALID_ARGUMENT": (
+        _UNKNOWN_LABEL,
+        _UNKNOWN_SIGNATURE,
+        _JOINED,
+        _TOO_MANY_PIXELS,
+    ),
+    "FAILED_PRECONDITION": (_UNKNOWN_LABEL, _UNKNOWN_SIGNATURE, _JOINED),
     "RESOURCE_EXHAUSTED": (_TOO_LARGE, _OUT_OF_MEMORY),
     "UNAVAILABLE": (_FULL_QUEUE, _STOPPING, _NOTHING_BEHIND),
 }
