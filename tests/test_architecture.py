@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "compat": set(),
     "ops": set(),
     "formats": set(),
-    "backbones": BASE | {"tfembed"},
+    "backbones": BASE | {"formats", "tfembed"},
     "data": BASE | {"formats"},
     "layers": BASE,
     "metrics": BASE,

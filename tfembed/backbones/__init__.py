@@ -1,11 +1,17 @@
-"""Encoders by name, none of which downloads anything.
+"""Encoders by name; weights are downloaded only where the user names them.
 
 Importing this room imports no TensorFlow; `build_backbone` does.
 """
 
 import importlib
 
-_HOMES = {"BACKBONES": "names", "Encoder": "encoder", "build_backbone": "build"}
+_HOMES = {
+    "BACKBONES": "names",
+    "Encoder": "encoder",
+    "Weights": "weights",
+    "build_backbone": "build",
+    "find_weights": "weights",
+}
 
 __all__ = list(_HOMES)
 

@@ -2,16 +2,17 @@
 
 from tfembed.backbones.names import BACKBONES
 from tfembed.backbones.seeding import seed_kernels
+from tfembed.backbones.weights import find_weights
 
 __all__ = ["build_backbone"]
 
 
-def build_backbone(name, image_shape, synchronized=False, seed=None):
+def build_backbone(name, image_shape, synchronized=False, seed=None, weights=None):
     """Builds an encoder from images to features.
 
-    The model scales its input itself, to 0..1 and in float32, so that training,
-    export and serving feed it the same thing; and it averages over the image in
-    float32. Between the two it follows the mixed-precision policy.
+    The model scales its input itself, in float32, so that training, export and serving
+    feed it the same thing: to 0..1, or as the network was pretrained. And it averages
+    over the image in float32. Between the two it follows the mixed-precision policy.
 
     Args:
         name: A name in `tfembed.backbones.BACKBONES`, or `keras:FILE`, a saved Keras
@@ -23,6 +24,8 @@ def build_backbone(name, image_shape, synchronized=False, seed=None):
             replicas, so that N replicas are one.
         seed: Integer for initial weights that are the same each time; `None` for
             new ones.
+        weights: Weights to begin with, as for `find_weights`: `"imagenet"`, a file, or
+            what `find_weights` returned.
 
     Returns:
         A `keras.Model` from images `[b, height, width, channels]`, 0..255, to features
@@ -30,7 +33,8 @@ def build_backbone(name, image_shape, synchronized=False, seed=None):
 
     Raises:
         ValueError: If the name is unknown, `image_shape` is not such a shape, or the
-            saved model does not take it.
+            saved model does not take it; or the weights are not there, or not of this
+            network.
         ImportError: If a keras-cv backbone is asked for and keras-cv is missing.
     """
     own = name.startswith("keras:")
@@ -45,26 +49,36 @@ def build_backbone(name, image_shape, synchronized=False, seed=None):
             "`image_shape` must be (height, width, channels) with 1 or 3 channels. "
             f"Received: image_shape={image_shape!r}."
         )
+    weights = find_weights(name, weights)
     if own:
         from tfembed.backbones.saved import saved_backbone
 
         return saved_backbone(name[len("keras:") :], shape)
-    model = _build(name, shape, synchronized)
-    if seed is not None:
-        seed_kernels(model, seed)
-    return model
+    return _build(name, shape, synchronized, seed, weights)
 
 
-def _build(name, shape, synchronized):
+def _build(name, shape, synchronized, seed, weights):
     family, _, variant = name.partition(":")
+    if family == "applications":
+        from tfembed.backbones.applications import applications_backbone
+
+        return applications_backbone(variant, shape, synchronized, weights, seed)
+    if family == "torchvision":
+        from tfembed.backbones.torchvision import torchvision_backbone
+
+        return torchvision_backbone(variant, shape, synchronized, weights, seed)
     if family == "keras_cv":
         from tfembed.backbones.keras_cv import keras_cv_backbone
 
-        return keras_cv_backbone(variant, shape, synchronized)
+        return keras_cv_backbone(variant, shape, synchronized, weights, seed)
     if family == "small_conv":
         from tfembed.backbones.small_conv import small_conv
 
-        return small_conv(shape, synchronized)
-    from tfembed.backbones.resnet import resnet
+        model = small_conv(shape, synchronized)
+    else:
+        from tfembed.backbones.resnet import resnet
 
-    return resnet(name, shape, synchronized)
+        model = resnet(name, shape, synchronized)
+    if seed is not None:
+        seed_kernels(model, seed)
+    return model

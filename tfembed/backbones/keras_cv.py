@@ -8,11 +8,17 @@ class, so that a saved encoder loads without keras-cv. Listed are families for w
 that holds.
 """
 
+import os
+
 from tensorflow import keras
 
-from tfembed.backbones.scaling import pool
+from tfembed.backbones.download import file_digest
+from tfembed.backbones.scaling import as_rgb, pool
+from tfembed.backbones.seeding import seed_kernels
+from tfembed.backbones.synchronized import synchronize
+from tfembed.backbones.weights import Weights
 
-__all__ = ["keras_cv_backbone"]
+__all__ = ["find_preset", "keras_cv_backbone"]
 
 _RESNETS = {
     "resnet18": ([2, 2, 2, 2], "basic_block"),
@@ -28,8 +34,76 @@ _DENSENETS = {
 }
 
 
-def keras_cv_backbone(variant, image_shape, synchronized):
-    """Builds the backbone `keras_cv:variant`."""
+_PRESETS = {
+    "densenet121": "keras/densenet/keras/densenet121_imagenet/2",
+    "densenet169": "keras/densenet/keras/densenet169_imagenet/2",
+    "densenet201": "keras/densenet/keras/densenet201_imagenet/2",
+    "resnet50": "keras/resnetv1/keras/resnet50_imagenet/2",
+    "resnet50_v2": "keras/resnetv2/keras/resnet50_v2_imagenet/2",
+}
+_PRESET_FILE = "model.weights.h5"
+
+
+def find_preset(variant, say=None):
+    """Finds the weights of keras-cv's ImageNet preset, or downloads them from Kaggle.
+
+    They are looked for where kagglehub keeps its files, and kagglehub downloads them,
+    with its own progress.
+
+    Raises:
+        ValueError: If there is no such preset, or the file cannot be downloaded.
+        ImportError: If keras-cv, which brings kagglehub, is missing.
+    """
+    if variant not in _PRESETS:
+        raise ValueError(
+            "keras-cv has ImageNet weights of "
+            f"{', '.join(f'keras_cv:{name}' for name in _PRESETS)}. Received: "
+            f"keras_cv:{variant}."
+        )
+    try:
+        import kagglehub
+        from kagglehub.config import get_cache_folder
+    except ImportError as error:
+        raise ImportError(
+            f"The weights of 'keras_cv:{variant}' need kagglehub, which could not be "
+            f"imported ({error}). Install it with `pip install 'tfembed[augment]'`."
+        ) from error
+    handle = _PRESETS[variant]
+    folder = os.path.join(get_cache_folder(), "models", *handle.split("/"))
+    path = os.path.join(folder, _PRESET_FILE)
+    if not os.path.isfile(path):
+        if say is not None:
+            say(f"downloading {_PRESET_FILE} of {handle}")
+        try:
+            path = kagglehub.model_download(handle, _PRESET_FILE)
+        except Exception as error:  # of requests, of kagglehub, of the disk
+            words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ValueError(
+                f"The weights of keras_cv:{variant} are the file {_PRESET_FILE} of "
+                f"Kaggle's model {handle}, for which no hash is stated. Received: none "
+                f"in {folder}, and from Kaggle: {words} Download it where there is a "
+                f"network, and put it into {folder}."
+            ) from error
+    return Weights(
+        path,
+        f"https://www.kaggle.com/models/{handle}",
+        file_digest(path),
+        "Apache-2.0 (keras-cv)",
+        "unverified",
+    )
+
+
+def keras_cv_backbone(variant, image_shape, synchronized, weights=None, seed=None):
+    """Builds the backbone `keras_cv:variant`.
+
+    Args:
+        variant: Its name.
+        image_shape: `(height, width, channels)`; where weights are given, grey images
+            become three channels.
+        synchronized: As in `build_backbone`.
+        weights: A `Weights`, or `None`.
+        seed: Of the initial weights, where none are given.
+    """
     try:
         from keras_cv import models
     except ImportError as error:
@@ -37,19 +111,36 @@ def keras_cv_backbone(variant, image_shape, synchronized):
             f"The backbone 'keras_cv:{variant}' needs keras-cv, which could not be "
             f"imported ({error}). Install it with `pip install 'tfembed[augment]'`."
         ) from error
-    backbone = _construct(models, variant, image_shape)
+    shape = image_shape if weights is None else (*image_shape[:2], 3)
+    backbone = _construct(models, variant, shape)
+    if weights is not None:
+        _load(backbone, variant, weights.path)
     features = pool(backbone.outputs[0])
     model = keras.Model(backbone.inputs[0], features, name=f"keras_cv_{variant}")
+    if weights is None and seed is not None:
+        seed_kernels(model, seed)
     if synchronized:  # which keras-cv's constructors do not take
-        model = keras.models.clone_model(model, clone_function=_synchronized)
+        model = synchronize(model)
+    if shape != image_shape:
+        images = keras.Input(image_shape, name="images")
+        model = keras.Model(images, model(as_rgb(images)), name=model.name)
     return model
 
 
-def _synchronized(layer):
-    config = layer.get_config()
-    if isinstance(layer, keras.layers.BatchNormalization):
-        config["synchronized"] = True
-    return type(layer).from_config(config)
+def _load(backbone, variant, path):
+    from keras_cv.src.utils import preset_utils
+
+    try:
+        if hasattr(backbone, "_layer_checkpoint_dependencies"):  # Keras 2
+            preset_utils.legacy_load_weights(backbone, path)
+        else:
+            backbone.load_weights(path)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"{path!r} must hold the weights of keras-cv's {variant}. Loading it says: "
+            f"{words} Give the file of that network."
+        ) from error
 
 
 def _construct(models, variant, image_shape):

@@ -7,22 +7,37 @@ with momentum 0.9 and epsilon 1e-5, kernels drawn normal with variance 2 / fan-o
 image of 32x32 ends as a map of 4x4 and not of 1x1.
 """
 
+import re
+
 from tensorflow import keras
 
 from tfembed.backbones.scaling import pool, scale
 
-__all__ = ["resnet"]
+__all__ = ["resnet", "torch_name"]
 
-_BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3)}
+_BLOCKS = {
+    "resnet18": (2, 2, 2, 2),
+    "resnet34": (3, 4, 6, 3),
+    "resnet50": (3, 4, 6, 3),
+    "resnet101": (3, 4, 23, 3),
+}
 
 
-def resnet(name, image_shape, synchronized):
-    """Builds `resnet18` or `resnet50`, with `_cifar` for the stem of small images."""
+def resnet(name, image_shape, synchronized, scaling=scale):
+    """Builds a residual network.
+
+    Args:
+        name: `resnet18`, `34`, `50` or `101`, with `_cifar` for the stem of small
+            images.
+        image_shape: `(height, width, channels)`.
+        synchronized: As in `build_backbone`.
+        scaling: What is done to the images first.
+    """
     depth, _, small = name.partition("_")
     net = _Layers(synchronized)
-    block = net.bottleneck if depth == "resnet50" else net.basic
+    block = net.basic if depth in ("resnet18", "resnet34") else net.bottleneck
     images = keras.Input(image_shape, name="images")
-    x = scale(images)
+    x = scaling(images)
     if small:
         x = net.relu(net.norm(net.conv(x, 64, 3, 1, "stem"), "stem"))
     else:
@@ -35,6 +50,21 @@ def resnet(name, image_shape, synchronized):
             stride = 2 if stage and not number else 1
             x = block(x, 64 * 2**stage, stride, f"stage{stage + 1}_block{number + 1}")
     return keras.Model(images, pool(x), name=name)
+
+
+def torch_name(layer_name):
+    """Returns what torchvision calls a layer of `resnet`."""
+    kind = {"conv": "conv", "norm": "bn"}
+    stem = re.fullmatch(r"stem_(conv|norm)", layer_name)
+    if stem:
+        return f"{kind[stem[1]]}1"
+    stage, block, part, what = re.fullmatch(
+        r"stage(\d)_block(\d+)_(\d|shortcut)_(conv|norm)", layer_name
+    ).groups()
+    inner = f"{kind[what]}{part}"
+    if part == "shortcut":
+        inner = "downsample.0" if what == "conv" else "downsample.1"
+    return f"layer{stage}.{int(block) - 1}.{inner}"
 
 
 class _Layers:

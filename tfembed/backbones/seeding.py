@@ -14,13 +14,26 @@ def seed_kernels(model, seed):
     (biases, scales, statistics) starts at a constant and stays.
 
     Args:
-        model: A built `keras.Model` of layers without layers inside.
+        model: A built `keras.Model`.
         seed: Integer.
     """
-    seeds = np.random.SeedSequence([seed, 3]).generate_state(len(model.layers))
+    layers = list(_layers(model))
+    seeds = np.random.SeedSequence([seed, 3]).generate_state(len(layers))
     seeds = seeds >> 1  # Keras takes 31 bits
-    for layer, layer_seed in zip(model.layers, seeds):
-        if hasattr(layer, "kernel"):
-            config = dict(layer.kernel_initializer.get_config(), seed=int(layer_seed))
-            initializer = type(layer.kernel_initializer).from_config(config)
-            layer.kernel.assign(initializer(layer.kernel.shape, dtype="float32"))
+    for layer, layer_seed in zip(layers, seeds):
+        kernel = getattr(layer, "depthwise_kernel", getattr(layer, "kernel", None))
+        if kernel is None:
+            continue
+        own = getattr(layer, "depthwise_initializer", None) or layer.kernel_initializer
+        config = dict(own.get_config(), seed=int(layer_seed))
+        initializer = type(own).from_config(config)
+        kernel.assign(initializer(kernel.shape, dtype="float32"))
+
+
+def _layers(model):
+    """Yields a model's layers, those of the models inside in their place."""
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
+        else:
+            yield layer
