@@ -38,6 +38,7 @@ SERVING = [
 REPORT = ["jinja2", "matplotlib", "pillow", "scikit-learn"]
 PARQUET = ["pyarrow"]
 FAISS = ["faiss-cpu"]
+TORCH_FILES = ["safetensors"]  # PyTorch's own .pth files need nothing
 # Beam holds pillow, python-dateutil, pyarrow and protobuf below what the two locks
 # have. So it is not in `all`; constraints/beam-*.txt are what differs with it.
 BEAM = ['apache-beam>=2.77,<3; python_version >= "3.10"', *PARQUET]
@@ -93,9 +94,17 @@ setup(
         "report": REPORT,
         "parquet": PARQUET,
         "faiss": FAISS,
+        "torch-files": TORCH_FILES,
         "beam": BEAM,
         "dev": DEV,
-        "all": AUGMENT + ADDONS + SIMILARITY + SERVING + REPORT + PARQUET + FAISS,
+        "all": AUGMENT
+        + ADDONS
+        + SIMILARITY
+        + SERVING
+        + REPORT
+        + PARQUET
+        + FAISS
+        + TORCH_FILES,
     },
     zip_safe=False,
 )

@@ -27,7 +27,7 @@ STACKS = {
     ),
     "current": (
         [
-            ".[augment,similarity,serving,report,parquet,faiss,dev]",
+            ".[augment,similarity,serving,report,parquet,faiss,torch-files,dev]",
             "tensorflow==2.21.*",
         ],
         ["3.10", "3.11", "3.12", "3.13"],

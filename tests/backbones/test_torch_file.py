@@ -39,9 +39,7 @@ def test_everything_beside_the_tensors_is_read_too(form, tmp_path):
     path = tmp_path / "some.pth"
     rng = np.random.default_rng(0)
     tensor = rng.normal(size=(2, 3)).astype(np.float32)
-    namespace = Code(
-        b"cargparse\nNamespace\n)\x81}X\x02\x00\x00\x00lrG?\xb0" + bytes(6)
-    )
+    namespace = Code(b"cargparse\nNamespace\n)\x81}" + text("lr") + b"Nsb")
     value = {"a": tensor, "n": 3, "args": namespace, "b": Filled(2, (3,))}
     WRITERS[form](path, value)
     found = read_torch_file(path)

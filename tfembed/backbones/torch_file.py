@@ -316,8 +316,8 @@ def _stored(archive, name, length=None, exact=False):
         raise ValueError(f"{name} has {info.file_size} bytes in it, not {length}.")
     try:
         return archive.read(info)
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{name} is damaged in it: {error}.") from error
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(f"{name} is damaged in it. {error}".strip()) from error
 
 
 def _read_legacy(path):

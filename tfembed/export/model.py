@@ -340,6 +340,9 @@ def _facts_of_run(run):
         )
         if _is_plain(config.get(key))
     }
+    weights = config.get("backbone_weights")
+    for key, value in (weights if isinstance(weights, dict) else {}).items():
+        method["weights" if key == "file" else f"weights_{key}"] = value
     for key in ("epochs", "seed", "knn_temperature"):
         if key in data:
             method[key] = data.pop(key)

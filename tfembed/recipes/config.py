@@ -103,7 +103,8 @@ def load(config_class, path):
             values = json.loads(path.read_text())
         except ValueError as error:
             raise ValueError(f"{str(path)!r} is not JSON: {error}") from error
-        values.pop("recipe", None)
+        for known in ("recipe", "backbone_weights"):  # which are no settings
+            values.pop(known, None)
         return from_dict(config_class, values)
     config = runpy.run_path(str(path)).get("config")
     if not isinstance(config, config_class):

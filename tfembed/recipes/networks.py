@@ -66,7 +66,11 @@ def build_encoder(config, image_shape):
     replicated = config.strategy == "multi_worker" or _num_replicas() > 1
     images = keras.Input(image_shape, name="images")
     backbone = build_backbone(
-        config.backbone, image_shape, synchronized=replicated, seed=config.seed
+        config.backbone,
+        image_shape,
+        synchronized=replicated,
+        seed=config.seed,
+        weights=config.weights,
     )
     if config.frozen_batch_norm:
         freeze_batch_norm(backbone)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tfembed.formats.disk import written_beside
 
+WEIGHTS = "backbone_weights"  # what config.json calls the record of them
 _TRIES = 100
 PACKAGES = (
     "tensorflow",
@@ -111,8 +112,31 @@ class RunDirectory:
         """
         stages = {*(self.read_json("stages.json") or []), self.shorter}
         self.write_json("stages.json", sorted(stages))
-        self.write_json("config.json", self.settings)
+        before = (self.read_json("config.json") or {}).get(WEIGHTS)
+        kept = {WEIGHTS: before} if before else {}
+        self.write_json("config.json", {**self.settings, **kept})
         (self / "result.json").unlink()  # last: killed before it, this is done again
+
+    def record_weights(self, record):
+        """Says in `config.json` which weights the backbone began with.
+
+        Args:
+            record: A dictionary with `sha256`.
+
+        Raises:
+            ValueError: If the run began with others.
+        """
+        settings = self.read_json("config.json") or self.settings
+        before = settings.get(WEIGHTS)
+        if before and before["sha256"] != record["sha256"]:
+            raise ValueError(
+                f"{str(self.path)!r} began with other weights, {before['file']} of "
+                f"sha256 {before['sha256'][:8]}. Received: {record['file']} of sha256 "
+                f"{record['sha256'][:8]}. Put the file back, or choose another "
+                "--run-dir."
+            )
+        if self._lock is not None and not before:
+            self.write_json("config.json", {**self.settings, WEIGHTS: record})
 
     def write_json(self, name, value):
         """Writes JSON beside and renames it into place."""

@@ -40,8 +40,14 @@ class Settings:
 
     backbone: str = option(
         "small_conv",
-        "small_conv, resnet18_cifar, keras_cv:NAME, ..., or keras:FILE, a saved model "
-        "from images to features",
+        "small_conv, resnet18_cifar, applications:NAME, torchvision:NAME, "
+        "keras_cv:NAME, ..., or keras:FILE, a saved model from images to features",
+    )
+    weights: Optional[str] = option(
+        None,
+        "of the backbone to begin with: imagenet, for applications: and keras_cv:, or "
+        "a file, which for torchvision: is a state_dict (.pth, .safetensors); none for "
+        "random ones",
     )
     dim: int = option(128, "length of an embedding")
     head_norm: bool = option(

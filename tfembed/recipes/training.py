@@ -205,6 +205,7 @@ def _start(recipe, config, directory, chief):
     from tensorflow import keras
 
     from tfembed import compat
+    from tfembed.backbones import find_weights
     from tfembed.callbacks import Backup
     from tfembed.data import Augmentation, load_images
     from tfembed.recipes import devices, evaluation, initial, known_images
@@ -251,6 +252,10 @@ def _start(recipe, config, directory, chief):
         grayscale=config.grayscale,
         flip=config.flip,
     )
+    weights = find_weights(config.backbone, config.weights, say)
+    if weights is not None:
+        directory.record_weights(weights.record())
+        say(f"weights: {weights.source}, sha256 {weights.sha256[:8]}")
     compat.set_precision(config.precision)
     with strategy.scope():
         networks = recipe.build(config, data)
