@@ -178,7 +178,7 @@ def applications_backbone(variant, image_shape, synchronized, weights=None, seed
     images = keras.Input(image_shape, name="images")
     x = _SCALINGS[APPLICATIONS[variant].scaling](as_rgb(images))
     if variant.startswith("ConvNeXt"):  # which normalises what it has pooled
-        features = pool(keras.Model(base.input, base.layers[-3].output)(x))
+        features = pool(keras.Model(base.input, base.layers[-2].input)(x))
         features = base.layers[-1](features)
         as_float32 = keras.layers.Activation("linear", dtype="float32")
         features = as_float32(features)
