@@ -159,6 +159,8 @@ def test_filters_for_a_generator_are_counted(client, gallery):
     for count in (6, 8):
         with pytest.raises(ValueError, match=f"{count} lists for"):
             client.search_filtered(iter(files), exclude_ids=[["a"]] * count)
+        with pytest.raises(ValueError, match=f"{count} lists for"):
+            client.score([["a"]] * count, iter(files))
 
 
 def test_score(client, gallery):

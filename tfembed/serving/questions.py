@@ -126,6 +126,8 @@ class Questions:
         ids = _id_table(ids, queries.total)
 
         def ask(batch):
+            if 1 != len(ids) < batch.stop:
+                _check_rows(ids, f"at least {batch.stop}")
             one = len(ids) == 1
             here = ids * len(batch) if one else ids[batch.start : batch.stop]
             batch = yield from self._embedded(batch)
