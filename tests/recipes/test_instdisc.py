@@ -319,6 +319,7 @@ def test_a_users_mistake_is_a_sentence(flags, message, tmp_path, capsys):
     [
         (9, 90, 2, "must be a multiple of their number"),
         (8, 81, 2, "The last batch of an epoch would have 1 images for 2 replicas"),
+        (8, 85, 4, "5 images for 4 replicas, 2 each, and leave one without any"),
     ],
 )
 def test_batches_that_replicas_cannot_share(batch_size, size, replicas, message):
@@ -327,3 +328,4 @@ def test_batches_that_replicas_cannot_share(batch_size, size, replicas, message)
     with pytest.raises(ValueError, match=message):
         check_batch(batch_size, size, replicas)
     check_batch(8, 80, replicas)
+    check_batch(8, 87, replicas)

@@ -292,11 +292,14 @@ def check_batch(batch_size, size, replicas):
             f"of their number. Received: batch_size={batch_size}, "
             f"{replicas} replicas."
         )
-    if 0 < size % batch_size < replicas:
+    last = size % batch_size
+    share = -(-last // replicas)  # of each replica, until there are no more images
+    if last and share * (replicas - 1) >= last:
         raise ValueError(
-            f"The last batch of an epoch would have {size % batch_size} images for "
-            f"{replicas} replicas. Choose another --batch-size or --limit. "
-            f"Received: batch_size={batch_size}, {size} images."
+            f"The last batch of an epoch would have {last} images for {replicas} "
+            f"replicas, {share} each, and leave one without any. Choose another "
+            f"--batch-size or --limit. Received: batch_size={batch_size}, {size} "
+            "images."
         )
 
 
