@@ -40,7 +40,8 @@ def test_the_seed_decides_and_names_share_their_draws():
 
 def test_nothing_counts():
     assert np.isnan(bootstrap_intervals({"a": [np.nan, np.nan]})["a"]).all()
-    assert np.isnan(bootstrap_intervals({"a": []})["a"]).all()
+    with pytest.raises(ValueError, match="at least one query"):
+        bootstrap_intervals({"a": []})
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,8 @@ def test_a_zero_query_is_answered():
 
 def test_no_queries():
     _, gallery, labels = points(7)
-    assert weighted_knn(np.zeros((0, 6)), gallery, labels, 3).shape == (0,)
+    with pytest.raises(ValueError, match="`queries` must have at least one row"):
+        weighted_knn(np.zeros((0, 6)), gallery, labels, 3)
 
 
 @pytest.mark.parametrize(

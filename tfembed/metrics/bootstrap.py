@@ -27,12 +27,11 @@ def bootstrap_intervals(values, confidence=0.95, resamples=2000, seed=0):
         `{name: (low, high)}`; NaN where no query counts.
 
     Raises:
-        ValueError: If lengths differ, or an argument is out of range.
+        ValueError: If lengths differ, there is no query, or an argument is out of
+            range.
     """
     check_confidence(confidence, resamples)
     matrix = as_matrix("values", values)
-    if not len(matrix):
-        return {name: (float("nan"), float("nan")) for name in values}
     counts = np.isfinite(matrix)
     sums = _resampled_sums(
         np.concatenate([np.where(counts, matrix, 0), counts], axis=1), resamples, seed
@@ -67,7 +66,7 @@ def as_matrix(name, values):
     """Returns a dictionary of columns as one float64 matrix `(queries, names)`.
 
     Raises:
-        ValueError: If there is none, or they are not of one length.
+        ValueError: If there is none, they are not of one length, or have no query.
     """
     columns = [np.asarray(column, np.float64) for column in values.values()]
     shapes = {column.shape for column in columns}
@@ -76,6 +75,8 @@ def as_matrix(name, values):
             f"`{name}` must hold one value a query under each name. Received: shapes "
             f"{ {key: np.shape(column) for key, column in values.items()} }."
         )
+    if not len(columns[0]):
+        raise ValueError(f"`{name}` must hold at least one query. Received: none.")
     return np.stack(columns, axis=1)
 
 

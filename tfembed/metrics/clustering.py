@@ -45,9 +45,9 @@ def clustering(
         )
     rows = check_embeddings("embeddings", embeddings)
     labels = np.asarray(labels).reshape(-1)
-    if len(labels) != len(rows) or not len(rows):
+    if len(labels) != len(rows):
         raise ValueError(
-            "`labels` must have one label for each of at least one row. Received: "
+            "`labels` must have one label for each row. Received: "
             f"{len(labels)} labels and {len(rows)} rows."
         )
     try:

@@ -5,6 +5,8 @@ import weakref
 import numpy as np
 import tensorflow as tf
 
+from tfembed.ops.zero_rows import around_zero_rows
+
 _TRACED = weakref.WeakKeyDictionary()
 
 
@@ -48,7 +50,9 @@ def _inference(encoder):
 
         @tf.function
         def infer(images):
-            return reference()(images, training=False)
+            return around_zero_rows(
+                lambda images: reference()(images, training=False), images
+            )
 
         _TRACED[encoder] = infer
     return _TRACED[encoder]

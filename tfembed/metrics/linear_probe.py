@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tfembed.metrics.nearest import check_embeddings
+
 
 def linear_probe(
     features, labels, test_features, test_labels, regularization=1.0, iterations=200
@@ -24,6 +26,7 @@ def linear_probe(
 
     Raises:
         ImportError: If scikit-learn is not installed.
+        ValueError: If there are no features, to train or to test on.
     """
     hits = linear_probe_hits(
         features, labels, test_features, test_labels, regularization, iterations
@@ -47,6 +50,8 @@ def linear_probe_hits(
             "The linear probe needs scikit-learn: pip install 'tfembed[report]'."
         ) from error
 
+    features = check_embeddings("features", features)
+    test_features = check_embeddings("test_features", test_features)
     classifier = make_pipeline(
         StandardScaler(),
         LogisticRegression(C=regularization, max_iter=iterations),

@@ -77,7 +77,7 @@ def check_embeddings(name, values):
     """Returns `values` as a float32 matrix.
 
     Raises:
-        ValueError: If they are not a matrix of finite numbers.
+        ValueError: If they are not a matrix of finite numbers, or have no row.
     """
     values = np.asarray(values, np.float32)
     if values.ndim != 2:
@@ -85,6 +85,8 @@ def check_embeddings(name, values):
             f"`{name}` must be a matrix, one embedding a row. "
             f"Received: {name} of shape {values.shape}."
         )
+    if not len(values):
+        raise ValueError(f"`{name}` must have at least one row. Received: none.")
     if not np.isfinite(values).all():
         bad = int(np.argmin(np.isfinite(values).all(axis=1)))
         raise ValueError(

@@ -53,8 +53,6 @@ def spread(embeddings, normalize=True):
     """
     rows = check_embeddings("embeddings", embeddings)
     count, dim = rows.shape
-    if not count:
-        raise ValueError("`embeddings` must have at least one row. Received: none.")
     norms = np.empty(count, np.float32)
     unit_sum, unit_squares = np.zeros(dim), 0.0
     mean, moments = np.zeros(dim), np.zeros((dim, dim))
