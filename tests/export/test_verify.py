@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorflow import keras
 
 from tfembed.export import verify
@@ -102,8 +103,9 @@ def test_another_k_does_not(check):
 
 def test_another_encoder_does_not(check, make_encoder):
     keras.utils.set_random_seed(1)
-    with pytest.raises(RuntimeError, match="embeddings differ from the encoder's"):
+    with pytest.raises(RuntimeError, match="embeddings differ from the enc") as error:
         check(encoder=make_encoder())
+    assert str(error.value).endswith("Asked was `embed` of images (5, 12, 10, 1).")
 
 
 def test_an_encoder_without_unit_norm_does_not(check, exported, monkeypatch):
@@ -116,5 +118,30 @@ def test_an_encoder_without_unit_norm_does_not(check, exported, monkeypatch):
 
 @pytest.mark.parametrize("runtime", ["native", "python"])
 def test_what_does_not_load_is_said(tmp_path, runtime):
-    with pytest.raises(RuntimeError, match="does not run in a process.*It says: "):
+    said = r"does not run in a process.*Asked was the loading of it\. It says: \w+"
+    with pytest.raises(RuntimeError, match=said):
         verify.ask_in_fresh_process(tmp_path, [], runtime)
+
+
+def test_what_fails_is_named_with_the_whole_message(tmp_path):
+    """A message of several lines, of which the last is not the telling one."""
+    images = tf.TensorSpec([None, 2], tf.float32, "images")
+
+    @tf.function(input_signature=[images])
+    def embed(images):
+        few = tf.debugging.Assert(
+            tf.shape(images)[0] < 2, ["too many", tf.shape(images)]
+        )
+        with tf.control_dependencies([few]):
+            return {"embeddings": images + 1}
+
+    module = tf.Module()
+    module.embed = embed
+    tf.saved_model.save(module, tmp_path, {"embed": embed})
+    for runtime in ("native", "python"):
+        requests = [("embed", {"images": np.zeros((n, 2), np.float32)}) for n in (1, 3)]
+        with pytest.raises(RuntimeError) as error:
+            verify.ask_in_fresh_process(tmp_path, requests, runtime)
+        told = str(error.value)
+        assert "Asked was `embed` of images (3, 2). It says: " in told
+        assert "too many" in told and "[3 2]" in told and "{{node Assert" in told

@@ -30,6 +30,7 @@ import tensorflow as tf
 from tfembed.export.brute_force import nearest, shares_of_classes
 from tfembed.export.gallery_state import encode_text, hash_ids, index_ids
 from tfembed.export.native import find_libraries
+from tfembed.export.replay import asked
 from tfembed.export.warmup import read_warmup
 from tfembed.ops.images import decode_image
 
@@ -84,31 +85,35 @@ def check_answers(saved_model_dir, encoder, gallery, head, k, encoded_images):
     checks = _Checks(encoder, gallery, head, k, encoded_images)
     warmup = read_warmup(saved_model_dir)
     requests = [(name, inputs) for name, inputs, _ in checks.requests]
-    asked = [*requests, *warmup]
+    everything = [*requests, *warmup]
     # One answer for all that Python shares with the C API; all where there is none.
     brief = [each for each in requests if each[0] == "search_bytes"][:1]
-    runtimes = {"native": asked, "python": brief}
+    runtimes = {"native": everything, "python": brief}
     if not find_libraries():
-        runtimes = {"python": asked}
+        runtimes = {"python": everything}
     small = gallery.embeddings.nbytes <= _AT_ONCE
     with ThreadPoolExecutor(len(runtimes) if small else 1) as pool:
         found = [
-            pool.submit(ask_in_fresh_process, saved_model_dir, asked, runtime)
-            for runtime, asked in runtimes.items()
+            pool.submit(ask_in_fresh_process, saved_model_dir, those, runtime)
+            for runtime, those in runtimes.items()
         ]
         found = [each.result() for each in found]
-    for asked, (answers, _) in zip(runtimes.values(), found):
-        for (name, inputs), answer in zip(asked, answers):
+    for those, (answers, _) in zip(runtimes.values(), found):
+        for (name, inputs), answer in zip(those, answers):
             size = len(next(iter(inputs.values())))
             _require(
                 all(value.shape[:1] == (size,) for value in answer.values()),
-                f"{name} gives {_shapes(answer)} for a batch of {size}",
+                f"{asked(name, inputs)} gives {_shapes(answer)}",
             )
-        if asked is brief:
-            checks.search_bytes(answers[0])
-            continue
-        for (_, _, check), answer in zip(checks.requests, answers):
-            check(answer)
+        checked = checks.requests
+        if those is brief:
+            checked = [each for each in checked if each[0] == "search_bytes"][:1]
+        for (name, inputs, check), answer in zip(checked, answers):
+            try:
+                check(answer)
+            except RuntimeError as error:
+                request = asked(name, inputs)
+                raise RuntimeError(f"{error} Asked was {request}.") from None
     _check_signatures(found[-1][1], encoder.image_shape, encoder.dim)
     said = {"native": "TensorFlow's C API", "python": "tf.saved_model.load"}
     return {
@@ -134,15 +139,17 @@ def ask_in_fresh_process(saved_model_dir, requests, runtime="python", seconds=90
         A list of `{output name: array}`, and the signatures' inputs and outputs.
 
     Raises:
-        RuntimeError: If it fails, with what the process said.
+        RuntimeError: If it fails, with what it was asked, and the whole of what
+            TensorFlow said.
     """
     script = Path(__file__).with_name("replay.py")
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
     environment["TF_CPP_MIN_LOG_LEVEL"] = "2"
     with tempfile.TemporaryDirectory() as folder:
-        asked, answered = Path(folder, "requests"), Path(folder, "answers")
-        asked.write_bytes(pickle.dumps(requests))
-        command = [sys.executable, script, runtime, saved_model_dir, asked, answered]
+        files = [Path(folder, name) for name in ("requests", "answers", "progress")]
+        questions, answered, progress = files
+        questions.write_bytes(pickle.dumps(requests))
+        command = [sys.executable, script, runtime, saved_model_dir, *files]
         try:
             process = subprocess.run(
                 [str(part) for part in command],
@@ -154,15 +161,25 @@ def ask_in_fresh_process(saved_model_dir, requests, runtime="python", seconds=90
             )
         except subprocess.TimeoutExpired as error:
             raise RuntimeError(
-                f"The exported model did not answer within {seconds} s."
+                f"The exported model did not answer within {seconds} s. Asked was "
+                f"{_progress(progress)[0]}."
             ) from error
         if process.returncode:
-            said = process.stderr.strip().splitlines()[-1:] or ["nothing"]
+            last, said = _progress(progress)
+            said = said or process.stderr.strip() or "nothing"
             raise RuntimeError(
                 "The exported model does not run in a process that has only "
-                f"TensorFlow (exit status {process.returncode}). It says: {said[0]}"
+                f"TensorFlow (exit status {process.returncode}). Asked was {last}. "
+                f"It says: {said}"
             )
         return pickle.loads(answered.read_bytes())
+
+
+def _progress(path):
+    """What a process was last doing, and what it said of it."""
+    told = path.read_text("utf-8") if path.exists() else "nothing yet"
+    last, _, said = told.partition("\n")
+    return last, said.strip()
 
 
 class _Checks:
