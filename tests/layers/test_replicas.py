@@ -4,7 +4,7 @@ import contracts
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import DIM, SIZE
+from contracts import DIM, SIZE, batch, built
 from tensorflow import keras
 
 from tfembed import compat, layers
@@ -70,6 +70,53 @@ def test_two_replicas_train_as_one(maker, rows, strategy, tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     for a, b in zip(double.get_weights(), loaded.get_weights()):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("maker", SAMPLES)
+def test_a_replica_without_rows(maker, strategy):
+    """Loss, gradient and state are those of one replica, which has them all."""
+    embeddings, ids = batch()
+    one = built(maker)
+    with strategy.scope():
+        two = built(maker)
+    for each in (one, two):
+        if hasattr(each, "seed"):
+            each.seed = 3
+    two.set_weights(one.get_weights())
+
+    def place(array):
+        parts = array, array[:0]
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(parts[context.replica_id_in_sync_group])
+        )
+
+    def call(layer, embeddings, ids):
+        with tf.GradientTape() as tape:
+            tape.watch(embeddings)
+            layer([embeddings, ids], training=True)
+            loss = tf.add_n(layer.losses)
+        return loss, tape.gradient(loss, embeddings)
+
+    @tf.function
+    def step(embeddings, ids):
+        return strategy.run(lambda *inputs: call(two, *inputs), (embeddings, ids))
+
+    for _ in range(2):
+        loss, gradient = call(one, tf.constant(embeddings), tf.constant(ids))
+        losses, gradients = map(
+            strategy.experimental_local_results, step(place(embeddings), place(ids))
+        )
+        # Keras divides by the number of replicas.
+        np.testing.assert_allclose(sum(losses) / 2, loss, rtol=1e-5)
+        np.testing.assert_allclose(gradients[0] / 2, gradient, rtol=1e-4, atol=1e-6)
+        assert gradients[1].shape == (0, DIM)
+        for a, b in zip(one.weights, two.weights):
+            for copy in tf.nest.flatten(
+                strategy.experimental_local_results(compat.variable(b))
+            ):
+                np.testing.assert_allclose(
+                    compat.variable(a).numpy(), copy.numpy(), rtol=1e-5, atol=2e-6
+                )
 
 
 def test_an_id_out_of_range_on_one_replica_stops_both(strategy):

@@ -248,7 +248,8 @@ def test_similarities_at_the_ends(sample, value):
         for param in SLOWLY
     ]
     + [
-        pytest.param(*param.values, 5, id=f"{param.id}-even", marks=SLOW)
+        pytest.param(*param.values, first, id=f"{param.id}-{name}", marks=SLOW)
+        for first, name in ((5, "even"), (10, "none on one"))
         for param in FIRST
     ],
 )

@@ -11,6 +11,7 @@ from tensorflow import keras
 
 from tfembed import load_model
 from tfembed.compat import variable
+from tfembed.ops.zero_rows import around_zero_rows
 
 _UNIT_TOLERANCE = 1e-2
 
@@ -72,7 +73,10 @@ class ExportedEncoder:
         if self._dtype.is_integer:
             images = tf.round(images)
         arguments = {"training": False} if self._training else {}
-        return self._model(tf.cast(images, self._dtype), **arguments)
+        return around_zero_rows(
+            lambda images: self._model(images, **arguments),
+            tf.cast(images, self._dtype),
+        )
 
     def embed(self, images):
         """Embeds images here and now, on the CPU as a server does.
@@ -157,6 +161,7 @@ class ExportedEncoder:
         try:
             blank = tf.zeros((1, *self.image_shape))
             found = self(blank)
+            self._check_shapes()
         except Exception as error:
             first = str(error).strip().splitlines()[:1] or [type(error).__name__]
             raise ValueError(
@@ -172,6 +177,19 @@ class ExportedEncoder:
                 "Export the encoder alone, without ids or heads."
             )
         return int(shape[1])
+
+    def _check_shapes(self):
+        """Raises what a graph says of the shapes: kernels do not say it on every CPU.
+
+        (Of an image smaller than a convolution's window, for example. What else a graph
+        may have against the encoder is said when it is exported.)
+        """
+        images = tf.TensorSpec((1, *self.image_shape), tf.float32)
+        try:
+            tf.function(self).get_concrete_function(images)
+        except Exception as error:
+            if "{{node" in str(error):  # the place of an op whose shapes do not fit
+                raise
 
 
 def load_encoder(path):

@@ -16,6 +16,7 @@ from tfembed.export.image_bytes import MAX_PIXELS, decode_examples, decode_image
 from tfembed.export.input_shapes import as_declared
 from tfembed.export.text_lists import read_lists, write_lines
 from tfembed.ops.vote import vote_shares, weighted_vote
+from tfembed.ops.zero_rows import around_zero_rows
 
 _AT_ONCE = 64 << 20  # bytes of an array that become a tensor at a time
 
@@ -167,7 +168,7 @@ class SearchModel(tf.Module):
             self._answer_some, [embeddings, valid, *filters]
         )
         for name, signature in inputs.items():
-            method = _of_declared_shapes(getattr(self, f"_{name}"), signature)
+            method = _of_any_rows(getattr(self, f"_{name}"), signature)
             setattr(self, name, tf.function(method, signature, autograph=False))
         # A layer may hold a `tf.Variable` that Keras does not count as a weight.
         held = {id(each) for each in self.encoder_variables}
@@ -454,13 +455,17 @@ def _unit(embeddings):
     return tf.math.divide_no_nan(rows, length), valid[:, 0]
 
 
-def _of_declared_shapes(method, specs):
-    """The method, of inputs that were compared with their specs."""
+def _of_any_rows(method, specs):
+    """The method, of inputs that were compared with their specs; of none, of one row.
+
+    Its answer to that row is cut: see `tfembed.ops.zero_rows`.
+    """
     names = list(inspect.signature(method).parameters)
 
     @functools.wraps(method)  # its names are those of the signature
     def run(*inputs):
-        return method(*as_declared(dict(zip(names, inputs)), specs))
+        declared = as_declared(dict(zip(names, inputs)), specs)
+        return around_zero_rows(method, *declared)
 
     return run
 

@@ -8,6 +8,7 @@ from tfembed.layers.endpoint import ClassEndpoint, embedding_dim
 from tfembed.ops.arguments import check_choice, check_not_negative
 from tfembed.ops.replicas import gather
 from tfembed.ops.rows import read_rows, write_rows
+from tfembed.ops.zero_rows import at_least_one_row, first_rows
 
 UPDATES = ("paper", "gradient")
 
@@ -122,6 +123,8 @@ class Centers(ClassEndpoint):
             return
         centers = compat.variable(self.centers)
         embeddings, ids = gather(tf.stop_gradient(embeddings), ids)
+        rows = tf.shape(ids)[0]
+        embeddings, ids = at_least_one_row(embeddings, ids)
         ids, valid = self.checked(ids)
         # An embedding that is not finite does not count.
         finite = tf.reduce_all(tf.math.is_finite(embeddings), axis=1)
@@ -135,7 +138,8 @@ class Centers(ClassEndpoint):
             tf.reduce_all(tf.math.is_finite(new), 1, keepdims=True), new, old
         )
         # Rows of one class write one value. XLA drops writes out of range.
-        write_rows(centers, tf.where(valid, ids, self.num_classes), new)
+        ids = tf.where(valid, ids, self.num_classes)
+        write_rows(centers, first_rows(ids, rows), first_rows(new, rows))
 
     def get_config(self):
         return {

@@ -30,7 +30,10 @@ class Endpoint(compat.ReplicaLosses, keras.layers.Layer):
         compat.forgo_xla(self)
 
     def row_losses(self, embeddings, ids, training):
-        """Returns `(batch,)`, each row's loss; `embeddings` are float32."""
+        """Returns `(batch,)`, each row's loss; `embeddings` are float32.
+
+        What multiplies rows there goes around a batch of none (`ops.zero_rows`).
+        """
         raise NotImplementedError
 
     def checked(self, ids):
@@ -38,7 +41,10 @@ class Endpoint(compat.ReplicaLosses, keras.layers.Layer):
         raise NotImplementedError
 
     def after_loss(self, embeddings, ids):
-        """Updates what the layer remembers, once the loss has read it."""
+        """Updates what the layer remembers, once the loss has read it.
+
+        Where no replica has a row, nothing changes.
+        """
         del embeddings, ids
 
     def call(self, inputs, training=None):

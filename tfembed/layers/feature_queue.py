@@ -39,7 +39,7 @@ class FeatureQueue(keras.layers.Layer):
         dim: Length of an embedding.
         warmup_steps: How many writes pass before anything counts: while the encoder
             still moves quickly, what it said is soon out of date. The rows are
-            written all the same.
+            written all the same. A write of no rows is none.
 
     Call arguments:
         inputs: `[embeddings, labels]`: `(batch, dim)` floats; `(batch,)` or
@@ -133,8 +133,7 @@ class FeatureQueue(keras.layers.Layer):
         )
         overwrite(compat.variable(self.place), (place + count) % self.size)
         steps = compat.variable(self.steps)
-        counts = (count > 0) | tf.equal(tf.size(finite), 0)
-        overwrite(steps, steps + tf.cast(counts, steps.dtype))
+        overwrite(steps, steps + tf.cast(count > 0, steps.dtype))
 
     def fill(self, embeddings, labels):
         """Sets the whole queue, from a forward pass; outside of replicas.

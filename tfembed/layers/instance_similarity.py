@@ -9,6 +9,7 @@ from tfembed.layers.endpoint import BankEndpoint
 from tfembed.ops.arguments import check_choice, check_count, check_not_negative
 from tfembed.ops.rows import read_rows
 from tfembed.ops.streamed_divergence import streamed_divergence
+from tfembed.ops.zero_rows import around_zero_rows
 
 HARD = ("least_similar", "most_similar")
 HARD_BY = ("bank", "embedding")
@@ -165,6 +166,9 @@ class InstanceSimilarity(BankEndpoint):
         return read_rows(compat.variable(self.table), tf.cast(ids, tf.int64))
 
     def row_losses(self, embeddings, ids, training):
+        return around_zero_rows(self._row_losses, embeddings, ids)
+
+    def _row_losses(self, embeddings, ids):
         bank = self.bank.variable
         others = self.positives_of(ids)
         there = others >= 0

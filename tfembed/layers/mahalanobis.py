@@ -6,6 +6,7 @@ from tensorflow import keras
 from tfembed import compat
 from tfembed.ops.arguments import check_count
 from tfembed.ops.floats import widen
+from tfembed.ops.zero_rows import around_zero_rows
 
 
 @keras.utils.register_keras_serializable(package="tfembed")
@@ -77,7 +78,8 @@ class Mahalanobis(keras.layers.Layer):
         inputs = tf.convert_to_tensor(inputs)
         wide = widen(inputs)
         factor = tf.cast(compat.variable(self.factor), wide.dtype)
-        return tf.cast(tf.matmul(wide, factor), inputs.dtype)
+        mapped = around_zero_rows(lambda rows: tf.matmul(rows, factor), wide)
+        return tf.cast(mapped, inputs.dtype)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.rank or input_shape[-1])

@@ -10,6 +10,7 @@ from tfembed import compat
 from tfembed.ops.ids import check_ids, flat_ids
 from tfembed.ops.replicas import gather
 from tfembed.ops.rows import read_rows, write_rows
+from tfembed.ops.zero_rows import at_least_one_row, first_rows
 
 INITIALIZERS = ("unit", "paper")
 
@@ -121,6 +122,8 @@ class MemoryBank(keras.layers.Layer):
         momentum = self.momentum if momentum is None else momentum
         embeddings = tf.stop_gradient(tf.cast(embeddings, tf.float32))
         embeddings, ids = gather(embeddings, flat_ids(ids))
+        rows = tf.shape(ids)[0]
+        embeddings, ids = at_least_one_row(embeddings, ids)
         ids, valid = check_ids(ids, self.size)
         finite = tf.reduce_all(tf.math.is_finite(embeddings), axis=1)
         embeddings = tf.where(finite[:, None], embeddings, 0.0)
@@ -132,7 +135,8 @@ class MemoryBank(keras.layers.Layer):
         mixed = momentum * old + (1 - momentum) * mean
         new = tf.where(count > 0, _unit_or(old, mixed), old)
         # Where XLA dropped the assertion, it also drops writes out of range.
-        write_rows(self.variable, tf.where(valid, ids, self.size), new)
+        ids = tf.where(valid, ids, self.size)
+        write_rows(self.variable, first_rows(ids, rows), first_rows(new, rows))
 
     def fill(self, rows):
         """Sets all rows, `(size, dim)`; outside of replicas.

@@ -16,6 +16,7 @@ from tfembed.ops.sampled_scores import (
     sampled_readout,
     sampled_scores,
 )
+from tfembed.ops.zero_rows import around_zero_rows
 
 NEGATIVES = ("shared", "per_anchor")
 NORMALIZERS = ("moving_average", "first_batch", "analytic")
@@ -154,7 +155,9 @@ class NoiseContrastive(BankEndpoint):
         drawn = self._draw(tf.shape(embeddings)[0])
         if self.negatives == "shared":
             rows = read_rows(bank, drawn)
-            negatives = tf.matmul(embeddings, rows, transpose_b=True)
+            negatives = around_zero_rows(
+                lambda queries: tf.matmul(queries, rows, transpose_b=True), embeddings
+            )
             negatives /= self.temperature
             losses = self._contrast(positive, negatives, training)
         else:

@@ -8,6 +8,7 @@ from tfembed.ops.arguments import check_choice, check_count, check_not_negative
 from tfembed.ops.distances import from_similarities, safe_sqrt, squared_distances
 from tfembed.ops.floats import widen
 from tfembed.ops.unit_rows import unit_rows
+from tfembed.ops.zero_rows import around_zero_rows
 
 SIMILARITIES = ("cosine", "negative_squared_distance", "product", "product_and_length")
 NORMALIZE = ("both", "proxies", "neither")
@@ -123,6 +124,9 @@ class Proxies(compat.ReplicaLosses, keras.layers.Layer):
             embeddings = unit_rows(embeddings)
         if normalize != "neither":
             proxies = unit_rows(proxies)
+        return around_zero_rows(lambda rows: self._compare(rows, proxies), embeddings)
+
+    def _compare(self, embeddings, proxies):
         if self.similarity == "negative_squared_distance":
             return -squared_distances(embeddings, proxies)
         products = tf.matmul(embeddings, proxies, transpose_b=True)

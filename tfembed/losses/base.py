@@ -6,6 +6,7 @@ from tensorflow import keras
 from tfembed import compat
 from tfembed.ops.labels import may_be_rounded
 from tfembed.ops.replicas import global_batch_mean
+from tfembed.ops.zero_rows import at_least_one_row
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "none")
 
@@ -64,7 +65,8 @@ class FunctionalLoss(compat.LabelLoss):
         if rounded is not None:  # where XLA dropped the assertion
             losses = tf.where(rounded, tf.constant(float("nan"), losses.dtype), losses)
         if self.reduction == "sum_over_batch_size":
-            return global_batch_mean(losses)
+            # The mean of a replica without rows is 0, where Keras 3 divides by 0.
+            return at_least_one_row(global_batch_mean(losses))[0]
         return losses
 
     def get_config(self):

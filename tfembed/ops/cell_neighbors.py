@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfembed.ops.chunked_neighbors import block_maxima
 from tfembed.ops.each_query import each_query
+from tfembed.ops.zero_rows import around_zero_rows
 
 BLOCK = 64
 CHUNK_FLOATS = 1 << 22  # of the rows that are gathered at a time: 16 MiB
@@ -43,11 +44,17 @@ def cell_neighbors(queries, centroids, starts, sizes, embeddings, rows, probes, 
     Returns:
         Scores `(batch, k)` in float32, largest first, and rows `(batch, k)` in int32.
     """
-    queries = tf.convert_to_tensor(queries)
     starts, sizes, rows, embeddings = (
         tf.convert_to_tensor(each) for each in (starts, sizes, rows, embeddings)
     )
     k = tf.convert_to_tensor(k, tf.int32)
+    gallery = centroids, starts, sizes, embeddings, rows
+    return around_zero_rows(
+        lambda queries: _cell_neighbors(queries, *gallery, probes, k), queries
+    )
+
+
+def _cell_neighbors(queries, centroids, starts, sizes, embeddings, rows, probes, k):
     cells, counts = nearest_cells(queries, centroids, sizes, probes, k)
     lengths = starts[1:] - starts[:-1]
     wanted = tf.sequence_mask(counts, tf.shape(cells)[1])

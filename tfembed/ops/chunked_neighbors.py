@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from tfembed.ops.each_query import each_query
 from tfembed.ops.neighbors import top_k_neighbors, top_k_of_columns
+from tfembed.ops.zero_rows import around_zero_rows
 
 BLOCK = 16
 GROUP = 32  # blocks, whose maxima are searched in the same way
@@ -37,9 +38,14 @@ def chunked_neighbors(queries, gallery, k):
         Scores `(batch, k)` in float32, largest first, and rows `(batch, k)` in
         int32.
     """
-    queries = tf.convert_to_tensor(queries)
     gallery = tf.convert_to_tensor(gallery)
     k = tf.convert_to_tensor(k, tf.int32)
+    return around_zero_rows(
+        lambda queries: _chunked_neighbors(queries, gallery, k), queries
+    )
+
+
+def _chunked_neighbors(queries, gallery, k):
     size = tf.shape(gallery)[0]
     blocks = (size + BLOCK - 1) // BLOCK
 

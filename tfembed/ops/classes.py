@@ -7,6 +7,7 @@ from tfembed.ops.floats import widen
 from tfembed.ops.labels import flat_labels
 from tfembed.ops.pairs import Similarities, check_pairs, closed_batch
 from tfembed.ops.unit_rows import unit_rows
+from tfembed.ops.zero_rows import at_least_one_row
 
 
 def class_numbers(labels):
@@ -42,8 +43,9 @@ def whole_batch(
         normalize: Whether the embeddings are divided by their length first.
 
     Returns:
-        Labels `(rows,)`, embeddings `(rows, dim)`, float32 or float64, and a function
-        that makes a value of that batch `(batch,)`: one for each of the own rows.
+        Labels `(rows,)`, embeddings `(rows, dim)`, float32 or float64, at least one row
+        (see `ops.zero_rows`), and a function that makes a value of that batch
+        `(batch,)`: one for each of the own rows.
 
     Raises:
         ValueError: If references or similarities are given, or shapes do not fit.
@@ -55,7 +57,7 @@ def whole_batch(
     batch = tf.shape(embeddings)[0]
     if normalize:
         embeddings = unit_rows(embeddings)
-    labels, embeddings = replicas.gather(labels, embeddings)
+    labels, embeddings = at_least_one_row(*replicas.gather(labels, embeddings))
     return labels, embeddings, lambda value: tf.fill([batch], value)
 
 

@@ -6,17 +6,34 @@ the same tensor on both sides, has one product in the backward pass and not two.
 
 import tensorflow as tf
 
+from tfembed.ops.zero_rows import at_least_one_row
+
 
 def inner_products(left, right):
     """Computes the inner product of every pair.
 
     Args:
-        left: `(rows, dim)`, float32 or float64.
+        left: `(rows, dim)`, float32 or float64; there may be no rows, on either side.
         right: `(refs, dim)`, of the same dtype; may be `left` itself.
 
     Returns:
         `(rows, refs)`.
     """
+    return _of_every_pair(_inner_products, left, right)
+
+
+def _of_every_pair(function, left, right):
+    """Calls a function of `left` and `right` with at least one row of each."""
+    (rows,) = at_least_one_row(left)
+    refs = rows if left is right else at_least_one_row(right)[0]
+    values = function(rows, refs)
+    if left.shape[0] and right.shape[0]:
+        return values
+    values = tf.slice(values, [0, 0], [tf.shape(left)[0], tf.shape(right)[0]])
+    return tf.ensure_shape(values, [left.shape[0], right.shape[0]])
+
+
+def _inner_products(left, right):
     if left is not right:
         return tf.matmul(left, right, transpose_b=True)
 
@@ -35,12 +52,16 @@ def squared_distances(left, right):
     (almost) equal rows is cut to exactly zero.
 
     Args:
-        left: `(rows, dim)`, float32 or float64.
+        left: `(rows, dim)`, float32 or float64; there may be no rows, on either side.
         right: `(refs, dim)`, of the same dtype; may be `left` itself.
 
     Returns:
         `(rows, refs)`, at least 0. At 0 the gradient is 0, as it should be.
     """
+    return _of_every_pair(_squared_distances, left, right)
+
+
+def _squared_distances(left, right):
     if left is not right:
         lengths = tf.reduce_sum(left * left, axis=1)[:, None]
         squared = tf.matmul(-2 * left, right, transpose_b=True) + lengths

@@ -6,6 +6,8 @@ read in chunks (`tfembed.ops.chunked_neighbors`), and the same is found.
 
 import tensorflow as tf
 
+from tfembed.ops.zero_rows import around_zero_rows
+
 BLOCK = 128
 
 
@@ -33,9 +35,13 @@ def top_k_neighbors(queries, gallery, k, block=BLOCK):
         Scores `(batch, k)` in float32, largest first, and rows `(batch, k)` in
         int32.
     """
-    queries = tf.convert_to_tensor(queries)
     gallery = tf.convert_to_tensor(gallery)
-    return top_k_of_columns(tf.matmul(gallery, queries, transpose_b=True), k, block)
+
+    def search(queries):
+        scores = tf.matmul(gallery, queries, transpose_b=True)
+        return top_k_of_columns(scores, k, block)
+
+    return around_zero_rows(search, queries)
 
 
 def top_k_of_columns(scores, k, block=BLOCK):

@@ -14,6 +14,7 @@ from tfembed.ops.floats import widen
 from tfembed.ops.labels import flat_labels, same_label
 from tfembed.ops.recompute import sum_of_steps
 from tfembed.ops.unit_rows import unit_rows
+from tfembed.ops.zero_rows import at_least_one_row, first_rows
 
 
 class Similarities:
@@ -163,7 +164,8 @@ def over_pairs(
 
     Args:
         rows: `rows(pairs)` returns the loss of each anchor, `(rows,)`. It is called
-            with blocks of rows, and must not talk to other replicas.
+            with blocks of rows, at least one row and one reference (see
+            `ops.zero_rows`), and must not talk to other replicas.
         labels: `(batch,)` or `(batch, 1)`, any dtype; equal labels are positives.
         embeddings: `(batch, dim)`, float; or `Similarities`.
         ref_labels: `(refs,)`, with `ref_embeddings`.
@@ -289,6 +291,22 @@ def _outputs(
         refs = tf.cast(widen(ref_embeddings), anchors.dtype)
         refs = unit_rows(refs) if normalize else refs
 
+    # From here on there is an anchor and a reference; what is added is cut again.
+    if not closed and not ref_labels.shape[0]:
+        if present is None:
+            present = tf.ones_like(ref_labels, tf.bool)
+        (present,) = at_least_one_row(present)  # what is added is not there
+    known = anchors.shape[0]
+    same_rows = refs is anchors
+    labels, anchors, *row_inputs = at_least_one_row(labels, anchors, *row_inputs)
+    ref_labels, *ref_inputs = at_least_one_row(ref_labels, *ref_inputs)
+    if given:
+        anchors, *ref_inputs = _at_least_one_column(anchors, *ref_inputs)
+    else:
+        refs = anchors if same_rows else at_least_one_row(refs)[0]
+    if own is not None:
+        (own,) = at_least_one_row(own)
+
     def of_block(numbers, labels, anchors, refs, row_inputs, ref_inputs):
         same = same_label(labels, ref_labels)
         columns = tf.range(tf.shape(ref_labels)[0])
@@ -327,11 +345,27 @@ def _outputs(
             pairs.keep(*miner(pairs))
         return [tf.cast(value, anchors.dtype) for value in rows(pairs)]
 
-    block = tf.range(batch), labels, anchors, refs, row_inputs, ref_inputs
+    numbers = tf.range(tf.shape(anchors)[0])
+    block = numbers, labels, anchors, refs, row_inputs, ref_inputs
     if row_chunk is None:
-        return of_block(*block), total
-    size = _rows_of_block(int(row_chunk), ref_labels)
-    return _in_blocks(of_block, shapes, size, *block), total
+        values = of_block(*block)
+    else:
+        size = _rows_of_block(int(row_chunk), ref_labels)
+        values = _in_blocks(of_block, shapes, size, *block)
+    if not known:
+        values = [first_rows(value, batch) for value in values]
+    return values, total
+
+
+def _at_least_one_column(*tensors):
+    """Adds a column to what has none; of vectors, nothing."""
+    filled = []
+    for tensor in tensors:
+        if tensor.shape.rank == 2 and not tensor.shape[1]:
+            (columns,) = at_least_one_row(tf.transpose(tensor))
+            tensor = tf.transpose(columns)
+        filled.append(tensor)
+    return filled
 
 
 def _keys(embeddings, values, ref_embeddings, closed):

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tfembed.ops.rows import read_rows
 from tfembed.ops.streamed_softmax import CHUNK, HUGE
+from tfembed.ops.zero_rows import around_zero_rows
 
 
 def streamed_divergence(embeddings, others, apart, bank, temperature, chunk=CHUNK):
@@ -37,8 +38,15 @@ def streamed_divergence(embeddings, others, apart, bank, temperature, chunk=CHUN
         `(batch,)`, float32; the divergence is 0 where it is not wanted.
     """
     temperature = tf.cast(temperature, tf.float32)
-    others = tf.stop_gradient(others)
+    return around_zero_rows(
+        lambda *rows: _with_readouts(*rows, bank, temperature, chunk),
+        embeddings,
+        tf.stop_gradient(others),
+        apart,
+    )
 
+
+def _with_readouts(embeddings, others, apart, bank, temperature, chunk):
     @tf.custom_gradient
     def with_readouts(embeddings):
         queries = embeddings / temperature
@@ -122,8 +130,9 @@ def _stream(queries, targets, bank, chunk):
             weights = weights[:, :batch]
             weights = tf.concat([weights, weights * difference], axis=1)
             share, own = tf.tile(share, [2]), tf.tile(own, [2])
+        shape = readout.shape  # which a batch of one row would lose
         readout = readout * share + tf.matmul(values, weights, transpose_a=True)
-        return shift + tf.math.log(total), readout / own
+        return shift + tf.math.log(total), tf.ensure_shape(readout / own, shape)
 
     state = (
         tf.fill([blocks * batch], columns.dtype.min),

@@ -5,6 +5,7 @@ import tensorflow as tf
 from tfembed.ops.neighbors import top_k_neighbors
 from tfembed.ops.rows import read_rows
 from tfembed.ops.streamed_softmax import CHUNK
+from tfembed.ops.zero_rows import around_zero_rows
 
 
 def streamed_neighbors(queries, bank, k, chunk=CHUNK):
@@ -22,6 +23,12 @@ def streamed_neighbors(queries, bank, k, chunk=CHUNK):
     Returns:
         Scores `(batch, k)`, float32, largest first, and rows `(batch, k)`, int64.
     """
+    return around_zero_rows(
+        lambda queries: _streamed_neighbors(queries, bank, k, chunk), queries
+    )
+
+
+def _streamed_neighbors(queries, bank, k, chunk):
     size = bank.shape[0]
     chunk = min(max(chunk, k), size)
     batch = tf.shape(queries)[0]

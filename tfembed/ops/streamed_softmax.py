@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfembed.ops.rows import read_rows
 from tfembed.ops.unit_rows import unit_rows
+from tfembed.ops.zero_rows import around_zero_rows
 
 # Rows of one step. A Python number, so that all shapes are known to XLA; at a batch
 # of 256 the scores of a step are 4 MB (twice as many were slower: malloc gives larger
@@ -42,24 +43,27 @@ def streamed_softmax(embeddings, bank, ids, temperature, chunk=CHUNK):
     """
     temperature = tf.cast(temperature, tf.float32)
 
-    @tf.custom_gradient
-    def loss_with_readout(embeddings):
-        own = read_rows(bank, ids)
-        queries = embeddings / temperature
-        log_sum, readout = _stream(
-            queries,
-            bank.shape[0],
-            chunk,
-            lambda start, rows: read_rows(bank, start + tf.range(rows)),
-        )
-        loss = log_sum - tf.reduce_sum(queries * own, axis=1)
+    def of_rows(embeddings, ids):
+        @tf.custom_gradient
+        def loss_with_readout(embeddings):
+            own = read_rows(bank, ids)
+            queries = embeddings / temperature
+            log_sum, readout = _stream(
+                queries,
+                bank.shape[0],
+                chunk,
+                lambda start, rows: read_rows(bank, start + tf.range(rows)),
+            )
+            loss = log_sum - tf.reduce_sum(queries * own, axis=1)
 
-        def gradient(upstream):
-            return upstream[:, None] * (readout - own) / temperature
+            def gradient(upstream):
+                return upstream[:, None] * (readout - own) / temperature
 
-        return loss, gradient
+            return loss, gradient
 
-    return loss_with_readout(embeddings)
+        return loss_with_readout(embeddings)
+
+    return around_zero_rows(of_rows, embeddings, ids)
 
 
 def trained_softmax(
@@ -85,8 +89,17 @@ def trained_softmax(
         `(batch,)`, float32.
     """
     temperature = tf.cast(temperature, tf.float32)
-    labels = tf.cast(labels, tf.int32)
+    weights = tf.convert_to_tensor(weights)
+    return around_zero_rows(
+        lambda embeddings, labels: _trained_softmax(
+            embeddings, weights, labels, temperature, chunk, unit, own
+        ),
+        embeddings,
+        tf.cast(labels, tf.int32),
+    )
 
+
+def _trained_softmax(embeddings, weights, labels, temperature, chunk, unit, own):
     def prepared(rows):
         return unit_rows(rows) if unit else rows
 
@@ -151,7 +164,7 @@ def trained_softmax(
 
         return loss, gradient
 
-    return loss_with_readout(embeddings, tf.convert_to_tensor(weights))
+    return loss_with_readout(embeddings, weights)
 
 
 def _through_length(gradient, rows, units):

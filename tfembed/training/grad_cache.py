@@ -85,7 +85,7 @@ class GradCacheModel(compat.ReplicaLosses, keras.Model):
     def _encode(self, inputs, training):
         """Returns the output for all rows, and the losses that the encoder added."""
         size, rows = self.chunk_size, tf.shape(inputs)[0]
-        chunks = tf.maximum((rows + size - 1) // size, 1)
+        chunks = (rows + size - 1) // size  # of no rows none: nothing runs, or moves
         state = [compat.variable(each) for each in compat.moving_state(self.encoder)]
         kinds = set()
 

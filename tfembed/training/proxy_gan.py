@@ -9,6 +9,7 @@ from tfembed.ops.draws import uniform
 from tfembed.ops.ids import flat_ids
 from tfembed.ops.replicas import total
 from tfembed.ops.rows import read_rows
+from tfembed.ops.zero_rows import around_zero_rows, at_least_one_row
 
 POSITIVES = ("own_row", "set")
 FAKES = ("half", "one")
@@ -199,10 +200,12 @@ class ProxyGAN(keras.Model):
 
     def call(self, inputs, training=None):
         """Returns proxies `(batch, dim)` of `{"images", "ids"}`, and their D(near)."""
-        triplets = self.triplets(
-            self.embed(inputs["images"]), inputs["ids"], tf.constant(0, tf.int64)
-        )[:3]
-        return self.proxies(*triplets)
+
+        def of_rows(images, ids):
+            number = tf.constant(0, tf.int64)
+            return self.proxies(*self.triplets(self.embed(images), ids, number)[:3])
+
+        return around_zero_rows(of_rows, inputs["images"], inputs["ids"])
 
     def embed(self, images):
         """Returns embeddings by the encoder, frozen: `(batch, dim)`, float32."""
@@ -265,12 +268,15 @@ class ProxyGAN(keras.Model):
     def train_step(self, data):
         """Trains the discriminator, then the generator by what it has become."""
         batch = keras.utils.unpack_x_y_sample_weight(data)[0]
+        rows = tf.shape(batch["ids"])[0]
+        images, ids = at_least_one_row(batch["images"], batch["ids"])
         triplet = self.triplets(
-            self.embed(batch["images"]),
-            batch["ids"],
+            self.embed(images),
+            ids,
             tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.int64),
         )
         anchors, positives, negatives, sound = triplet
+        sound &= tf.range(tf.shape(sound)[0]) < rows  # what is added does not count
         weights = tf.cast(sound, tf.float32)
         # Of the global batch; gradients are summed over the replicas.
         weights /= tf.maximum(total(tf.reduce_sum(weights)), 1.0)

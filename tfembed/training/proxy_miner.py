@@ -13,6 +13,7 @@ from tfembed.ops.arguments import (
 )
 from tfembed.ops.ids import flat_ids
 from tfembed.ops.streamed_neighbors import streamed_neighbors
+from tfembed.ops.zero_rows import around_zero_rows
 
 RULES = ("score", "euclidean")
 
@@ -122,10 +123,16 @@ class ProxyMiner:
             is above what it must be, `(batch, k)`, 0 for what is no positive; and the
             scores, `(batch,)`.
         """
+        return around_zero_rows(
+            lambda images, ids: self._candidates(images, ids, turn),
+            batch["images"],
+            flat_ids(batch["ids"]),
+        )
+
+    def _candidates(self, images, ids, turn):
         _, endpoint = self.gan.frozen()
         bank = endpoint.bank.variable
-        ids = flat_ids(batch["ids"])
-        anchors = self.gan.embed(batch["images"])
+        anchors = self.gan.embed(images)
         proxies, scores = [], []
         for each in range(self.proxies):
             *triplets, sound = self.gan.triplets(anchors, ids, turn - each)

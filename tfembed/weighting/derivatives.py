@@ -4,6 +4,7 @@ import inspect
 
 import tensorflow as tf
 
+from tfembed.ops.distances import inner_products
 from tfembed.ops.floats import widen
 from tfembed.ops.pairs import Similarities
 from tfembed.ops.unit_rows import unit_rows
@@ -69,7 +70,7 @@ def pair_weights(loss, labels, embeddings, ref_labels=None, ref_embeddings=None)
         if ref_embeddings is not None:
             references = {"ref_labels": ref_labels}
             refs = tf.cast(unit_rows(widen(ref_embeddings)), embeddings.dtype)
-        values = tf.matmul(embeddings, refs, transpose_b=True)
+        values = inner_products(embeddings, refs)
     try:
         return _derivative(
             lambda values: loss.per_row(labels, Similarities(values), **references),
