@@ -174,7 +174,7 @@ def numeric_gradient(function, x, step=1e-5):
 
 def top_k(queries, gallery, k):
     """Neighbours by inner product, ties to the lowest row."""
-    scores = np.float32(queries) @ np.float32(gallery).T
+    scores = np.float64(queries) @ np.float64(gallery).T
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(scores, order, axis=1), order
 
@@ -194,3 +194,18 @@ def weighted_knn(queries, gallery, labels, k, temperature):
         best = max(votes.values())
         winners.append(min(c for c, v in votes.items() if v == best))
     return np.array(winners)
+
+
+def rounding(left, right, digits=2.0**-23):
+    """What inner products of all rows may be off by, where `digits` are kept.
+
+    In units of what stands in the largest of their sums, whatever they come to, with
+    room for any order of summing.
+
+    Args:
+        left: `(rows, dim)`.
+        right: `(refs, dim)`.
+        digits: The difference of 1 and the next larger number.
+    """
+    sums = np.abs(np.float64(left)) @ np.abs(np.float64(right)).T
+    return 4 * digits * float(sums.max(initial=0))

@@ -83,7 +83,7 @@ def test_a_known_gradient_is_added_to_the_losses_own(run):
 def test_compiled_by_xla_and_with_an_unknown_batch():
     bank, embeddings, drawn, _ = arrays(5, 3)
     variable = tf.Variable(bank)
-    expected = np.einsum("bmd,bd->bm", bank[drawn], embeddings)
+    expected = np.einsum("bmd,bd->bm", np.float64(bank)[drawn], embeddings)
     signature = [tf.TensorSpec([None, DIM]), tf.TensorSpec([None, 3], tf.int64)]
     for options in ({"jit_compile": True}, {"input_signature": signature}):
         function = tf.function(
