@@ -12,6 +12,7 @@ from tfembed.training import (
     build_optimizer,
     build_schedule,
 )
+from tfembed.training.optimizers import OPTIMIZERS, MultipleOfRate
 
 ADDONS = not compat.KERAS_3  # tensorflow-addons cannot be imported on Keras 3
 
@@ -113,3 +114,90 @@ def test_optimizers_by_name_train(name):
 def test_refusals(arguments, message):
     with pytest.raises(ValueError, match=message):
         build_optimizer(*arguments)
+
+
+SCHEDULES = {
+    "constant": lambda: 0.05,
+    "ours": lambda: build_schedule("cosine", 0.05, 40, 4, 3),
+    "cosine": lambda: keras.optimizers.schedules.CosineDecay(0.05, 40),
+    "exponential": lambda: keras.optimizers.schedules.ExponentialDecay(0.05, 3, 0.5),
+    "piecewise": lambda: keras.optimizers.schedules.PiecewiseConstantDecay(
+        [2, 4], [0.05, 0.01, 0.02]
+    ),
+}
+
+
+def trained(optimizer, gradients):
+    """The weights `proxies` and `kernel` after steps of given gradients."""
+    start = np.float32([[1.0, -2.0, 3.0]] * 2)
+    weights = [
+        keras.Variable(row, name=name)
+        if compat.KERAS_3
+        else tf.Variable(row, name=name)
+        for row, name in zip(start, ("proxies", "kernel"))
+    ]
+    compat.build_optimizer(optimizer, weights)
+    for pair in gradients:
+        optimizer.apply_gradients(list(zip(map(tf.constant, pair), weights)))
+    return [np.array(compat.variable(weight)) for weight in weights]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("rate", [100.0, 0.1])
+def test_a_rate_is_a_learning_rate_decay_and_all(name, schedule, rate):
+    if name in ("lamb", "sgdw"):
+        with pytest.raises(ValueError, match="`rates` go with Keras' optimizers"):
+            build_optimizer(name, SCHEDULES[schedule](), rates={"proxies": rate})
+        return
+    decay = 0.0 if name == "adam" else 0.02
+    gradients = np.float32(np.random.default_rng(0).normal(size=(6, 2, 3)))
+
+    def build(schedule, **options):
+        return build_optimizer(name, schedule, weight_decay=decay, **options)
+
+    learning_rate = SCHEDULES[schedule]()
+    if callable(learning_rate):
+        multiple = MultipleOfRate(learning_rate, rate)
+    else:
+        multiple = learning_rate * rate
+    proxies, kernel = trained(build(learning_rate, rates={"proxies": rate}), gradients)
+    np.testing.assert_allclose(kernel, trained(build(learning_rate), gradients)[1])
+    np.testing.assert_allclose(
+        proxies, trained(build(multiple), gradients)[0], rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_decay_alone_is_multiplied(name):
+    """Without a gradient, from the formula."""
+    gradients = np.zeros((1, 2, 3), "float32")
+    optimizer = build_optimizer(
+        name, 0.01, momentum=0.0, weight_decay=0.1, rates={"proxies": 100.0}
+    )
+    proxies, kernel = trained(optimizer, gradients)
+    start = np.float32([1.0, -2.0, 3.0])
+    np.testing.assert_allclose(kernel, start * (1 - 0.01 * 0.1), rtol=1e-6)
+    np.testing.assert_allclose(proxies, start * (1 - 100 * 0.01 * 0.1), rtol=1e-5)
+
+
+@pytest.mark.skipif(not ADDONS, reason="tensorflow-addons is of the other stack")
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_sgdw_takes_any_schedule(schedule):
+    rate = SCHEDULES[schedule]()
+    gradients = np.float32(np.random.default_rng(0).normal(size=(6, 2, 3)))
+    weight, velocity = np.float64([1.0, -2.0, 3.0]), np.zeros(3)
+    for step, (gradient, _) in enumerate(gradients):
+        now = float(rate(step)) if callable(rate) else rate
+        weight = weight - 0.1 * now * weight
+        velocity = 0.9 * velocity - now * gradient
+        weight = weight + velocity
+    optimizer = build_optimizer("sgdw", rate, weight_decay=0.1)
+    np.testing.assert_allclose(trained(optimizer, gradients)[0], weight, rtol=1e-5)
+
+
+def test_a_multiple_of_a_schedule_round_trip():
+    schedule = MultipleOfRate(keras.optimizers.schedules.CosineDecay(0.05, 40), 0.1)
+    wire = keras.optimizers.schedules.serialize(schedule)
+    copy = keras.optimizers.schedules.deserialize(wire)
+    assert float(copy(10)) == float(schedule(10)) > 0

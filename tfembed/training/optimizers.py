@@ -101,6 +101,25 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
+@keras.utils.register_keras_serializable(package="tfembed")
+class MultipleOfRate(keras.optimizers.schedules.LearningRateSchedule):
+    """Another schedule, times a number."""
+
+    def __init__(self, schedule, multiple):
+        super().__init__()
+        if isinstance(schedule, dict):  # from a config
+            schedule = keras.optimizers.schedules.deserialize(schedule)
+        self.schedule = schedule
+        self.multiple = multiple
+
+    def __call__(self, step):
+        return self.multiple * self.schedule(step)
+
+    def get_config(self):
+        schedule = keras.optimizers.schedules.serialize(self.schedule)
+        return {"schedule": schedule, "multiple": self.multiple}
+
+
 def build_optimizer(name, schedule, momentum=0.9, weight_decay=0.0, rates=None):
     """Builds an optimizer by name.
 
@@ -149,9 +168,8 @@ def build_optimizer(name, schedule, momentum=0.9, weight_decay=0.0, rates=None):
     if name == "lamb":
         return addons.LAMB(schedule, weight_decay=weight_decay)
 
-    if isinstance(schedule, LearningRate):
-        scaled = schedule.learning_rate * weight_decay
-        decay = LearningRate(**{**schedule.get_config(), "learning_rate": scaled})
+    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        decay = MultipleOfRate(schedule, weight_decay)
     else:
         decay = weight_decay * schedule
     return addons.SGDW(decay, schedule, momentum=momentum)
@@ -161,7 +179,8 @@ def with_rates(optimizer, rates):
     """Gives some weights a multiple of an optimizer's learning rate.
 
     An update of such a weight is made as always, and then multiplied; so it holds for
-    optimizers whose updates do not follow the gradient's size, too.
+    optimizers whose updates do not follow the gradient's size, too. Decoupled weight
+    decay, which is multiplied by the learning rate, is multiplied likewise.
 
     Args:
         optimizer: A Keras optimizer, not yet built.
@@ -175,19 +194,35 @@ def with_rates(optimizer, rates):
 
     class WithRates(base):
         def update_step(self, gradient, variable, *args):
-            parts = getattr(variable, "path", variable.name).split(":")[0].split("/")
-            named = [rate for part, rate in rates.items() if part in parts]
-            if not named:
+            rate = _rate_of(variable, rates)
+            if rate is None:
                 return super().update_step(gradient, variable, *args)
             before = tf.identity(variable)
+            if self.weight_decay and super()._use_weight_decay(variable):
+                decay = rate * self.weight_decay
+                shrink = decay * tf.cast(self.learning_rate, before.dtype)
+                before -= shrink * before
+                variable.assign(before)
             with tf.control_dependencies([before]):
                 result = super().update_step(gradient, variable, *args)
             after = tf.convert_to_tensor(variable)
-            variable.assign(before + tf.cast(named[0], before.dtype) * (after - before))
+            variable.assign(before + tf.cast(rate, before.dtype) * (after - before))
             return result
+
+        def _use_weight_decay(self, variable):
+            # Keras would decay it by the rate of all others, before the update.
+            return _rate_of(variable, rates) is None and super()._use_weight_decay(
+                variable
+            )
 
     WithRates.__name__ = base.__name__
     return WithRates.from_config(optimizer.get_config())
+
+
+def _rate_of(variable, rates):
+    """Returns the multiple for a weight, `None` for one that is not named."""
+    parts = getattr(variable, "path", variable.name).split(":")[0].split("/")
+    return next((rate for part, rate in rates.items() if part in parts), None)
 
 
 def _addons(name):
