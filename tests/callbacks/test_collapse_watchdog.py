@@ -100,6 +100,23 @@ def test_sees_few_directions(linear):
     assert not told
 
 
+def test_knows_what_a_sample_can_show(linear):
+    linear.set_weights([np.diag([1.0, 1, 0, 0, 0, 0])])
+    assert warned(CollapseWatchdog(linear, images(DIM + 1)))[0]
+    assert not warned(CollapseWatchdog(linear, images(DIM)))[0]
+    assert warned(CollapseWatchdog(linear, images(DIM), min_rank=2.5))[0]
+
+
+def test_a_subclassed_encoder():
+    class Encoder(keras.Model):
+        def call(self, inputs):
+            return inputs * tf.constant([1.0, 1, 0, 0, 0, 0])
+
+    told, logs = warned(CollapseWatchdog(Encoder(), images()))
+    assert len(told) == 1 and f"of {DIM} after epoch 1" in told[0]
+    assert logs[0]["effective_rank"] < 2
+
+
 @pytest.mark.parametrize(
     ("scale", "words"),
     [(1e-5, "mean length"), (1e5, "mean length"), (np.nan, "finite")],

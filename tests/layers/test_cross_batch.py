@@ -303,3 +303,28 @@ def test_an_empty_batch_has_no_loss():
     layer = layers.CrossBatch(UNMINED(), 8)
     layer([np.zeros((0, 3), "float32"), np.zeros(0, "int64")], training=True)
     assert float(layer.losses[0]) == 0.0
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [loss for loss in contracts.LOSSES if contracts.LOSSES[loss][0].similarities],
+)
+def test_a_loss_of_proxies_gets_a_sentence(loss):
+    with pytest.raises(
+        ValueError, match="`loss` must take references.*Received: loss="
+    ):
+        layers.CrossBatch(loss(), size=8)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        loss
+        for loss, samples in contracts.LOSSES.items()
+        if not samples[0].references and not samples[0].similarities
+    ],
+)
+def test_a_loss_of_a_closed_set_gets_a_sentence(loss):
+    layer = layers.CrossBatch(contracts.LOSSES[loss][0].make(), size=8)
+    with pytest.raises(ValueError, match="takes no references.*Received"):
+        layer([np.float32(np.eye(4)), np.array([0, 0, 1, 1])])

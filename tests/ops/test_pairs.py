@@ -1,9 +1,12 @@
 """The frame of the pair losses: blocks of rows where there are many references."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfembed import losses
 from tfembed.losses import Contrastive
 from tfembed.ops import pairs
 
@@ -46,3 +49,47 @@ def test_blocks_of_that_size_change_nothing(batch, jit, monkeypatch):
     )
     for one, other in zip(step(x), expected):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+SIMILARITY_LOSSES = [
+    losses.Angular,
+    losses.BinomialDeviance,
+    losses.Circle,
+    functools.partial(Contrastive, 0.5, form="cosine"),
+    losses.HardNet,
+    losses.IntraPairVariance,
+    losses.LiftedStructure,
+    losses.MultiSimilarity,
+    losses.NTXent,
+    losses.SmoothAP,
+    losses.SupCon,
+]
+
+
+def _values(loss, labels, values, **references):
+    try:
+        return loss.per_row(labels, pairs.Similarities(values), **references)
+    except ValueError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("make", SIMILARITY_LOSSES)
+def test_similarities_on_a_replica_are_refused(make, strategy):
+    """The second replica's diagonal would be pairs."""
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    values = np.float32(x @ x.T)
+    found = strategy.run(lambda: _values(make(), np.array([0, 0, 1, 1]), values))
+    for one in strategy.experimental_local_results(found):
+        assert "must stand in one place" in one and "Received" in one
+
+
+def test_similarities_to_references_on_a_replica_are_right(strategy):
+    x = np.random.default_rng(0).normal(size=(6, 3))
+    values, labels = np.float32(x[:4] @ x.T), np.array([0, 0, 1, 1])
+    references = {"ref_labels": np.array([0, 1, 0, 1, 0, 2])}
+    loss = losses.MultiSimilarity()
+    found = strategy.run(lambda: _values(loss, labels, values, **references))
+    for one in strategy.experimental_local_results(found):
+        np.testing.assert_allclose(
+            one, _values(loss, labels, values, **references), rtol=1e-6
+        )

@@ -38,8 +38,9 @@ class CollapseWatchdog(keras.callbacks.Callback):
             log nothing.
         max_cosine: Largest mean cosine that is no collapse.
         min_rank: Smallest effective rank that is no collapse; by default 5 % of the
-            embedding's length, 2 at least. A supervised encoder of C classes may end
-            with C - 1 directions: give it what is below that.
+            embedding's length, 2 at least, and none where the images are no more than
+            that length: so few cannot show it. A supervised encoder of C classes may
+            end with C - 1 directions: give it what is below that.
 
     Raises:
         ValueError: If there are fewer than two images, or a number is out of range.
@@ -69,6 +70,7 @@ class CollapseWatchdog(keras.callbacks.Callback):
         self.every = every
         self.max_cosine = max_cosine
         self.min_rank = min_rank
+        self._dim = None
         self._first = self._last = None
         self._looked = False  # since the fit began
         self._warned = set()
@@ -76,6 +78,7 @@ class CollapseWatchdog(keras.callbacks.Callback):
     def measure(self):
         """Returns `mean_cosine`, `effective_rank` and `mean_norm` of the images now."""
         embeddings = embed(self.encoder, [self.images])
+        self._dim = embeddings.shape[1]
         if not np.isfinite(embeddings).all():
             return dict.fromkeys(_NAMES, float("nan"))
         found = spread(embeddings)
@@ -121,12 +124,12 @@ class CollapseWatchdog(keras.callbacks.Callback):
             )
         least = self.min_rank
         if least is None:
-            least = max(2.0, 0.05 * self.encoder.output_shape[-1])
+            least = max(2.0, 0.05 * self._dim) if len(self.images) > self._dim else 0.0
         if rank < least:
             self._warn(
                 "rank",
                 "The embedding uses few of its directions: its effective rank is "
-                f"{rank:.2f} of {self.encoder.output_shape[-1]} "
+                f"{rank:.2f} of {self._dim} "
                 f"{since.format(first['effective_rank'])}. Put a batch normalisation "
                 "without scale and centre before the unit norm (--head-norm), take "
                 "stronger augmentation or a smaller weight decay, or a shorter "

@@ -1,5 +1,7 @@
 """Any pair loss, against the batch and what earlier batches left in a queue."""
 
+import inspect
+
 import tensorflow as tf
 from tensorflow import keras
 
@@ -67,6 +69,7 @@ class CrossBatch(compat.ReplicaLosses, keras.layers.Layer):
                 "`loss` must be a loss of `tfembed.losses`, such as "
                 f"`MultiSimilarity()`. Received: loss={loss!r}."
             )
+        check_takes_references(loss)
         FeatureQueue(size, 1, warmup_steps)  # refuses what it must
         self.loss = loss
         self.size = int(size)
@@ -136,3 +139,18 @@ class CrossBatch(compat.ReplicaLosses, keras.layers.Layer):
             "warmup_steps": self.warmup_steps,
             "batch_gradient": self.batch_gradient,
         }
+
+
+def check_takes_references(loss):
+    """Refuses a loss of similarities to proxies.
+
+    Raises:
+        ValueError: If the loss takes no references.
+    """
+    function = getattr(type(loss), "function", None) or loss.per_row
+    parameters = inspect.signature(function).parameters
+    if "ref_labels" not in parameters:
+        raise ValueError(
+            "`loss` must take references, as a loss of pairs or triplets does. "
+            f"Received: loss={loss!r}."
+        )

@@ -25,7 +25,7 @@ class Similarities:
 
     Args:
         values: `(batch, batch)`, float; row i is anchor i against every row. With
-            references, `(batch, refs)`.
+            references, `(batch, refs)`. On several replicas with references alone.
         of: `(batch, dim)`: the embeddings that they are of, for what draws by them.
     """
 
@@ -449,6 +449,12 @@ def check_pairs(
         raise ValueError(
             "`ref_labels` and `ref_embeddings` come together, or not at all. Received: "
             f"{'ref_embeddings' if ref_labels is None else 'ref_labels'} alone."
+        )
+    if given and ref_labels is None and replicas.in_replica():
+        raise ValueError(
+            "`Similarities` of a batch in itself must stand in one place. Received: "
+            "`Similarities` on one of several replicas. Give embeddings, or "
+            "similarities to references with `ref_labels`."
         )
     if ref_embeddings is not None:
         refs = tf.convert_to_tensor(ref_embeddings).shape
