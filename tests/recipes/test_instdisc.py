@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from small_runs import ROOT, arguments
 
 import tfembed
+from tfembed import compat
 from tfembed.recipes import instdisc
 
 SMALL = {
@@ -228,38 +230,62 @@ def test_other_objectives_train(flags, tmp_path):
     assert encoder.outputs[0].dtype in ("float32", np.float32)
 
 
-@pytest.mark.slow
-def test_two_workers_train_as_one_run(tmp_path):
-    import socket
-
+def workers(run_dir, **flags):
+    """Starts the processes of two workers on this machine."""
     with socket.socket() as first, socket.socket() as second:
         for each in (first, second):
             each.bind(("127.0.0.1", 0))
         ports = [each.getsockname()[1] for each in (first, second)]
-    workers = [f"127.0.0.1:{port}" for port in ports]
-    run_dir = tmp_path / "run"
-    processes = []
-    for index in range(2):
-        task = {"cluster": {"worker": workers}, "task": {"type": "worker"}}
-        task["task"]["index"] = index
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "TF_CONFIG": json.dumps(task),
-        }
-        processes.append(
-            subprocess.Popen(
-                command(run_dir, strategy="multi_worker", epochs=2, linear_probe=False),
-                cwd=tmp_path,
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    return [
+        subprocess.Popen(
+            command(run_dir, strategy="multi_worker", linear_probe=False, **flags),
+            cwd=run_dir.parent,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "TF_CONFIG": json.dumps(
+                    {"cluster": cluster, "task": {"type": "worker", "index": index}}
+                ),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
+        for index in range(2)
+    ]
+
+
+@pytest.mark.skipif(not compat.KERAS_3, reason="the other stack has several workers")
+def test_several_workers_get_a_sentence_on_keras_3(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv(
+        "TF_CONFIG", json.dumps({"task": {"type": "worker", "index": 0}})
+    )
+    with pytest.raises(SystemExit) as stop:
+        instdisc.main(arguments(tmp_path / "run", SMALL, strategy="multi_worker"))
+    assert stop.value.code == 2
+    assert "multi_worker needs Keras 2" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(compat.KERAS_3, reason="Keras 3 does not train on several workers")
+def test_two_workers_train_as_one_run_and_go_on(tmp_path):
+    run_dir = tmp_path / "run"
+    flags = {"epochs": 2, "limit": 96, "test_limit": 30}
+    processes = workers(run_dir, **flags)
+    deadline = time.monotonic() + 300
+    while not (run_dir / "backup" / "epoch-00001").exists():
+        assert all(each.poll() is None for each in processes), [
+            each.communicate()[0] for each in processes if each.poll() is not None
+        ]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     for process in processes:
+        process.kill()
+        process.communicate()
+    for process in workers(run_dir, **flags):
         finish(process)
-    assert len(log(run_dir)) == 2
+    assert [int(row["epoch"]) for row in log(run_dir)] == [0, 1]
     assert (run_dir / "result.json").exists()
     encoder = tfembed.load_model(run_dir / "model.keras")
     gallery = np.load(run_dir / "gallery.npz")["embeddings"]

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tfembed.recipes.instdisc import Config
-from tfembed.recipes.run_directory import RunDirectory
+from tfembed.recipes.run_directory import RunDirectory, is_chief
 
 CONFIG = Config(dataset="synthetic", epochs=2)
 
@@ -111,3 +111,29 @@ def test_processes_at_once_get_directories_of_their_own(tmp_path):
         assert {"config.json", "environment.json"} <= {
             each.name for each in path.iterdir()
         }
+
+
+@pytest.mark.parametrize(
+    ("cluster", "task", "chief"),
+    [
+        (None, None, True),
+        (["worker", "worker"], ("worker", 0), True),
+        (["worker", "worker"], ("worker", 1), False),
+        (["chief", "worker"], ("chief", 0), True),
+        (["chief", "worker"], ("worker", 0), False),
+        (["chief", "worker", "worker"], ("worker", 1), False),
+        (["worker", "evaluator"], ("evaluator", 0), False),
+        (["worker", "ps"], ("ps", 0), False),
+        (["worker"], ("worker", "0"), True),
+    ],
+)
+def test_one_process_writes(cluster, task, chief, monkeypatch):
+    config = {}
+    if cluster:
+        config["cluster"] = {
+            kind: [f"host:{i}" for i, each in enumerate(cluster) if each == kind]
+            for kind in cluster
+        }
+        config["task"] = {"type": task[0], "index": task[1]}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    assert is_chief() is chief

@@ -43,6 +43,36 @@ class BankSettings(Settings):
         }
 
 
+def even_batches(split, replicas, seed, limit=250):
+    """Batches of every image, of which each replica gets equally many.
+
+    Args:
+        split: A `tfembed.data.Split`.
+        replicas: Number of replicas.
+        seed: Integer, of the order.
+        limit: Images in a batch, at most (but for `replicas` of them).
+
+    Returns:
+        `tf.data.Dataset` as `Split.batches`. On several replicas the last batch is
+        filled up with images of its own, once more: a replica without rows would stop
+        all of them.
+    """
+    import tensorflow as tf
+
+    count = -(-split.size // max(limit // replicas * replicas, 1))
+    rows = -(-split.size // count)
+    rows = -(-rows // replicas) * replicas
+    batches = split.batches(rows, seed)
+    if replicas == 1:
+        return batches
+
+    def fill_up(batch):
+        which = tf.range(rows) % tf.shape(batch["ids"])[0]
+        return tf.nest.map_structure(lambda values: tf.gather(values, which), batch)
+
+    return batches.map(fill_up)
+
+
 def fill_bank(run):
     """Fills the bank of a run's endpoint layer from a forward pass over the images.
 
@@ -55,8 +85,9 @@ def fill_bank(run):
     import tensorflow as tf
 
     encoder, bank = run.networks.encoder, run.networks.endpoint.bank
-    replicas = run.strategy.num_replicas_in_sync
-    batches = run.data.train.batches(250 // replicas * replicas, run.config.seed)
+    batches = even_batches(
+        run.data.train, run.strategy.num_replicas_in_sync, run.config.seed
+    )
 
     def step(batch):
         embeddings = encoder(batch["images"], training=True)

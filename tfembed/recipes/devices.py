@@ -5,6 +5,8 @@ import os
 
 import tensorflow as tf
 
+from tfembed import compat
+
 STRATEGIES = ("mirrored", "multi_worker")
 
 
@@ -21,10 +23,17 @@ def build_strategy(name, replicas):
         A `tf.distribute.Strategy`; TensorFlow's default one for a single device.
 
     Raises:
-        ValueError: If there are fewer GPUs than replicas, or no `TF_CONFIG`.
+        ValueError: If there are fewer GPUs than replicas, no `TF_CONFIG`, or several
+            workers and Keras 3.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if name == "multi_worker":
+        if compat.KERAS_3:
+            raise ValueError(
+                "--strategy multi_worker needs Keras 2 (TensorFlow 2.15, the addons "
+                "stack): `fit` of Keras 3 does not train on several workers. Received: "
+                "Keras 3. Take that stack, or --strategy mirrored on one machine."
+            )
         if not os.environ.get("TF_CONFIG"):
             raise ValueError(
                 "--strategy multi_worker needs the environment variable TF_CONFIG, "

@@ -294,8 +294,9 @@ def environment():
 
 def is_chief():
     """Tells whether this process writes the run directory."""
-    task = json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {})
-    return task.get("index", 0) == 0 and task.get("type", "worker") in (
-        "chief",
-        "worker",
-    )
+    config = json.loads(os.environ.get("TF_CONFIG") or "{}")
+    task = config.get("task", {})
+    kind, first = task.get("type", "worker"), int(task.get("index", 0)) == 0
+    if config.get("cluster", {}).get("chief"):
+        return kind == "chief" and first
+    return kind in ("chief", "worker") and first
