@@ -1,11 +1,13 @@
 """tfembed: image embeddings in Keras, from training to a served neighbour search.
 
 The rooms are imported by name (`from tfembed.layers import InstanceSoftmax`).
-Importing the package itself does not import TensorFlow.
+Importing the package itself does not import TensorFlow. Keras' own `load_model` then
+finds tfembed's layers and losses (`registration.py`).
 """
 
 import importlib
 
+from tfembed import registration
 from tfembed.version import __version__
 
 _ROOMS = (
@@ -47,8 +49,7 @@ def load_model(path, **kwargs):
 
     from tensorflow import keras
 
-    for room in ("layers", "losses", "training", "weighting.surrogate"):
-        importlib.import_module(f"tfembed.{room}")  # registers the classes
+    registration.register()
     if not os.path.exists(path):
         raise ValueError(
             "`path` must be the file of a saved Keras model. "
@@ -61,3 +62,6 @@ def __getattr__(name):
     if name in _ROOMS:
         return importlib.import_module(f"tfembed.{name}")
     raise AttributeError(f"module 'tfembed' has no attribute {name!r}")
+
+
+registration.install()

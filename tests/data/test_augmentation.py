@@ -267,3 +267,37 @@ def test_what_is_out_of_range_is_named(wrong):
     (name,) = wrong
     with pytest.raises(ValueError, match=f"`{name}`.*Received: {name}="):
         Augmentation(**{"image_shape": (8, 8, 3), **wrong})
+
+
+@pytest.fixture
+def deterministic():
+    """Operations must be deterministic, and there is no global generator."""
+    from tensorflow.python.framework import config
+
+    before = tf.random.get_global_generator()
+    tf.random.set_global_generator(None)
+    tf.config.experimental.enable_op_determinism()
+    yield
+    config.disable_op_determinism()
+    tf.random.set_global_generator(before)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["none", "the user's own"])
+@pytest.mark.parametrize("strengths", _EACH, ids=lambda one: next(iter(one)))
+def test_augments_where_operations_are_deterministic(strengths, own, deterministic):
+    images, seed = _images(4, (8, 8, 3)), [3, 4]
+    if own:
+        generator = tf.random.Generator.from_seed(5)
+        tf.random.set_global_generator(generator)
+        state = generator.state.numpy()
+    out = _only((8, 8, 3), **strengths)(images, seed)
+    if own:  # which is as it was
+        assert tf.random.get_global_generator() is generator
+        np.testing.assert_array_equal(generator.state, state)
+    else:
+        with pytest.raises(RuntimeError, match="get_global_generator"):
+            tf.random.get_global_generator()
+    from tensorflow.python.framework import config
+
+    config.disable_op_determinism()
+    np.testing.assert_array_equal(_only((8, 8, 3), **strengths)(images, seed), out)

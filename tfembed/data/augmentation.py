@@ -36,7 +36,7 @@ import threading
 
 import tensorflow as tf
 
-from tfembed.data.draws import Draws, stateless_factor, use_draws
+from tfembed.data.draws import Draws, lent_generator, stateless_factor, use_draws
 
 __all__ = ["Augmentation"]
 
@@ -109,7 +109,9 @@ class Augmentation:
         makers = [maker for wanted, maker in steps if wanted]
         if makers:
             _require_keras_cv()
-        return [use_draws(maker(self, self._draws), self._draws) for maker in makers]
+        with lent_generator():
+            layers = [maker(self, self._draws) for maker in makers]
+        return [use_draws(layer, self._draws) for layer in layers]
 
     def __call__(self, images, seed):
         """Augments a batch.

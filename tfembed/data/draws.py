@@ -8,9 +8,31 @@ seed of the batch and the place of the draw within it. A training run can so be
 resumed at any step, and batches augmented in parallel, with the same result.
 """
 
+import contextlib
+
 import tensorflow as tf
 
-__all__ = ["Draws", "stateless_factor", "use_draws"]
+__all__ = ["Draws", "lent_generator", "stateless_factor", "use_draws"]
+
+
+@contextlib.contextmanager
+def lent_generator():
+    """Lends keras-cv a global generator where there may be none.
+
+    Its layers ask for one when they are made, which TensorFlow refuses where
+    operations have to be deterministic and none was set. They draw from `Draws` and
+    never from it, so that it goes away again.
+    """
+    try:
+        tf.random.get_global_generator()
+    except RuntimeError:
+        tf.random.set_global_generator(tf.random.Generator.from_seed(0))
+        try:
+            yield
+        finally:
+            tf.random.set_global_generator(None)
+    else:
+        yield
 
 
 class Draws:
