@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfembed.ops.declared_size import declared_pixels, first_frame
+from tfembed.ops.declared_size import declared_pixels
+from tfembed.ops.gif_frame import gif_frame
 from tfembed.ops.images import decode_image
 
 WIDTH, HEIGHT = 33, 21
@@ -19,7 +20,8 @@ KINDS = ["PNG", "JPEG", "BMP", "GIF"]
 def ask():
     """The two functions, as graphs."""
     spec = [tf.TensorSpec([], tf.string)]
-    return tf.function(declared_pixels, spec), tf.function(first_frame, spec)
+    frame = tf.function(lambda encoded: gif_frame(encoded).encoded, spec)
+    return tf.function(declared_pixels, spec), frame
 
 
 def encode(kind, frames=1, size=(WIDTH, HEIGHT), **options):
@@ -35,13 +37,7 @@ def encode(kind, frames=1, size=(WIDTH, HEIGHT), **options):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_of_each_kind(ask, kind):
-    pixels, frame = ask
-    encoded = encode(kind)
-    assert int(pixels(encoded)) == WIDTH * HEIGHT
-    cut = frame(encoded).numpy()
-    np.testing.assert_array_equal(
-        decode_image(cut, (HEIGHT, WIDTH, 3)), decode_image(encoded, (HEIGHT, WIDTH, 3))
-    )
+    assert int(ask[0](encode(kind))) == WIDTH * HEIGHT
 
 
 def png(width, height):
@@ -74,6 +70,7 @@ def jpeg(width, height):
         (bmp(1 << 30, 1 << 30), 1 << 60),
         (gif((3, 2), (60000, 50000)), 60000 * 50000),
         (gif((60000, 50000), (3, 2)), 60000 * 50000),
+        (gif((3, 2), (4, 1)), 4 * 2),
         (jpeg(60000, 50000), 60000 * 50000),
         (b"", 0),
         (b"BM", 0),
@@ -99,13 +96,16 @@ def test_a_large_frame_is_found_whole(ask):
     encoded = encode("GIF", size=(400, 300))
     assert len(encoded) > 100 * 256
     cut = ask[1](encoded).numpy()
-    assert cut[:-1] == encoded[: len(cut) - 1] and len(cut) >= len(encoded) - 2
+    with Image.open(io.BytesIO(cut)) as image:
+        right = Image.open(io.BytesIO(encoded)).convert("RGB")
+        np.testing.assert_array_equal(image.convert("RGB"), right)
+    assert len(cut) > len(encoded) - 50
 
 
 @pytest.mark.parametrize("end", [0, 1, 5, 12, 13, 20, 60, 200, 800, -5])
 def test_a_file_that_is_cut_short_gives_nothing(ask, end):
     encoded = encode("GIF")[:end]
-    assert ask[1](encoded).numpy() in (b"", encoded[:2])
+    assert ask[1](encoded).numpy() == b""
     assert int(ask[0](encoded)) in (0, WIDTH * HEIGHT)
 
 

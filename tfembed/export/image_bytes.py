@@ -2,11 +2,8 @@
 
 import tensorflow as tf
 
-from tfembed.ops.declared_size import declared_pixels, first_frame
+from tfembed.ops.image_formats import MAX_PIXELS
 from tfembed.ops.images import decode_image
-
-MAX_PIXELS = 64_000_000
-"""Images that declare more than this many pixels are not decoded, by default."""
 
 # Below this many bytes in a batch, starting threads costs more than they save.
 _PARALLEL_BYTES = 1 << 18
@@ -61,11 +58,7 @@ def _image_of_example(serialized):
 
 def _decode_each(elements, image_shape, max_pixels, read):
     def decode(element):
-        encoded = read(element)
-        small = declared_pixels(encoded) <= max_pixels
-        # Nothing is what does not decode.
-        encoded = tf.where(small, encoded, "")
-        return decode_image(first_frame(encoded), image_shape)
+        return decode_image(read(element), image_shape, max_pixels)
 
     total = tf.reduce_sum(tf.cast(tf.strings.length(elements), tf.int64))
     parallel = tf.where(total < _PARALLEL_BYTES, tf.constant(1, tf.int64), _PARALLEL)

@@ -1,14 +1,46 @@
-"""How large an encoded image says it is, from its header alone, in stock ops.
+"""What the header of an encoded image says, before anything is decoded, in stock ops.
 
 A file of a few kilobytes may declare a picture of billions of pixels, and a decoder
-makes room for it before it looks at the rest. This looks first.
+makes room for it before it looks at the rest. This looks first. (Of a GIF,
+`tfembed.ops.gif_frame` does.)
 """
+
+import typing
 
 import tensorflow as tf
 
-_MAX_STEPS = 4096
+from tfembed.ops.gif_frame import gif_frame
+from tfembed.ops.image_formats import IN_GRAPH
 
-__all__ = ["declared_pixels", "first_frame"]
+_JPEG, _PNG, _GIF, _BMP, _NONE = range(len(IN_GRAPH) + 1)
+
+__all__ = [
+    "Bitmap",
+    "bitmap",
+    "declared_pixels",
+    "image_kind",
+    "jpeg_pixels",
+    "png_pixels",
+]
+
+
+def image_kind(encoded):
+    """Tells an image's format by its magic.
+
+    Args:
+        encoded: Scalar string tensor.
+
+    Returns:
+        int32 scalar: the format's place in `IN_GRAPH`, or their number for any other.
+    """
+    kinds, tests = [], []
+    for kind, one in enumerate(IN_GRAPH):
+        for ((start, magic),) in one.magics:
+            begins = tf.strings.substr(encoded, start, len(magic)) == magic
+            kinds.append(kind)
+            tests.append(begins)
+    first = tf.argmax(tf.stack([*tests, True]), output_type=tf.int32)
+    return tf.gather([*kinds, len(IN_GRAPH)], first)
 
 
 def declared_pixels(encoded):
@@ -16,7 +48,7 @@ def declared_pixels(encoded):
 
     Args:
         encoded: Scalar string tensor, the bytes of a JPEG, PNG, GIF or BMP file. Of a
-            GIF the first frame counts, or its canvas where that is larger.
+            GIF its canvas counts, which the first frame may enlarge.
 
     Returns:
         int64 scalar, height times width; 0 for bytes of another kind, or too few.
@@ -25,46 +57,77 @@ def declared_pixels(encoded):
         tf.errors.InvalidArgumentError: When run on a JPEG file without a whole header.
     """
     encoded = tf.convert_to_tensor(encoded, tf.string)
-    kinds = [b"\xff\xd8\xff", b"\x89PN", b"GIF", b"BM"]
-    starts = [tf.equal(tf.strings.substr(encoded, 0, len(k)), k) for k in kinds]
-    enough = tf.strings.length(encoded) >= 26
-    kind = tf.argmax(tf.stack([*starts, True]), output_type=tf.int32)
     return tf.switch_case(
-        tf.where(enough, kind, len(kinds)),
+        tf.where(tf.strings.length(encoded) >= 26, image_kind(encoded), _NONE),
         [
-            lambda: _product(tf.image.extract_jpeg_shape(encoded, tf.int64)[:2]),
-            lambda: _product(_numbers(encoded, 16, tf.int32, little_endian=False)),
-            lambda: tf.maximum(
-                _product(_numbers(encoded, 6, tf.uint16)),
-                _frame_pixels(encoded),
-            ),
-            lambda: _product(_numbers(encoded, 18, tf.int32)),
+            lambda: jpeg_pixels(encoded),
+            lambda: png_pixels(encoded),
+            lambda: _product(gif_frame(encoded).canvas),
+            lambda: bitmap(encoded).pixels,
             lambda: tf.constant(0, tf.int64),
         ],
     )
 
 
-def first_frame(encoded):
-    """Cuts a GIF file behind its first frame; other files stay as they are.
+def jpeg_pixels(encoded):
+    """Returns the pixels that a JPEG file declares, as its decoder reads it: int64."""
+    return _product(tf.image.extract_jpeg_shape(encoded, tf.int64)[:2])
 
-    The decoder would unpack all frames to give the first, also those of a small file
-    that unpacks to gigabytes.
+
+def png_pixels(encoded):
+    """Returns the pixels that a PNG file declares, int64 scalar."""
+    return _product(_values(encoded, 16, 2, tf.int32, little_endian=False))
+
+
+class Bitmap(typing.NamedTuple):
+    """What the header of a BMP file says.
+
+    Attributes:
+        pixels: int64 scalar, height times width.
+        bits: int32 scalar, bits a pixel: 8, 24 or 32; 0 if the graph does not read it.
+        alpha: bool scalar, whether a fourth channel tells what is transparent.
+        palette: uint8 `[256, 3]`, the colours of 8 bits, black where there are none.
+    """
+
+    pixels: tf.Tensor
+    bits: tf.Tensor
+    alpha: tf.Tensor
+    palette: tf.Tensor
+
+
+def bitmap(encoded):
+    """Reads the header of a BMP file.
+
+    The graph reads 24 and 32 bits a pixel and 8 with a palette, uncompressed; of 32
+    with masks (as GIMP and Windows write them) the usual order alone.
 
     Args:
-        encoded: Scalar string tensor.
+        encoded: Scalar string tensor, bytes that begin as a BMP does.
 
     Returns:
-        Scalar string tensor; empty for a GIF without a whole first frame, or with its
-        data in more than 4096 runs of blocks of equal length (encoders write two).
+        A `Bitmap`.
     """
-    encoded = tf.convert_to_tensor(encoded, tf.string)
-    is_gif = tf.equal(tf.strings.substr(encoded, 0, 3), b"GIF")
-    return tf.cond(is_gif, lambda: _cut_gif(encoded), lambda: encoded)
-
-
-def _frame_pixels(encoded):
-    start = _first_descriptor(_bytes_of(encoded))
-    return _product(_numbers(encoded, start + 5, tf.uint16))
+    size, width, height = tf.unstack(_values(encoded, 14, 3, tf.int32))
+    bits = _values(encoded, 28, 1, tf.uint16)[0]
+    compression = _values(encoded, 30, 1, tf.int32)[0]
+    colors = _values(encoded, 46, 1, tf.int32)[0]
+    masks = _values(encoded, 54, 4, tf.int32)
+    usual = tf.reduce_all(masks[:3] == [0xFF0000, 0xFF00, 0xFF])
+    masked = (compression == 3) & (bits == 32) & usual & (size != 64)
+    alpha = masked & (size >= 56) & (masks[3] == -(1 << 24))
+    plain = (compression == 0) & ((bits == 8) | (bits == 24) | (bits == 32))
+    masked &= alpha | (size < 56) | (masks[3] == 0)
+    known = tf.reduce_any(size == [40, 52, 56, 64, 108, 124])
+    colors = tf.where((colors > 0) & (colors < 256), colors, 256)
+    table = _bytes(encoded, 14 + tf.where(known, size, 0), 4 * 256)
+    table = tf.reshape(table, [256, 4])[:, 2::-1]
+    inside = tf.range(256)[:, None] < colors
+    return Bitmap(
+        _product([width, height]),
+        tf.where(known & (plain | masked), bits, 0),
+        alpha,
+        tf.where(inside, table, 0),
+    )
 
 
 def _product(sides):
@@ -72,82 +135,18 @@ def _product(sides):
     return tf.reduce_prod(tf.abs(tf.cast(sides, tf.int64)))
 
 
-def _numbers(encoded, start, dtype, little_endian=True):
-    """Reads two numbers that follow each other; zeros where the file has ended."""
-    size = 2 * dtype.size
-    data = tf.strings.substr(
-        encoded, tf.minimum(start, tf.strings.length(encoded)), size
-    )
-    data = tf.strings.join([data, tf.constant(b"\0" * size)])
-    numbers = tf.io.decode_raw(tf.strings.substr(data, 0, size), dtype, little_endian)
-    return tf.ensure_shape(numbers, [2])
+def _bytes(encoded, start, count):
+    """`count` bytes, uint8; zeros where the file has ended."""
+    start = tf.minimum(start, tf.strings.length(encoded))
+    piece = tf.strings.substr(encoded, start, count)
+    values = tf.io.decode_raw(piece, tf.uint8, fixed_length=count)
+    return tf.ensure_shape(values, [count])
 
 
-def _bytes_of(encoded):
-    """All bytes of a file as int32, and zeros behind its end."""
-    return tf.cast(
-        tf.io.decode_raw(tf.strings.join([encoded, b"\0" * 1024]), tf.uint8), tf.int32
-    )
-
-
-def _colors(flags):
-    """Bytes of a colour table, of which the flags tell."""
-    size = 3 * tf.bitwise.left_shift(2, tf.bitwise.bitwise_and(flags, 7))
-    return tf.where(flags >= 128, size, 0)
-
-
-def _behind_blocks(data, start):
-    """The position behind a chain of sub-blocks, each led by its length.
-
-    Encoders write blocks of one length and a shorter last one: each step takes all
-    that follow each other with the same length.
-    """
-    size = tf.shape(data)[0]
-
-    def step(place, steps):
-        length = data[place]
-        places = tf.range(place, size, length + 1)
-        other = tf.gather(data, places) != length
-        first = tf.where(
-            tf.reduce_any(other),
-            tf.argmax(other, output_type=tf.int32),
-            tf.size(places),
-        )
-        return tf.minimum(place + first * (length + 1), size - 1), steps + 1
-
-    place, _ = tf.while_loop(
-        lambda place, steps: (data[place] > 0) & (steps < _MAX_STEPS),
-        step,
-        [tf.minimum(start, size - 1), 0],
-    )
-    return place + 1
-
-
-def _first_descriptor(data):
-    """The position of a GIF's first image descriptor.
-
-    In front of it may stand extensions, each `!`, a label and a chain of sub-blocks.
-    """
-    start = tf.minimum(13 + _colors(data[10]), tf.shape(data)[0] - 1)
-    last = tf.shape(data)[0] - 1
-    place, _ = tf.while_loop(
-        lambda place, steps: (data[place] == 0x21) & (steps < _MAX_STEPS),
-        lambda place, steps: (
-            tf.minimum(_behind_blocks(data, place + 2), last),
-            steps + 1,
-        ),
-        [start, 0],
-    )
-    return place
-
-
-def _cut_gif(encoded):
-    data = _bytes_of(encoded)
-    last = tf.shape(data)[0] - 1
-    start = _first_descriptor(data)  # a comma, then 9 bytes, the last one flags
-    colors = _colors(data[tf.minimum(start + 9, last)])
-    end = _behind_blocks(data, start + 10 + colors + 1)  # 1: the code size
-    # Bytes that are no chain, or of too many steps, are cut short: they do not decode.
-    whole = (data[end - 1] == 0) & (end <= tf.strings.length(encoded))
-    kept = tf.strings.substr(encoded, 0, tf.minimum(end, tf.strings.length(encoded)))
-    return tf.where(whole, tf.strings.join([kept, b";"]), b"")
+def _values(encoded, start, count, dtype, little_endian=True):
+    """Reads numbers that follow each other, as int32; zeros where the file ends."""
+    size = count * dtype.size
+    start = tf.minimum(start, tf.strings.length(encoded))
+    piece = tf.strings.substr(encoded, start, size)
+    values = tf.io.decode_raw(piece, dtype, little_endian, fixed_length=size)
+    return tf.cast(tf.ensure_shape(values, [count]), tf.int32)

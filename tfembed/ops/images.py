@@ -7,61 +7,166 @@ run time, fit for `tf.data`, `tf.map_fn` and a SavedModel.
 Three steps, each with one rule:
 
 1.  *decode* to RGB, 8 bits a channel (`decode_rgb`): JPEG, PNG, GIF (its first frame)
-    and BMP. An alpha channel is dropped, not blended; 16-bit PNGs keep their high byte;
-    a JPEG's orientation tag is not applied (TensorFlow does not read it). A palette is
-    honoured in PNG and GIF, not in 8-bit BMP, which is read as gray.
+    and BMP (8 bits with a palette, 24 and 32, uncompressed), told by their whole magic;
+    nothing else reaches a decoder, and nothing that declares too many pixels. What is
+    transparent is blended onto white, EXIF's orientation is applied
+    (`tfembed.ops.orientation`), and 16-bit PNGs keep their high byte.
 2.  *channels* (`to_channels`): gray is the luma `0.2989 R + 0.587 G + 0.1141 B`,
     written so that R = G = B gives exactly that value.
 3.  *resize* (`resize_images`): bilinear with antialiasing, half-pixel centres, the
     aspect ratio not kept: what Pillow's `resize(size, BILINEAR)` does, up to Pillow's
     rounding. An image that already has the size keeps its pixels exactly.
+
+When any of this changes, so does `tfembed.ops.image_formats.DECODER_VERSION`.
 """
 
 import tensorflow as tf
 
-__all__ = ["decode_image", "decode_rgb", "resize_images", "to_channels"]
+from tfembed.ops.apart import apart
+from tfembed.ops.declared_size import bitmap, image_kind, jpeg_pixels, png_pixels
+from tfembed.ops.gif_frame import gif_frame
+from tfembed.ops.image_formats import MAX_PIXELS
+from tfembed.ops.orientation import jpeg_exif, png_exif, turned
+
+__all__ = [
+    "decode_image",
+    "decode_rgb",
+    "is_decodable",
+    "resize_images",
+    "to_channels",
+]
+
+_ENCODED = tf.TensorSpec([], tf.string)
 
 
-def decode_rgb(encoded):
-    """Decodes one image to RGB.
+def decode_rgb(encoded, max_pixels=MAX_PIXELS):
+    """Decodes one image to RGB, upright and opaque.
 
     Args:
         encoded: Scalar string tensor, the bytes of a JPEG, PNG, GIF or BMP file.
+        max_pixels: Height times width above which an image is not decoded.
 
     Returns:
         uint8 tensor `[height, width, 3]`; of an animation, the first frame.
 
     Raises:
-        tf.errors.InvalidArgumentError: When run on bytes that are no such image, or
-            on one that is cut short.
+        tf.errors.InvalidArgumentError: When run on bytes that are no such image, on
+            one that is cut short, or on one that declares too many pixels.
     """
     encoded = tf.convert_to_tensor(encoded, tf.string)
-    is_jpeg = tf.equal(tf.strings.substr(encoded, 0, 3), b"\xff\xd8\xff")
-    is_bmp = tf.equal(tf.strings.substr(encoded, 0, 2), b"BM")
-    return tf.switch_case(
-        tf.cast(is_jpeg, tf.int32) + 2 * tf.cast(is_bmp, tf.int32),
-        [lambda: _other(encoded), lambda: _jpeg(encoded), lambda: _bmp(encoded)],
+    # What is left out becomes nothing, which the decoders refuse.
+    nothing = tf.constant(b"")
+
+    most = tf.cast(max_pixels, tf.int64)
+
+    def within(pixels):
+        return tf.where(pixels <= most, encoded, nothing)
+
+    pixels, exif = tf.switch_case(
+        image_kind(encoded),
+        [
+            lambda: _jpeg(within(jpeg_pixels(encoded))),
+            lambda: _png(within(png_pixels(encoded))),
+            lambda: (_gif(encoded, most), nothing),
+            lambda: (_bmp(encoded, most), nothing),
+            lambda: (_rgb(tf.io.decode_png(nothing, channels=3)), nothing),
+        ],
+    )
+    return tf.cond(
+        exif == nothing,
+        lambda: pixels,
+        lambda: turned(pixels, exif),
     )
 
 
-def _other(encoded):
-    pixels = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+def is_decodable(encoded):
+    """Whether a file is of a kind that `decode_rgb` reads; it may be damaged still.
+
+    Args:
+        encoded: Scalar string tensor.
+
+    Returns:
+        bool scalar.
+    """
+    kind = image_kind(encoded)
+    of_bitmap = lambda: bitmap(encoded).bits > 0  # noqa: E731
+    others = [lambda: tf.constant(True)] * 3
+    return tf.switch_case(kind, [*others, of_bitmap, lambda: tf.constant(False)])
+
+
+def _rgb(pixels):
     return tf.ensure_shape(pixels, (None, None, 3))
 
 
 def _jpeg(encoded):
     # The default transform is a fast one, off by up to 8 levels and free to change
     # between versions; the accurate one is what Pillow and browsers use.
-    return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+    pixels = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+    return _rgb(pixels), jpeg_exif(encoded)
 
 
-def _bmp(encoded):
-    # The decoder refuses a number of channels that is not the file's own.
-    pixels = tf.io.decode_bmp(encoded)
-    channels = tf.shape(pixels)[2]
-    # 1: gray, repeated; 3 and 4: the first three.
-    pixels = tf.gather(pixels, tf.minimum(tf.range(3), channels - 1), axis=2)
-    return tf.ensure_shape(pixels, (None, None, 3))
+def _png(encoded):
+    # Of the kinds of colour (byte 25) two have an alpha channel; in the others, a tRNS
+    # chunk may tell what is transparent. Most files have neither, nor an eXIf chunk.
+    kind = tf.strings.substr(encoded, tf.minimum(25, tf.strings.length(encoded)), 1)
+    special = (kind == b"\4") | (kind == b"\6")
+    special |= tf.strings.regex_full_match(encoded, r"\C*(?:tRNS|eXIf)\C*")
+    return tf.cond(
+        special,
+        lambda: _special_png(encoded),
+        lambda: (_rgb(tf.io.decode_png(encoded, channels=3)), tf.constant(b"")),
+    )
+
+
+@apart(_ENCODED)
+def _special_png(encoded):
+    return _on_white(tf.io.decode_png(encoded, channels=4)), png_exif(encoded)
+
+
+@apart(_ENCODED, tf.TensorSpec([], tf.int64))
+def _gif(encoded, max_pixels):
+    frame = gif_frame(encoded)
+    small = tf.reduce_prod(tf.cast(frame.canvas, tf.int64)) <= max_pixels
+    pixels = tf.io.decode_gif(tf.where(small, frame.encoded, b""))[0]
+    before = frame.corner
+    behind = frame.canvas - before - tf.shape(pixels)[:2]
+    around = tf.concat([tf.stack([before, behind], 1), [[0, 0]]], 0)
+    filled = tf.reduce_all(around == 0)
+    # What no frame covers is transparent.
+    return tf.cond(
+        filled,
+        lambda: _rgb(pixels),
+        lambda: _rgb(tf.pad(pixels, around, constant_values=255)),
+    )
+
+
+@apart(_ENCODED, tf.TensorSpec([], tf.int64))
+def _bmp(encoded, max_pixels):
+    header = bitmap(encoded)
+    good = (header.bits > 0) & (header.pixels <= max_pixels)
+    known = tf.where(good, encoded, b"")
+    pixels = tf.io.decode_bmp(known)  # refuses a number of channels not the file's own
+    opaque = lambda: _rgb(pixels[..., :3])  # noqa: E731
+    return tf.case(
+        [
+            (
+                header.bits == 8,
+                lambda: _rgb(
+                    tf.gather(header.palette, tf.cast(pixels[..., 0], tf.int32))
+                ),
+            ),
+            (header.alpha, lambda: _on_white(pixels)),
+        ],
+        default=opaque,
+    )
+
+
+def _on_white(pixels):
+    """Blends RGB with alpha onto white, each value rounded once."""
+    pixels = tf.ensure_shape(pixels, (None, None, 4))
+    alpha = tf.cast(pixels[..., 3:], tf.uint16)
+    missing = tf.cast(255 - pixels[..., :3], tf.uint16) * alpha
+    return 255 - tf.cast((missing + 127) // 255, tf.uint8)
 
 
 def to_channels(images, channels):
@@ -115,12 +220,13 @@ def resize_images(images, size):
     )
 
 
-def decode_image(encoded, image_shape):
+def decode_image(encoded, image_shape, max_pixels=MAX_PIXELS):
     """Decodes one image to the pixels that a network is fed.
 
     Args:
         encoded: Scalar string tensor, the bytes of a JPEG, PNG, GIF or BMP file.
         image_shape: `(height, width, channels)`, Python integers, channels 1 or 3.
+        max_pixels: Height times width above which an image is not decoded.
 
     Returns:
         float32 tensor `[height, width, channels]` in 0..255, not rounded after a
@@ -128,10 +234,11 @@ def decode_image(encoded, image_shape):
 
     Raises:
         ValueError: If `image_shape` is not three positive integers, channels 1 or 3.
-        tf.errors.InvalidArgumentError: When run on bytes that do not decode.
+        tf.errors.InvalidArgumentError: When run on bytes that do not decode, or that
+            declare too many pixels.
     """
     height, width, channels = _checked_shape(image_shape)
-    pixels = to_channels(decode_rgb(encoded), channels)
+    pixels = to_channels(decode_rgb(encoded, max_pixels), channels)
     pixels = resize_images(pixels, (height, width))
     return tf.ensure_shape(pixels, (height, width, channels))
 
