@@ -35,6 +35,7 @@ SERVING = [
     "waitress>=3",
     "werkzeug",
 ]
+IMAGES = ["pillow"]  # reads the formats that TensorFlow does not
 REPORT = ["jinja2", "matplotlib", "pillow", "scikit-learn"]
 PARQUET = ["pyarrow"]
 FAISS = ["faiss-cpu"]
@@ -90,6 +91,7 @@ setup(
         "augment": AUGMENT,
         "addons": ADDONS,
         "similarity": SIMILARITY,
+        "images": IMAGES,
         "serving": SERVING,
         "report": REPORT,
         "parquet": PARQUET,

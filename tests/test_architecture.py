@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "registration": set(),  # imports rooms by name, when Keras asks for a class
     "compat": set(),
     "ops": set(),
-    "formats": set(),
+    "formats": {"ops"},
     "backbones": BASE | {"formats", "tfembed"},
     "data": BASE | {"formats"},
     "layers": BASE,

@@ -100,6 +100,7 @@ def embed_source(
     identity = {
         "model": encoder.sha256,
         "source": images.fingerprint(),
+        "decoder": images.decoder,
         "split": split,
         "image_shape": list(encoder.image_shape),
         "dim": encoder.dim,

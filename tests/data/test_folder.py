@@ -1,5 +1,6 @@
 """Folders of image files, read against Pillow."""
 
+import io
 import logging
 
 import numpy as np
@@ -196,3 +197,72 @@ def test_a_folder_in_which_nothing_decodes(tmp_path):
         (tmp_path / "bad" / f"{number}.png").write_bytes(b"x")
     with pytest.raises(ValueError, match="none that decode"):
         load_images(f"folder:{tmp_path / 'bad'}")
+
+
+def _six(kind, pixels, exif=None):
+    stream = io.BytesIO()
+    options = {"lossless": True} if kind == "WEBP" else {}
+    if exif is not None:
+        options["exif"] = exif
+    Image.fromarray(pixels).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def test_every_format_is_taken_upright_and_others_are_named(
+    tmp_path, caplog, monkeypatch
+):
+    """Eight files that were passed over in silence, and what is no picture."""
+    root, exif = tmp_path / "mixed", Image.Exif()
+    root.mkdir()
+    exif[0x0112] = 6
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 12, 10, 3), np.uint8)
+    right = {}
+    for row, ending in enumerate(("webp", "tiff", "png", "jpg")):
+        # Of the last one the name lies.
+        kind = {"tiff": "TIFF", "png": "PNG"}.get(ending, "WEBP")
+        (root / f"{row}.{ending}").write_bytes(_six(kind, pixels[row]))
+        right[f"{row}.{ending}"] = pixels[row]
+        turned = np.rot90(pixels[row + 4])  # turned back by its EXIF
+        (root / f"{row}-turned.{ending}").write_bytes(_six(kind, turned, exif))
+        right[f"{row}-turned.{ending}"] = pixels[row + 4]
+    clear = np.dstack([pixels[0], np.zeros((12, 10), np.uint8)])
+    (root / "clear.png").write_bytes(_six("PNG", clear))
+    right["clear.png"] = np.full((12, 10, 3), 255)
+    (root / "notes.txt").write_text("no image")
+    (root / "broken.webp").write_bytes(_six("WEBP", pixels[0])[:50])
+    (root / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    with caplog.at_level(logging.WARNING):
+        data = load_images(f"folder:{root}")
+    assert "Passed over 1 files" in caplog.text and "notes.txt" in caplog.text
+    assert "pillow-heif" in caplog.text and "does not decode as WebP" in caplog.text
+    skipped = dict(data.train.skipped + data.test.skipped)
+    assert set(skipped) == {"broken.webp", "phone.heic"}
+    assert data.image_shape == (12, 10, 3)
+    found = {}
+    for split in (data.train, data.test):
+        found.update(zip(split.names.tolist(), split.read(np.arange(split.size))))
+    assert set(found) == set(right)
+    for name, image in found.items():
+        np.testing.assert_array_equal(image, right[name], err_msg=name)
+    # What is missing here may be there tomorrow; it is asked again.
+    checked, decode = [], checked_files._decode_one
+    monkeypatch.setattr(
+        checked_files, "_decode_one", lambda path: checked.append(path) or decode(path)
+    )
+    load_images(f"folder:{root}")
+    assert any(path.endswith("phone.heic") for path in checked)
+
+
+def test_a_check_by_an_older_decoder_is_made_again(classes, monkeypatch):
+    root, _ = classes
+    load_images(f"folder:{root}")
+    decoded = []
+    decode = checked_files._decode_one
+    monkeypatch.setattr(
+        checked_files, "_decode_one", lambda path: decoded.append(path) or decode(path)
+    )
+    load_images(f"folder:{root}")
+    assert not decoded
+    monkeypatch.setattr(checked_files, "DECODER_VERSION", 99)
+    load_images(f"folder:{root}")
+    assert len(decoded) == 50

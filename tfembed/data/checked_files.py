@@ -18,6 +18,8 @@ import time
 import tensorflow as tf
 
 from tfembed.data.cache_folder import cache_folder, write_cache
+from tfembed.formats.image_files import MissingReader, UnreadableImage, as_decodable
+from tfembed.ops.image_formats import DECODER_VERSION
 from tfembed.ops.images import decode_rgb
 
 __all__ = ["check_files"]
@@ -59,13 +61,19 @@ def check_files(root, names, strict=False):
         if digests[group] not in known:
             known[digests[group]] = _summary([(name, results[name]) for name in files])
     if todo:
-        _write_cache(cache, known)
+        passing = {
+            digests[group]
+            for group, files in groups.items()
+            if any(isinstance(results.get(name), _Missing) for name in files)
+        }
+        lasting = {key: one for key, one in known.items() if key not in passing}
+        _write_cache(cache, lasting)
     found = [known[digests[group]] for group in groups]
     skipped = {name: reason for one in found for name, reason in one["skipped"].items()}
     for name, reason in skipped.items():
-        _LOG.warning("Left out %s: it does not decode (%s).", name, reason)
+        _LOG.warning("Left out %s: %s.", name, reason)
     if skipped:
-        _LOG.warning("%d of %d images do not decode.", len(skipped), len(names))
+        _LOG.warning("Left out %d of %d images.", len(skipped), len(names))
         if strict:
             name, reason = next(iter(skipped.items()))
             raise ValueError(_strict_message(root, name, reason))
@@ -112,9 +120,13 @@ def _decode_all(root, names, strict):
 def _decode_one(path):
     try:
         with open(path, "rb") as stream:
-            encoded = stream.read()
+            encoded = as_decodable(stream.read(), compress_level=0)
         with tf.device("CPU:0"):
             pixels = decode_rgb(encoded).numpy()
+    except MissingReader as error:
+        return _Missing(error)
+    except UnreadableImage as error:
+        return str(error)
     except (OSError, tf.errors.OpError) as error:
         lines = str(getattr(error, "message", error)).strip().splitlines()
         # TensorFlow names the function before the reason, and the operation after it.
@@ -125,6 +137,12 @@ def _decode_one(path):
         return "it has no pixels"
     gray = (pixels[..., 0] == pixels[..., 1]) & (pixels[..., 0] == pixels[..., 2])
     return height, width, bool(gray.all())
+
+
+class _Missing(str):
+    """A reason that another installation would not have; it is not remembered."""
+
+    __slots__ = ()
 
 
 class _Progress:
@@ -152,7 +170,7 @@ class _Progress:
 
 
 def _digest(root, names):
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(f"decoder {DECODER_VERSION}\n".encode())
     for name in names:
         try:
             status = os.stat(os.path.join(root, name))

@@ -17,6 +17,8 @@ import tensorflow as tf
 
 from tfembed.data.array_split import ArraySplit, as_uint8
 from tfembed.data.cache_folder import cache_folder
+from tfembed.formats.image_files import UnreadableImage, as_decodable
+from tfembed.ops.image_formats import DECODER_VERSION
 from tfembed.ops.images import decode_image
 
 __all__ = ["decode_stream"]
@@ -51,7 +53,8 @@ def decode_stream(stream, size, image_shape, key, strict=False):
 
 
 def _through_file(stream, shape, key, strict):
-    digest = hashlib.sha256(f"{key}\n{shape}".encode()).hexdigest()[:24]
+    key = f"{key}\n{shape}\ndecoder {DECODER_VERSION}"
+    digest = hashlib.sha256(key.encode()).hexdigest()[:24]
     base = os.path.join(cache_folder(), f"decoded-{digest}")
     if not os.path.isfile(f"{base}.json"):
         os.makedirs(cache_folder(), exist_ok=True)
@@ -88,7 +91,7 @@ def _fill(images, stream, strict):
                 if isinstance(pixels, str):
                     if strict:
                         raise ValueError(_strict_message(name, pixels))
-                    _LOG.warning("Left out %s: it does not decode (%s).", name, pixels)
+                    _LOG.warning("Left out %s: %s.", name, pixels)
                     skipped.append((name, pixels))
                     continue
                 images[len(names)] = pixels
@@ -96,14 +99,17 @@ def _fill(images, stream, strict):
                 labels.append(label)
     if skipped:
         total = len(names) + len(skipped)
-        _LOG.warning("%d of %d images do not decode.", len(skipped), total)
+        _LOG.warning("Left out %d of %d images.", len(skipped), total)
     return (None if None in labels else labels), names, skipped
 
 
 def _decode(encoded, shape):
     try:
+        encoded = as_decodable(encoded, compress_level=0)
         with tf.device("CPU:0"):
             return as_uint8(decode_image(encoded, shape).numpy())
+    except UnreadableImage as error:
+        return str(error)
     except tf.errors.OpError as error:
         return (error.message.strip().splitlines() or [type(error).__name__])[0]
 

@@ -8,17 +8,20 @@ What the folders at the top are is found out by their names (`layout.py`). A val
 part (`val`, `valid` or `validation`) is what training is watched by, never what is
 reported. Without a test part a seeded tenth of the rest is held out, of each class
 where there are classes.
-Files are found by their ending (.jpg .jpeg .png .gif .bmp, any case); hidden ones are
-passed over, and links are followed, to each folder once (`tfembed.formats.folders`).
-The order is that of the sorted paths, and an image's name is its path below PATH, so
-that names mean the same whichever images are chosen.
+Images are files with the ending of a format that is known (`tfembed.ops.image_formats`)
+and those that begin as such; others are named in the log and passed over. Hidden files
+are passed over, and links are followed, to each folder once
+(`tfembed.formats.folders`). The order is that of the sorted paths, and an image's name
+is its path below PATH, so that names mean the same whichever images are chosen.
 
 Every chosen file is decoded once before training (and not again until it changes):
 what does not decode is named in the log and left out, and the rest is numbered without
 gaps. Images are squeezed to the wanted size by `tfembed.ops.images.decode_image`, the
-function that a served model uses.
+function that a served model uses; what that does not read, Pillow does
+(`tfembed.formats.image_files`).
 """
 
+import logging
 import os
 
 import numpy as np
@@ -26,16 +29,19 @@ import tensorflow as tf
 
 from tfembed.data.array_split import as_uint8
 from tfembed.data.checked_files import check_files
+from tfembed.data.decodable import decodable
 from tfembed.data.file_digests import file_digests
 from tfembed.data.layout import find_layout, split_option
 from tfembed.data.request import Source
 from tfembed.data.split import Split
 from tfembed.formats.folders import walk
+from tfembed.formats.image_files import name_some, part_images
+from tfembed.ops.image_formats import ENDINGS
 from tfembed.ops.images import decode_image
 
 __all__ = ["FolderSplit", "find"]
 
-_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
+_LOG = logging.getLogger(__name__)
 
 
 def find(argument, request):
@@ -50,7 +56,7 @@ def find(argument, request):
     names = _list(root)
     if not names:
         raise ValueError(
-            f"`folder:PATH` must hold images ({' '.join(_ENDINGS)}). "
+            f"`folder:PATH` must hold images ({' '.join(ENDINGS)}). "
             f"Received: {argument!r}, in which there are none."
         )
     with os.scandir(root) as entries:
@@ -80,8 +86,16 @@ def _list(root):
     for folder, files in walk(root):
         prefix = os.path.relpath(folder, root).replace(os.sep, "/")
         prefix = "" if prefix == "." else f"{prefix}/"
-        found += [prefix + file for file in files if file.lower().endswith(_ENDINGS)]
-    return sorted(found)
+        found += [prefix + file for file in files]
+    images, others = part_images(root, sorted(found))
+    if others:
+        _LOG.warning(
+            "Passed over %d files of %s that are no images: %s.",
+            len(others),
+            root,
+            name_some(others),
+        )
+    return images
 
 
 def _split(root, listing, class_names):
@@ -157,7 +171,7 @@ class FolderSplit(Split):
 
         def load(number):
             path = tf.strings.join([self.root, tf.gather(names, number)], os.sep)
-            image = decode_image(tf.io.read_file(path), self.image_shape)
+            image = decode_image(decodable(tf.io.read_file(path)), self.image_shape)
             return {"images": image, "ids": number}
 
         return ids.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

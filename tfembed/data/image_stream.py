@@ -12,7 +12,9 @@ import re
 import numpy as np
 import tensorflow as tf
 
+from tfembed.data.decodable import decodable
 from tfembed.data.folder import FolderSplit
+from tfembed.formats.image_files import UnreadableImage, as_decodable
 from tfembed.ops.images import decode_image
 
 __all__ = ["decode_or_reason", "stream_images"]
@@ -52,7 +54,7 @@ def _stream_files(split, rows, batch_size, image_shape):
     decode = _decoder(tuple(image_shape))
 
     def load(number, path):
-        return {"images": decode(tf.io.read_file(path)), "ids": number}
+        return {"images": decode(decodable(tf.io.read_file(path))), "ids": number}
 
     with tf.device("CPU:0"):
         paths = [os.path.join(part.root, name) for name in part.names]
@@ -103,7 +105,10 @@ def decode_or_reason(encoded, image_shape):
         them; or `(None, reason)`, one line.
     """
     try:
+        encoded = as_decodable(encoded, compress_level=0)
         return _decoder(tuple(image_shape))(tf.constant(encoded)).numpy(), None
+    except UnreadableImage as error:
+        return None, str(error)
     except tf.errors.OpError:
         pass
     try:  # again without a graph, whose own words would stand around the reason

@@ -5,10 +5,12 @@ import os
 import numpy as np
 
 from tfembed.data.fingerprint import fingerprint
+from tfembed.data.folder import FolderSplit
 from tfembed.data.image_stream import stream_images
 from tfembed.data.request import Request
 from tfembed.data.sources import find_source
 from tfembed.data.split import Split
+from tfembed.ops.image_formats import DECODER_VERSION
 
 __all__ = ["SourceImages"]
 
@@ -29,6 +31,8 @@ class SourceImages:
         name: The source, with the whole of a path that it has.
         class_names: Tuple of strings, the name of each label; may be empty.
         size: Number of images.
+        decoder: The version of the decoder that reads its files; None where it has
+            pixels.
         skipped: List of `[id, reason]` of images that have no number.
         taken: What of the source was taken as what, in words; may be empty.
 
@@ -47,6 +51,8 @@ class SourceImages:
             )
         self.image_shape = image_shape
         self.size = sum(part.size for part in self._parts)
+        files = any(isinstance(part, FolderSplit) for part in self._parts)
+        self.decoder = DECODER_VERSION if files else None
         # What a source decoded while it was found, and left out, has no number.
         self.skipped = [list(pair) for part in self._parts for pair in part.skipped]
 

@@ -10,12 +10,12 @@ import numpy as np
 from tfembed.export.run_directory import check_unit_rows
 from tfembed.formats.embeddings import read_embeddings
 from tfembed.formats.folders import walk
+from tfembed.formats.image_files import UnreadableImage, as_decodable, name_some
 
 IMAGES = "images:"
 _BATCH = 64
 _ROWS_AT_ONCE = 1 << 16
 _LARGEST = 1 << 28
-_NAMED = 5  # images left out that are named
 
 
 class Additions:
@@ -168,30 +168,36 @@ def _embed_folder(source, embed, strict, say):
             say(f"embedded {start + len(some):,} of {len(paths):,} images")
     if not ids:
         raise ValueError(
-            "`images:FOLDER` must hold images that decode (JPEG, PNG, GIF, BMP). "
-            f"Received: {source!r}, of whose {len(paths):,} files none does."
+            "`images:FOLDER` must hold images that decode. Received: "
+            f"{source!r}, of whose {len(paths):,} files none does; the first, "
+            f"{skipped[0][0]!r}: {skipped[0][1]}."
         )
     embeddings = np.concatenate(rows)
-    said = ", ".join(name for name, _ in skipped[:_NAMED])
-    more = ", ..." if len(skipped) > _NAMED else ""
-    left_out = f"; left out {len(skipped):,}: {said}{more}" if skipped else ""
-    say(f"embedded {len(ids):,} images of {root}{left_out}")
+    said = f"embedded {len(ids):,} images of {root}"
+    if skipped:
+        said += f"; left out {len(skipped):,}: {name_some(name for name, _ in skipped)}"
+        said += f" (the first: {skipped[0][1]})"
+    say(said)
     ids, labels = np.array(ids, np.str_), np.array(labels, np.str_)
     dim = embeddings.shape[1]
     return Additions(source, ids, labels, (), dim, lambda: [embeddings], skipped)
 
 
 def _read_image(path):
-    """The bytes of a file, and why there are none; it may have gone since listed."""
+    """The bytes of a file, and what is wrong; it may have gone since it was listed."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             return b"", "it is no file"
         if status.st_size > _LARGEST:
             return b"", "it is too large to be a picture"  # and is not even read
-        return path.read_bytes(), None
+        data = path.read_bytes()
     except OSError as error:
         return b"", error.strerror or type(error).__name__
+    try:
+        return as_decodable(data, max_pixels=None), None
+    except UnreadableImage as error:
+        return data, str(error)
 
 
 def _check_ids(additions):

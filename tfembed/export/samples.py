@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tfembed.formats.image_files import UnreadableImage, as_decodable
+
 
 def encode_samples(samples, image_shape):
     """Returns sample images as encoded bytes.
@@ -33,10 +35,10 @@ def encode_samples(samples, image_shape):
 
 def _encoded(sample):
     if isinstance(sample, bytes):
-        return sample
+        return _decodable(sample, "bytes")
     if isinstance(sample, (str, Path)):
         try:
-            return Path(sample).read_bytes()
+            return _decodable(Path(sample).read_bytes(), repr(str(sample)))
         except OSError as error:
             raise ValueError(
                 f"`samples` must be images that can be read. Received: {str(sample)!r},"
@@ -50,3 +52,12 @@ def _encoded(sample):
         )
     pixels = np.round(pixels).clip(0, 255).astype(np.uint8)
     return tf.io.encode_png(pixels).numpy()
+
+
+def _decodable(data, name):
+    try:
+        return as_decodable(data, max_pixels=None)
+    except UnreadableImage as error:
+        raise ValueError(
+            f"`samples` must be images that can be read. Received: {name}: {error}."
+        ) from error

@@ -2,6 +2,11 @@
 
 `tfembed.embed` and `tfembed.interop` write them, `tfembed.evaluate`, `tfembed.interop`
 and `tfembed.export` read them; `tfembed.data.read_embeddings` is the reader's public
-name. `disk` is what all that write need: files synced, and a full disk told. This room
-knows NumPy and, for Parquet, pyarrow, and nothing else of the package.
+name. `disk` is what all that write need: files synced, and a full disk told.
+
+And what people have on their disks: `folders` walks them, `image_header` and
+`image_files` tell what their images are, and make them into what the graph reads.
+
+This room knows NumPy, Pillow for images and pyarrow for Parquet, and of the package the
+table of image formats alone.
 """

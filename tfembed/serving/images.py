@@ -6,6 +6,8 @@ import itertools
 
 import numpy as np
 
+from tfembed.formats.image_files import MissingReader, UnreadableImage, as_decodable
+from tfembed.formats.image_header import declared_size
 from tfembed.serving.image_kinds import (
     contents,
     is_unordered,
@@ -13,7 +15,6 @@ from tfembed.serving.image_kinds import (
     name_of,
     plain,
 )
-from tfembed.serving.image_limit import declared_size
 
 _SIZED = (list, tuple, np.ndarray)
 
@@ -164,7 +165,7 @@ class Images:
             self._check(item)
             data, name = contents(item, index), name_of(item, index)
             _check_declared(data, name, max_pixels)
-            yield data
+            yield _as_sent(data, name)
 
     def _check(self, item):
         if kind_of(item) != self._kind:
@@ -240,6 +241,19 @@ def _check_one_kind(items):
     if len(kinds) > 1 or None in kinds:
         names = sorted({type(item).__name__ for item in items})
         raise _not_images("a list of " + ", ".join(names))
+
+
+def _as_sent(data, name):
+    """Returns what every export reads; what nothing reads goes as it is, to be told."""
+    try:
+        return as_decodable(data, max_pixels=None)
+    except MissingReader as error:
+        raise ValueError(
+            "`images` must be of formats that can be read here: what the model does "
+            f"not read is sent as PNG. Received: {name}. {error}."
+        ) from error
+    except UnreadableImage:
+        return data
 
 
 def _check_declared(data, name, max_pixels):

@@ -10,9 +10,10 @@ import re
 import sys
 
 from tfembed.formats.folders import walk
+from tfembed.formats.image_files import name_some, part_images
+from tfembed.ops.image_formats import ENDINGS
 
 _FILTERS = ("allow_labels", "exclude_labels", "allow_ids", "exclude_ids")
-_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
 _MANY = 32
 
 
@@ -82,9 +83,9 @@ def find_images(given):
     """Returns paths of image files.
 
     Args:
-        given: Paths of files, which are taken as they are, and of folders, whose files
-            with the ending of an image are taken, those of folders below too, in
-            alphabetical order.
+        given: Paths of files, which are taken as they are, and of folders, whose
+            images are taken, those of folders below too, in alphabetical order; other
+            files in them are named on standard error.
 
     Raises:
         ValueError: If there is no image in a folder.
@@ -94,18 +95,22 @@ def find_images(given):
         if not os.path.isdir(path):
             found.append(path)
             continue
-        inside = [
-            os.path.join(folder, name)
-            for folder, names in walk(path)
-            for name in names
-            if name.lower().endswith(_ENDINGS)
+        below = [
+            os.path.join(folder, name) for folder, names in walk(path) for name in names
         ]
+        inside, others = part_images("", sorted(below))
+        if others:
+            print(
+                f"passed over {len(others):,} files that are no images: "
+                f"{name_some(others)}",
+                file=sys.stderr,
+            )
         if not inside:
             raise ValueError(
                 "A folder must hold images, files ending in "
-                f"{', '.join(_ENDINGS)}. Received: {path!r}, where there are none."
+                f"{', '.join(ENDINGS)}. Received: {path!r}, where there are none."
             )
-        found += sorted(inside)
+        found += inside
     return found
 
 

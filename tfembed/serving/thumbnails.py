@@ -2,8 +2,11 @@
 
 import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
+
+from tfembed.formats.image_files import UnreadableImage, as_decodable
 
 
 def open_thumbnails(path):
@@ -39,24 +42,30 @@ def open_thumbnails(path):
 
 
 def read_picture(source):
-    """Reads an image file for a person to look at.
+    """Reads an image file for a person to look at, as a model sees it.
 
     Args:
         source: A path, or a binary file object.
 
     Returns:
         uint8 `(height, width, 3)`, or `(height, width, 1)` if it is gray; None if it
-        is no image.
+        is no image that can be read.
     """
-    from PIL import Image
+    import tensorflow as tf
+
+    from tfembed.ops.images import decode_rgb
 
     try:
-        with Image.open(source) as image:
-            gray = image.mode in ("1", "L", "I", "I;16", "F")
-            pixels = np.asarray(image.convert("L" if gray else "RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        if hasattr(source, "read"):
+            data = source.read()
+        else:
+            data = Path(source).read_bytes()
+        with tf.device("CPU:0"):
+            pixels = decode_rgb(as_decodable(data, compress_level=0)).numpy()
+    except (OSError, UnreadableImage, tf.errors.OpError):
         return None
-    return pixels[..., None] if gray else pixels
+    gray = (pixels == pixels[..., :1]).all()
+    return pixels[..., :1] if gray else pixels
 
 
 def _from_folder(root):

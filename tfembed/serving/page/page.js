@@ -4,6 +4,7 @@
 
 const at = (id) => document.getElementById(id);
 const READ_BY_MODELS = ["image/jpeg", "image/png", "image/gif", "image/bmp"];
+const THEIR_FIRST_BYTES = [[0xff, 0xd8, 0xff], [0x89, 0x50, 0x4e, 0x47], [0x47, 0x49, 0x46, 0x38]];
 const state = { models: [], card: null, answer: null, query: null, before: [], asking: null, shown: null };
 
 class Told extends Error {} // its message is a sentence for the reader
@@ -132,13 +133,16 @@ async function search(query, focus = false) {
   }
 }
 
-// What the model's decoder does not know, the browser turns into PNG.
+// What the model's decoder does not know, the browser turns into PNG: told by the first bytes, as a file's
+// name may lie, and of BMP some kinds are not known.
 async function readable(blob) {
-  if (READ_BY_MODELS.includes(blob.type)) return blob;
+  const head = new Uint8Array(await blob.slice(0, 4).arrayBuffer());
+  if (THEIR_FIRST_BYTES.some((bytes) => bytes.every((byte, at) => head[at] === byte))) return blob;
   let bitmap;
   try {
     bitmap = await createImageBitmap(blob);
   } catch {
+    if (READ_BY_MODELS.includes(blob.type)) return blob; // the model says what it thinks of it
     throw new Told("This is no image that the browser can read. Take a JPEG, PNG, GIF or BMP file.");
   }
   const canvas = document.createElement("canvas");
