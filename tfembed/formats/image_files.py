@@ -23,11 +23,13 @@ from tfembed.formats.image_header import (
 from tfembed.ops.image_formats import ENDINGS, MAX_PIXELS
 
 __all__ = [
+    "ENDINGS",
     "MissingReader",
     "UnreadableImage",
     "as_decodable",
     "name_some",
     "part_images",
+    "read_pixels",
 ]
 
 _NAMED = 5
@@ -89,6 +91,30 @@ def as_decodable(data, max_pixels=MAX_PIXELS, compress_level=1):
         except (OSError, ValueError, SyntaxError, EOFError) as error:
             raise UnreadableImage(_reason(found, error)) from error
     return buffer.getvalue()
+
+
+def read_pixels(data):
+    """Decodes an image as a model sees it, by the same decoder.
+
+    Args:
+        data: The bytes of an image file.
+
+    Returns:
+        uint8 array `[height, width, 3]`.
+
+    Raises:
+        UnreadableImage: If it cannot be read.
+    """
+    data = as_decodable(data, compress_level=0)
+    import tensorflow as tf
+
+    from tfembed.ops.images import decode_rgb
+
+    try:
+        with tf.device("CPU:0"):
+            return decode_rgb(data).numpy()
+    except tf.errors.OpError as error:
+        raise UnreadableImage(f"it does not decode ({error.message})") from error
 
 
 def part_images(root, names):

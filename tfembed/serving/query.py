@@ -10,8 +10,7 @@ import re
 import sys
 
 from tfembed.formats.folders import walk
-from tfembed.formats.image_files import name_some, part_images
-from tfembed.ops.image_formats import ENDINGS
+from tfembed.formats.image_files import ENDINGS, name_some, part_images
 
 _FILTERS = ("allow_labels", "exclude_labels", "allow_ids", "exclude_ids")
 _MANY = 32

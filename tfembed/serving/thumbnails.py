@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfembed.formats.image_files import UnreadableImage, as_decodable
+from tfembed.formats.image_files import UnreadableImage, read_pixels
 
 
 def open_thumbnails(path):
@@ -51,18 +51,12 @@ def read_picture(source):
         uint8 `(height, width, 3)`, or `(height, width, 1)` if it is gray; None if it
         is no image that can be read.
     """
-    import tensorflow as tf
-
-    from tfembed.ops.images import decode_rgb
-
     try:
         if hasattr(source, "read"):
-            data = source.read()
+            pixels = read_pixels(source.read())
         else:
-            data = Path(source).read_bytes()
-        with tf.device("CPU:0"):
-            pixels = decode_rgb(as_decodable(data, compress_level=0)).numpy()
-    except (OSError, UnreadableImage, tf.errors.OpError):
+            pixels = read_pixels(Path(source).read_bytes())
+    except (OSError, UnreadableImage):
         return None
     gray = (pixels == pixels[..., :1]).all()
     return pixels[..., :1] if gray else pixels
