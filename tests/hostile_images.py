@@ -128,6 +128,9 @@ LONG = {
     "gif: comments of blocks of one byte": lambda size: (
         gif_header() + (b"!\xfe" + b"\1a" * 20 + b"\0") * (size // 43)
     ),
+    "gif: comments of blocks of one and two bytes": lambda size: (
+        gif_header() + (b"!\xfe" + b"\1a\2bb" * 1000 + b"\0") * (size // 5003)
+    ),
     "gif: empty comments": lambda size: gif_header() + b"!\xfe\0" * (size // 3),
     "gif: a comment of blocks of growing length": lambda size: (
         gif_header()
@@ -148,7 +151,7 @@ LONG = {
     ),
 }
 HEADERS = {
-    **{name: make(4_000) for name, make in LONG.items()},
+    **{name: make(5_100) for name, make in LONG.items()},
     **{
         f"jpeg: EXIF {name}": with_segments(exif(data))
         for name, data in damaged_directories().items()
