@@ -384,6 +384,21 @@ def folder(tmp_path_factory):
 BAD = {"cat/0-none.jpg", "cat/9-empty.png", "dog/9-half.png", "dog/9-nowhere.png"}
 
 
+def test_an_output_of_another_decoder_is_not_taken_up(place, folder, tmp_path):
+    from tfembed.data import source_images
+
+    encoder, source = Encoder(place[1]), f"folder:{folder}"
+    found = embed.embed_source(encoder, source, tmp_path / "out")
+    assert found.manifest["identity"]["decoder"] == source_images.DECODER_VERSION
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source_images, "DECODER_VERSION", 99)
+        with pytest.raises(ValueError, match=r"decoder \d+ there, 99 here"):
+            embed.embed_source(encoder, source, tmp_path / "out")
+        # Pixels are as they are.
+        embed.embed_source(encoder, place[2], tmp_path / "pixels")
+    embed.embed_source(encoder, place[2], tmp_path / "pixels")
+
+
 def test_a_folder_of_all_sorts(place, folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     root, model, _, _, _ = place

@@ -57,8 +57,10 @@ def test_it_ends_with_1_where_no_image_could_be_read(
     assert main([*map(str, paths), *flags]) == 0
 
 
-def test_a_folder_as_json(ask, digit_server, folder):
+def test_a_folder_as_json(ask, digit_server, folder, capsys):
     paths = find_images([str(folder)])
+    said = capsys.readouterr().err
+    assert "passed over 1 files that are no images: " in said and "notes.txt" in said
     assert [path.rpartition("/")[2] for path in paths][0] == "a-junk.JPG"
     assert len(paths) == 5 and any("below" in path for path in paths)
     with Client(digit_server.grpc_address, name="digits") as client:
