@@ -24,6 +24,7 @@ ALLOWED = {
     "rights": r"^root may write anywhere",
     "no TF Serving here": r"^tensorflow_model_server is not on the PATH"
     r"|^TFSERVING_ADDRESS is not set",
+    "another processor": r"^not tried: .* has no ",
     "the machine's own set-up": r"is not to be had on this machine$"
     r"|^virtualenv is installed here|^no IPv6 here",
 }

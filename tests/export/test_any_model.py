@@ -272,3 +272,18 @@ def test_encoders_that_are_none(arguments, error, message):
     made = model() if model in (sequential, functional) else model
     with pytest.raises(error, match=message):
         ExportedEncoder(made, *rest)
+
+
+class SilentKernel(keras.layers.Layer):
+    """Runs a convolution whose kernel takes an image smaller than its window."""
+
+    def call(self, images):
+        if tf.executing_eagerly():
+            return images[:, 0, 0]
+        return tf.nn.conv2d(images, tf.ones([3, 3, 3, 3]), 1, "VALID")[:, 0, 0]
+
+
+def test_images_too_small_are_refused_whatever_the_kernels_say():
+    ExportedEncoder(SilentKernel(), (3, 3, 3))
+    with pytest.raises(ValueError, match="must embed images.*Negative dimension"):
+        ExportedEncoder(SilentKernel(), (2, 2, 3))

@@ -163,10 +163,11 @@ class ExportedEncoder:
             found = self(blank)
             self._check_shapes()
         except Exception as error:
-            first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            said = [line.strip() for line in lines if "{{node" in line] or lines
             raise ValueError(
                 "The encoder must embed images (batch, height, width, channels). "
-                f"Received: for images of shape {(1, *self.image_shape)}: {first[0]}"
+                f"Received: for images of shape {(1, *self.image_shape)}: {said[0]}"
             ) from error
         shape = tuple(found.shape) if hasattr(found, "shape") else None
         if shape is None or len(shape) != 2 or shape[0] != 1:
