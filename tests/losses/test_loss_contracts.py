@@ -442,5 +442,6 @@ def test_docstrings(loss):
     given = set(inspect.signature(loss.__init__).parameters) - {"self"}
     frame = {"labels", "embeddings", "similarities", "ref_labels", "ref_embeddings"}
     assert own - frame == given - {"reduction", "name"}
+    assert loss.ignore_label is None
     for argument in own:
         assert argument in loss.function.__doc__

@@ -6,6 +6,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
+from tfembed.layers.endpoint import weighted
 from tfembed.layers.feature_queue import FeatureQueue, check_label_dtype, class_labels
 from tfembed.ops.pairs import References
 from tfembed.ops.replicas import gather, mean_over_batch, position
@@ -47,7 +48,8 @@ class CrossBatch(compat.ReplicaLosses, keras.layers.Layer):
 
     Call arguments:
         inputs: `[embeddings, labels]`: `(batch, dim)` floats; `(batch,)` or
-            `(batch, 1)` integers, booleans or strings.
+            `(batch, 1)` integers, booleans or strings. A third one, `(batch,)` floats,
+            multiplies each row's loss.
         training: Whether the queue remembers the batch.
 
     Returns:
@@ -81,10 +83,11 @@ class CrossBatch(compat.ReplicaLosses, keras.layers.Layer):
     def build(self, input_shape):
         if self.built:
             return
-        if len(input_shape) != 2 or input_shape[0][-1] is None:
+        if len(input_shape) not in (2, 3) or input_shape[0][-1] is None:
             raise ValueError(
-                "The inputs must be `[embeddings, labels]` of shapes `(batch, dim)`, "
-                f"dim known, and `(batch,)`. Received: shapes {input_shape}."
+                "The inputs must be `[embeddings, labels]`, or with `weights` behind "
+                "them, of shapes `(batch, dim)`, dim known, and `(batch,)`. "
+                f"Received: shapes {input_shape}."
             )
         self.queue = FeatureQueue(
             self.size,
@@ -97,11 +100,11 @@ class CrossBatch(compat.ReplicaLosses, keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, training=None):
-        embeddings, labels = inputs
+        embeddings, labels, *weights = inputs
         labels = class_labels(labels)
         wide = tf.cast(embeddings, tf.float32)
         losses = self.loss.per_row(labels, wide, *self._references(wide, labels))
-        self.add_loss(mean_over_batch(losses))
+        self.add_loss(mean_over_batch(weighted(losses, *weights)))
         if compat.is_training(training):
             with tf.control_dependencies([losses]):
                 self.queue.write(wide, labels)
@@ -153,4 +156,10 @@ def check_takes_references(loss):
         raise ValueError(
             "`loss` must take references, as a loss of pairs or triplets does. "
             f"Received: loss={loss!r}."
+        )
+    if getattr(loss, "ignore_label", None) is not None:
+        raise ValueError(
+            "`loss` must have no `ignore_label`: the queue remembers all rows. "
+            f"Received: ignore_label={loss.ignore_label!r}. Leave those rows out of "
+            "the data."
         )

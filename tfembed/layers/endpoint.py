@@ -7,12 +7,16 @@ from tfembed import compat
 from tfembed.layers.memory_bank import MemoryBank
 from tfembed.ops.arguments import check_count
 from tfembed.ops.ids import check_ids, check_labels, flat_ids, refuse_float_ids
+from tfembed.ops.labels import one_column
 from tfembed.ops.replicas import mean_over_batch
 from tfembed.ops.rows import read_rows
 
 
 class Endpoint(compat.ReplicaLosses, keras.layers.Layer):
     """A layer that takes `[embeddings, ids]`, adds its loss, passes embeddings on.
+
+    A third input, `[embeddings, ids, weights]`, multiplies each row's loss: the
+    `sample_weight` of `fit` reaches the compiled loss alone, and not what a layer adds.
 
     Subclasses say what a row's loss is, in `row_losses`, and what the ids are, in
     `kind` and `checked`.
@@ -48,7 +52,7 @@ class Endpoint(compat.ReplicaLosses, keras.layers.Layer):
         del embeddings, ids
 
     def call(self, inputs, training=None):
-        embeddings, ids = inputs
+        embeddings, ids, *weights = inputs
         training = compat.is_training(training)
         ids, valid = self.checked(flat_ids(ids, self.kind))
         # Where XLA dropped the assertion, read row 0 and let the loss say NaN.
@@ -57,7 +61,7 @@ class Endpoint(compat.ReplicaLosses, keras.layers.Layer):
         with tf.control_dependencies([valid]):  # nothing is remembered before
             losses = self.row_losses(wide, ids_read, training)
         losses = tf.where(valid, losses, float("nan"))
-        self.add_loss(mean_over_batch(losses))
+        self.add_loss(mean_over_batch(weighted(losses, *weights)))
         if training:
             with tf.control_dependencies([losses]):
                 self.after_loss(wide, ids)
@@ -70,6 +74,13 @@ class Endpoint(compat.ReplicaLosses, keras.layers.Layer):
         del training
         refuse_float_ids(inputs[1].dtype, self.kind)
         return compat.symbolic_like(inputs[0])
+
+
+def weighted(losses, weights=None):
+    """Returns each row's loss, times its weight if there are weights."""
+    if weights is None:
+        return losses
+    return losses * tf.cast(one_column(weights, "The weights"), losses.dtype)
 
 
 class InstanceEndpoint(Endpoint):
@@ -140,10 +151,15 @@ def embedding_dim(input_shape):
     Raises:
         ValueError: If the shapes are not those of `(batch, dim)` and ids.
     """
-    if len(input_shape) != 2 or len(input_shape[0]) != 2 or input_shape[0][1] is None:
+    if (
+        len(input_shape) not in (2, 3)
+        or len(input_shape[0]) != 2
+        or input_shape[0][1] is None
+    ):
         raise ValueError(
-            "The inputs must be `[embeddings, ids]` of shapes `(batch, dim)`, dim "
-            f"known, and `(batch,)`. Received: shapes {input_shape}."
+            "The inputs must be `[embeddings, ids]`, or with `weights` behind them, of "
+            "shapes `(batch, dim)`, dim known, and `(batch,)`. "
+            f"Received: shapes {input_shape}."
         )
     return int(input_shape[0][1])
 

@@ -1,9 +1,12 @@
 """What the Keras classes of the losses have in common."""
 
+import functools
+
 import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
+from tfembed.ops.ignored_rows import share_of_kept, without_rows
 from tfembed.ops.labels import may_be_rounded
 from tfembed.ops.replicas import global_batch_mean
 from tfembed.ops.zero_rows import at_least_one_row
@@ -16,6 +19,11 @@ class FunctionalLoss(compat.LabelLoss):
 
     Subclasses name their `function`, and hand its hyperparameters to `__init__`.
 
+    Every subclass takes `ignore_label=` besides its own arguments: rows of that label
+    are as if they were not there, neither anchors nor references. The loss is the mean
+    over the rows that remain, of all replicas. (Their number is not known beforehand,
+    so that XLA does not compile it.)
+
     Args:
         reduction: `"sum_over_batch_size"`, `"sum"` or `"none"`.
         name: Name of the loss.
@@ -24,6 +32,12 @@ class FunctionalLoss(compat.LabelLoss):
     """
 
     function = None
+    ignore_label = None
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = _taking_ignore_label(cls.__init__)
 
     def __init__(self, *, reduction, name, **hyperparameters):
         if reduction not in REDUCTIONS:
@@ -55,8 +69,11 @@ class FunctionalLoss(compat.LabelLoss):
         references = {}
         if ref_labels is not None or ref_embeddings is not None:
             references = {"ref_labels": ref_labels, "ref_embeddings": ref_embeddings}
-        return type(self).function(
-            labels, embeddings, **references, **self.hyperparameters
+        function = functools.partial(type(self).function, **self.hyperparameters)
+        if self.ignore_label is None:
+            return function(labels, embeddings, **references)
+        return without_rows(
+            function, self.ignore_label, labels, embeddings, **references
         )
 
     def call(self, y_true, y_pred):
@@ -65,6 +82,8 @@ class FunctionalLoss(compat.LabelLoss):
         if rounded is not None:  # where XLA dropped the assertion
             losses = tf.where(rounded, tf.constant(float("nan"), losses.dtype), losses)
         if self.reduction == "sum_over_batch_size":
+            if self.ignore_label is not None:
+                losses *= share_of_kept(y_true, self.ignore_label, losses.dtype)
             # The mean of a replica without rows is 0, where Keras 3 divides by 0.
             return at_least_one_row(global_batch_mean(losses))[0]
         return losses
@@ -77,4 +96,16 @@ class FunctionalLoss(compat.LabelLoss):
             elif hasattr(value, "get_config"):
                 value = keras.utils.serialize_keras_object(value)
             config[key] = value
-        return config
+        return {**config, "ignore_label": self.ignore_label}
+
+
+def _taking_ignore_label(constructor):
+    """Returns a constructor that takes `ignore_label=` besides its own arguments."""
+
+    @functools.wraps(constructor)
+    def __init__(self, *args, ignore_label=None, **kwargs):
+        constructor(self, *args, **kwargs)
+        if ignore_label is not None:
+            self.ignore_label = ignore_label
+
+    return __init__
