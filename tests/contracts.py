@@ -48,6 +48,13 @@ PLAIN_LAYERS = {
     ],
     layers.UnitNorm: [lambda: layers.UnitNorm()],
 }
+# Layers that map a feature map, [batch, 3, 4, DIM].
+MAP_LAYERS = {
+    layers.GeneralizedMean: [
+        lambda: layers.GeneralizedMean(),
+        lambda: layers.GeneralizedMean(power=1.5, floor=1e-3),
+    ]
+}
 BANKS = {layers.MemoryBank: [lambda: layers.MemoryBank(SIZE, DIM, seed=3)]}
 ENDPOINTS = {
     layers.InstanceSoftmax: [
@@ -116,7 +123,7 @@ LABEL_ENDPOINTS = {
         lambda: layers.FeatureQueue(SIZE, DIM, warmup_steps=3),
     ],
 }
-LAYERS = {**PLAIN_LAYERS, **BANKS, **ENDPOINTS, **LABEL_ENDPOINTS}
+LAYERS = {**PLAIN_LAYERS, **MAP_LAYERS, **BANKS, **ENDPOINTS, **LABEL_ENDPOINTS}
 
 
 def _points():

@@ -71,6 +71,9 @@ def test_symbolic_shape_equals_the_real_one(maker):
     if type(layer) in {**contracts.ENDPOINTS, **contracts.LABEL_ENDPOINTS}:
         inputs = [keras.Input((contracts.DIM,)), keras.Input((), dtype="int64")]
         values = [*contracts.batch()]
+    elif type(layer) in contracts.MAP_LAYERS:
+        inputs = keras.Input((3, 4, contracts.DIM))
+        values = np.tile(contracts.batch()[0][:, None, None], (1, 3, 4, 1))
     elif type(layer) in contracts.BANKS:
         inputs, values = keras.Input((), dtype="int64"), contracts.batch()[1]
     else:

@@ -3,6 +3,7 @@
 from tfembed.layers.centers import Centers
 from tfembed.layers.cross_batch import CrossBatch
 from tfembed.layers.feature_queue import FeatureQueue
+from tfembed.layers.generalized_mean import GeneralizedMean
 from tfembed.layers.instance_similarity import InstanceSimilarity
 from tfembed.layers.instance_softmax import InstanceSoftmax
 from tfembed.layers.mahalanobis import Mahalanobis
@@ -18,6 +19,7 @@ __all__ = [
     "Centers",
     "CrossBatch",
     "FeatureQueue",
+    "GeneralizedMean",
     "InstanceSimilarity",
     "InstanceSoftmax",
     "Mahalanobis",
