@@ -10,8 +10,11 @@ from tfembed.training.optimizers import (
     SCHEDULES,
     DecayedSGD,
     LearningRate,
+    averaged,
+    begin_averages,
     build_optimizer,
     build_schedule,
+    with_groups,
 )
 from tfembed.training.positive_sets import PositiveSets
 from tfembed.training.proxy_gan import ProxyGAN, build_discriminator, build_generator
@@ -27,8 +30,11 @@ __all__ = [
     "PositiveSets",
     "ProxyGAN",
     "ProxyMiner",
+    "averaged",
+    "begin_averages",
     "build_discriminator",
     "build_generator",
     "build_optimizer",
     "build_schedule",
+    "with_groups",
 ]

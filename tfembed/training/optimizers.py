@@ -1,7 +1,11 @@
 """Optimizers by name, with a learning-rate schedule and weight decay."""
 
+import contextlib
+
 import tensorflow as tf
 from tensorflow import keras
+
+from tfembed import compat
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "lamb", "sgdw")
 SCHEDULES = ("constant", "cosine", "step")
@@ -120,7 +124,9 @@ class MultipleOfRate(keras.optimizers.schedules.LearningRateSchedule):
         return {"schedule": schedule, "multiple": self.multiple}
 
 
-def build_optimizer(name, schedule, momentum=0.9, weight_decay=0.0, rates=None):
+def build_optimizer(
+    name, schedule, momentum=0.9, weight_decay=0.0, rates=None, ema=0.0
+):
     """Builds an optimizer by name.
 
     Args:
@@ -134,10 +140,12 @@ def build_optimizer(name, schedule, momentum=0.9, weight_decay=0.0, rates=None):
         rates: Multiples of the learning rate, by the name of a weight, as
             `{"proxies": 100}`; those of 1 may be left out. Not with the optimizers of
             tensorflow-addons.
+        ema: Momentum of averages of the weights, which `averaged` puts in their place;
+            0 for none. Not with the optimizers of tensorflow-addons.
 
     Raises:
         ValueError: If the name is unknown, `adam` is asked to decay, or the optimizer
-            takes no `rates`.
+            takes no `rates` or no `ema`.
         ImportError: If tensorflow-addons is needed and cannot be imported.
     """
     if name not in OPTIMIZERS:
@@ -151,8 +159,15 @@ def build_optimizer(name, schedule, momentum=0.9, weight_decay=0.0, rates=None):
                 "`rates` go with Keras' optimizers. Received: "
                 f"optimizer={name!r}, rates={rates}."
             )
-        optimizer = build_optimizer(name, schedule, momentum, weight_decay)
+        optimizer = build_optimizer(name, schedule, momentum, weight_decay, ema=ema)
         return with_rates(optimizer, rates)
+    if ema:
+        if name in ("lamb", "sgdw"):
+            raise ValueError(
+                "`ema` goes with Keras' optimizers. Received: "
+                f"optimizer={name!r}, ema={ema}."
+            )
+        return _averaging(build_optimizer(name, schedule, momentum, weight_decay), ema)
     if name == "sgd":
         return DecayedSGD(l2=weight_decay, learning_rate=schedule, momentum=momentum)
     if name == "adam":
@@ -175,6 +190,60 @@ def build_optimizer(name, schedule, momentum=0.9, weight_decay=0.0, rates=None):
     return addons.SGDW(decay, schedule, momentum=momentum)
 
 
+def _averaging(optimizer, momentum):
+    """Has Keras average the weights, and never put the averages in their place."""
+    base = type(optimizer)
+
+    class Averaging(base):
+        def finalize_variable_values(self, var_list):
+            """Leaves the weights, so that training can go on."""
+
+    Averaging.__name__ = base.__name__
+    config = optimizer.get_config()
+    return Averaging.from_config({**config, "use_ema": True, "ema_momentum": momentum})
+
+
+@contextlib.contextmanager
+def averaged(model):
+    """Puts the averages of a model's weights in their place, within a block.
+
+    Args:
+        model: A compiled `keras.Model` whose optimizer was built with `ema`; with any
+            other nothing is done.
+    """
+    averages = _averages(model)
+    if not averages:
+        yield
+        return
+    weights = model.trainable_variables
+    before = [tf.convert_to_tensor(compat.variable(weight)) for weight in weights]
+    before = [tf.identity(each) for each in before]
+    for weight, average in zip(weights, averages):
+        weight.assign(tf.convert_to_tensor(compat.variable(average)))
+    try:
+        yield
+    finally:
+        for weight, value in zip(weights, before):
+            weight.assign(value)
+
+
+def begin_averages(model):
+    """Has averages begin with the weights that a model has now.
+
+    Args:
+        model: As for `averaged`, whose weights were changed since it was built.
+    """
+    for weight, average in zip(model.trainable_variables, _averages(model)):
+        average.assign(tf.convert_to_tensor(compat.variable(weight)))
+
+
+def _averages(model):
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if not getattr(optimizer, "use_ema", False):
+        return []
+    return optimizer._model_variables_moving_average
+
+
 def with_rates(optimizer, rates):
     """Gives some weights a multiple of an optimizer's learning rate.
 
@@ -190,14 +259,55 @@ def with_rates(optimizer, rates):
     Returns:
         An optimizer of a class of its own, to train with; saved models do not hold it.
     """
+
+    def rate_of(_, variable):
+        rate = _rate_of(variable, rates)
+        return None if rate is None else (rate, 0)
+
+    return _rated(optimizer, rate_of)
+
+
+def with_groups(optimizer, groups):
+    """Gives groups of weights multiples of the learning rate, from a step on.
+
+    As `with_rates`, by the weights themselves. Before its first step a group's rate is
+    nought: its weights stay, with their weight decay, while the optimizer's averages
+    of their gradients go on.
+
+    Args:
+        optimizer: A Keras optimizer, not yet built.
+        groups: List of `(weights, multiple, first step)`.
+
+    Returns:
+        An optimizer of a class of its own, to train with; saved models do not hold it.
+    """
+    found = {}
+
+    def rate_of(self, variable):
+        return found.get(self._var_key(variable))
+
+    rated = _rated(optimizer, rate_of)
+    for weights, multiple, first_step in groups:
+        for weight in weights:
+            found[rated._var_key(weight)] = (multiple, first_step)
+    return rated
+
+
+def _rated(optimizer, rate_of):
+    """Multiplies the updates of weights for which `rate_of` says `(multiple, step)`."""
     base = type(optimizer)
 
     class WithRates(base):
         def update_step(self, gradient, variable, *args):
-            rate = _rate_of(variable, rates)
-            if rate is None:
+            found = rate_of(self, variable)
+            if found is None:
                 return super().update_step(gradient, variable, *args)
+            multiple, first_step = found
             before = tf.identity(variable)
+            rate = tf.cast(multiple, before.dtype)
+            if first_step:
+                begun = tf.convert_to_tensor(self.iterations) >= first_step
+                rate = tf.where(begun, rate, tf.zeros_like(rate))
             if self.weight_decay and super()._use_weight_decay(variable):
                 decay = rate * self.weight_decay
                 shrink = decay * tf.cast(self.learning_rate, before.dtype)
@@ -206,12 +316,12 @@ def with_rates(optimizer, rates):
             with tf.control_dependencies([before]):
                 result = super().update_step(gradient, variable, *args)
             after = tf.convert_to_tensor(variable)
-            variable.assign(before + tf.cast(rate, before.dtype) * (after - before))
+            variable.assign(before + rate * (after - before))
             return result
 
         def _use_weight_decay(self, variable):
             # Keras would decay it by the rate of all others, before the update.
-            return _rate_of(variable, rates) is None and super()._use_weight_decay(
+            return rate_of(self, variable) is None and super()._use_weight_decay(
                 variable
             )
 
