@@ -1,0 +1,138 @@
+"""The best epoch of a run, kept beside the last; and when to stop looking for it."""
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow import keras
+
+from tfembed.formats.disk import full_disk, is_full_disk, sync, written_beside
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Saves an encoder whenever the epoch's logs are better than in all epochs before.
+
+    What it keeps is on the disk, written beside and renamed, so that a run that was
+    killed and goes on keeps the same; put it after what measures, and before `Backup`.
+
+    Args:
+        folder: Folder of its own, made if need be.
+        encoder: The `keras.Model` that is saved; it shares its weights with the model
+            that is trained.
+        monitor: The name in the logs. Not one that is measured on test images.
+        mode: `"max"` or `"min"`, which values are better.
+        patience: Stop after so many epochs without a better one; `None` for never.
+        chief: As in `Backup`.
+    """
+
+    def __init__(self, folder, encoder, monitor, mode="max", patience=None, chief=True):
+        super().__init__()
+        if mode not in ("max", "min"):
+            raise ValueError(f"`mode` must be 'max' or 'min'. Received: mode={mode!r}.")
+        if patience is not None and patience < 1:
+            raise ValueError(
+                "`patience` must be 1 or more epochs, or None. Received: "
+                f"patience={patience!r}."
+            )
+        self.folder = Path(folder)
+        self.encoder = encoder
+        self.monitor = monitor
+        self.mode = mode
+        self.patience = patience
+        self.chief = chief
+        self._best = None
+        with contextlib.suppress(FileNotFoundError):
+            self._best = json.loads((self.folder / "best.json").read_text())
+
+    def best(self):
+        """Returns `{"epoch", "value", "monitor"}` of the best epoch, or `None`."""
+        return self._best
+
+    def exhausted(self, epochs):
+        """Tells whether the patience is over after so many epochs."""
+        best = self.best()
+        if self.patience is None or best is None:
+            return False
+        return epochs - best["epoch"] >= self.patience
+
+    def restore(self):
+        """Gives the encoder the weights of the best epoch.
+
+        Returns:
+            What `best` returns; where it is `None` nothing was changed.
+        """
+        best = self.best()
+        if best is not None:
+            path = self.folder / best["state"] / "state"
+            status = self._checkpoint().read(str(path))
+            status.assert_existing_objects_matched().expect_partial()
+        return best
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Saves the encoder if it is better; stops if the patience is over.
+
+        Raises:
+            ValueError: If the logs have no such name.
+            OSError: With a sentence, if there is no room; the best before it stays.
+        """
+        logs = logs or {}
+        if self.monitor not in logs:
+            raise ValueError(
+                f"`monitor` must be one of {', '.join(sorted(logs))}. Received: "
+                f"monitor={self.monitor!r}."
+            )
+        value, best = float(logs[self.monitor]), self.best()
+        if best is not None and best["epoch"] > epoch:
+            best = None  # of a later epoch, which is trained again
+        if math.isfinite(value) and self._better(value, best):
+            self._save(epoch + 1, value)
+        if self.exhausted(epoch + 1):
+            self.model.stop_training = True
+
+    def _better(self, value, best):
+        if best is None:
+            return True
+        if self.mode == "max":
+            return value > best["value"]
+        return value < best["value"]
+
+    def _save(self, epochs, value):
+        name = f"epoch-{epochs:05d}"
+        self._best = {
+            "epoch": epochs,
+            "value": value,
+            "monitor": self.monitor,
+            "state": name,
+        }
+        if not self.chief:
+            with tempfile.TemporaryDirectory() as folder:
+                self._checkpoint().write(os.path.join(folder, "state"))
+            return
+        partial, final = self.folder / ".partial", self.folder / name
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            self._checkpoint().write(str(partial / "state"))
+            for path in partial.iterdir():
+                sync(path)
+        except (OSError, tf.errors.OpError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            if is_full_disk(error):
+                raise full_disk(final, error) from error
+            raise
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(partial, final)
+        sync(self.folder)
+        with written_beside(self.folder / "best.json") as beside:
+            Path(beside).write_text(json.dumps(self._best))
+        for path in self.folder.glob("epoch-*"):
+            if path != final:
+                shutil.rmtree(path)
+
+    def _checkpoint(self):
+        return tf.train.Checkpoint(model=self.encoder)
