@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "compat": set(),
     "ops": set(),
     "formats": {"ops"},
-    "backbones": BASE | {"formats", "tfembed"},
+    "backbones": BASE | {"formats", "layers", "tfembed"},
     "data": BASE | {"formats"},
     "layers": BASE,
     "metrics": BASE,

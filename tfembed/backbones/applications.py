@@ -147,7 +147,9 @@ def _cache_folders():
     return [os.path.join(home, "models"), default] if home else [default]
 
 
-def applications_backbone(variant, image_shape, synchronized, weights=None, seed=None):
+def applications_backbone(
+    variant, image_shape, synchronized, weights=None, seed=None, pooling="avg"
+):
     """Builds the backbone `applications:variant`.
 
     Args:
@@ -156,6 +158,7 @@ def applications_backbone(variant, image_shape, synchronized, weights=None, seed
         synchronized: As in `build_backbone`.
         weights: A `Weights`, or `None`.
         seed: Of the initial weights, where none are given.
+        pooling: As in `tfembed.backbones.scaling.pool`.
     """
     from tensorflow import keras
 
@@ -178,12 +181,12 @@ def applications_backbone(variant, image_shape, synchronized, weights=None, seed
     images = keras.Input(image_shape, name="images")
     x = _SCALINGS[APPLICATIONS[variant].scaling](as_rgb(images))
     if variant.startswith("ConvNeXt"):  # which normalises what it has pooled
-        features = pool(keras.Model(base.input, base.layers[-2].input)(x))
+        features = pool(keras.Model(base.input, base.layers[-2].input)(x), pooling)
         features = base.layers[-1](features)
         as_float32 = keras.layers.Activation("linear", dtype="float32")
         features = as_float32(features)
     else:
-        features = pool(base(x))
+        features = pool(base(x), pooling)
     return keras.Model(images, features, name=f"applications_{variant}")
 
 

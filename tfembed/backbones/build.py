@@ -1,13 +1,16 @@
 """Backbones by name."""
 
 from tfembed.backbones.names import BACKBONES
+from tfembed.backbones.scaling import POOLS
 from tfembed.backbones.seeding import seed_kernels
 from tfembed.backbones.weights import find_weights
 
 __all__ = ["build_backbone"]
 
 
-def build_backbone(name, image_shape, synchronized=False, seed=None, weights=None):
+def build_backbone(
+    name, image_shape, synchronized=False, seed=None, weights=None, pool="avg"
+):
     """Builds an encoder from images to features.
 
     The model scales its input itself, in float32, so that training, export and serving
@@ -26,10 +29,12 @@ def build_backbone(name, image_shape, synchronized=False, seed=None, weights=Non
             new ones.
         weights: Weights to begin with, as for `find_weights`: `"imagenet"`, a file, or
             what `find_weights` returned.
+        pool: How the last feature map is pooled over the image: `"avg"`, `"max"` or
+            `"gem"`, the generalised mean of a trained power (`GeneralizedMean`).
 
     Returns:
         A `keras.Model` from images `[b, height, width, channels]`, 0..255, to features
-        `[b, f]`, the global average of the last feature map.
+        `[b, f]`, the last feature map pooled over the image.
 
     Raises:
         ValueError: If the name is unknown, `image_shape` is not such a shape, or the
@@ -49,36 +54,40 @@ def build_backbone(name, image_shape, synchronized=False, seed=None, weights=Non
             "`image_shape` must be (height, width, channels) with 1 or 3 channels. "
             f"Received: image_shape={image_shape!r}."
         )
+    if pool not in POOLS:
+        raise ValueError(
+            f"`pool` must be one of {', '.join(POOLS)}. Received: pool={pool!r}."
+        )
     weights = find_weights(name, weights)
     if own:
         from tfembed.backbones.saved import saved_backbone
 
-        return saved_backbone(name[len("keras:") :], shape)
-    return _build(name, shape, synchronized, seed, weights)
+        return saved_backbone(name[len("keras:") :], shape, pool)
+    return _build(name, shape, synchronized, seed, weights, pool)
 
 
-def _build(name, shape, synchronized, seed, weights):
+def _build(name, shape, synchronized, seed, weights, pool):
     family, _, variant = name.partition(":")
     if family == "applications":
         from tfembed.backbones.applications import applications_backbone
 
-        return applications_backbone(variant, shape, synchronized, weights, seed)
+        return applications_backbone(variant, shape, synchronized, weights, seed, pool)
     if family == "torchvision":
         from tfembed.backbones.torchvision import torchvision_backbone
 
-        return torchvision_backbone(variant, shape, synchronized, weights, seed)
+        return torchvision_backbone(variant, shape, synchronized, weights, seed, pool)
     if family == "keras_cv":
         from tfembed.backbones.keras_cv import keras_cv_backbone
 
-        return keras_cv_backbone(variant, shape, synchronized, weights, seed)
+        return keras_cv_backbone(variant, shape, synchronized, weights, seed, pool)
     if family == "small_conv":
         from tfembed.backbones.small_conv import small_conv
 
-        model = small_conv(shape, synchronized)
+        model = small_conv(shape, synchronized, pool)
     else:
         from tfembed.backbones.resnet import resnet
 
-        model = resnet(name, shape, synchronized)
+        model = resnet(name, shape, synchronized, pooling=pool)
     if seed is not None:
         seed_kernels(model, seed)
     return model

@@ -93,7 +93,9 @@ def find_preset(variant, say=None):
     )
 
 
-def keras_cv_backbone(variant, image_shape, synchronized, weights=None, seed=None):
+def keras_cv_backbone(
+    variant, image_shape, synchronized, weights=None, seed=None, pooling="avg"
+):
     """Builds the backbone `keras_cv:variant`.
 
     Args:
@@ -103,6 +105,7 @@ def keras_cv_backbone(variant, image_shape, synchronized, weights=None, seed=Non
         synchronized: As in `build_backbone`.
         weights: A `Weights`, or `None`.
         seed: Of the initial weights, where none are given.
+        pooling: As in `tfembed.backbones.scaling.pool`.
     """
     try:
         from keras_cv import models
@@ -115,7 +118,7 @@ def keras_cv_backbone(variant, image_shape, synchronized, weights=None, seed=Non
     backbone = _construct(models, variant, shape)
     if weights is not None:
         _load(backbone, variant, weights.path)
-    features = pool(backbone.outputs[0])
+    features = pool(backbone.outputs[0], pooling)
     model = keras.Model(backbone.inputs[0], features, name=f"keras_cv_{variant}")
     if weights is None and seed is not None:
         seed_kernels(model, seed)

@@ -23,7 +23,7 @@ _STAGES = (
 )
 
 
-def mobilenet_v2(image_shape, synchronized, scaling=normalize_imagenet):
+def mobilenet_v2(image_shape, synchronized, scaling=normalize_imagenet, pooling="avg"):
     """Builds MobileNetV2 of width 1: 1,280 features."""
     net = _Layers(synchronized)
     images = keras.Input(image_shape, name="images")
@@ -37,7 +37,7 @@ def mobilenet_v2(image_shape, synchronized, scaling=normalize_imagenet):
             x = net.block(x, width, expansion, stride, f"features_{number}_conv")
     x = net.conv(x, 1280, 1, 1, "features_18_0")
     x = net.norm(x, "features_18_1", relu=True)
-    return keras.Model(images, pool(x), name="mobilenet_v2")
+    return keras.Model(images, pool(x, pooling), name="mobilenet_v2")
 
 
 def torch_name(layer_name):

@@ -23,7 +23,7 @@ _BLOCKS = {
 }
 
 
-def resnet(name, image_shape, synchronized, scaling=scale):
+def resnet(name, image_shape, synchronized, scaling=scale, pooling="avg"):
     """Builds a residual network.
 
     Args:
@@ -32,6 +32,7 @@ def resnet(name, image_shape, synchronized, scaling=scale):
         image_shape: `(height, width, channels)`.
         synchronized: As in `build_backbone`.
         scaling: What is done to the images first.
+        pooling: What is done to the feature map last, as in `pool`.
     """
     depth, _, small = name.partition("_")
     net = _Layers(synchronized)
@@ -49,7 +50,7 @@ def resnet(name, image_shape, synchronized, scaling=scale):
         for number in range(blocks):
             stride = 2 if stage and not number else 1
             x = block(x, 64 * 2**stage, stride, f"stage{stage + 1}_block{number + 1}")
-    return keras.Model(images, pool(x), name=name)
+    return keras.Model(images, pool(x, pooling), name=name)
 
 
 def torch_name(layer_name):

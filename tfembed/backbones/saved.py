@@ -9,7 +9,7 @@ from tfembed.backbones.scaling import pool
 __all__ = ["saved_backbone"]
 
 
-def saved_backbone(path, image_shape):
+def saved_backbone(path, image_shape, pooling="avg"):
     """Loads a saved Keras model from images to features."""
     if not Path(path).exists():
         raise ValueError(
@@ -30,5 +30,10 @@ def saved_backbone(path, image_shape):
     images = keras.Input(image_shape, name="images")
     features = model(images)
     if len(features.shape) == 4:
-        features = pool(features)
+        features = pool(features, pooling)
+    elif pooling != "avg":
+        raise ValueError(
+            f"`pool` must be 'avg' where the model pools itself. Received: "
+            f"pool={pooling!r}, and {path!r}, which gives features (batch, f)."
+        )
     return keras.Model(images, features, name="saved_backbone")

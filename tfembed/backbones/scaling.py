@@ -5,6 +5,7 @@ from tensorflow import keras
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "POOLS",
     "as_rgb",
     "normalize",
     "normalize_imagenet",
@@ -16,6 +17,7 @@ __all__ = [
 # Of the three channels, where images are 0..1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+POOLS = ("avg", "max", "gem")
 
 
 def scale(images):
@@ -56,7 +58,17 @@ def as_rgb(images):
     return keras.layers.Concatenate(name="as_rgb", dtype="float32")([images] * 3)
 
 
-def pool(features):
-    """Averages a feature map over the image, in float32 under any policy."""
-    layer = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pool")
-    return layer(features)
+def pool(features, kind="avg"):
+    """Pools a feature map over the image, in float32 under any policy.
+
+    Args:
+        features: Symbolic, `(batch, height, width, f)`.
+        kind: `"avg"`; `"max"`; or `"gem"`, the generalised mean of a trained power.
+    """
+    if kind == "gem":
+        from tfembed.layers import GeneralizedMean
+
+        return GeneralizedMean(dtype="float32", name="pool")(features)
+    layers = keras.layers
+    layer = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}
+    return layer[kind](dtype="float32", name="pool")(features)

@@ -9,7 +9,7 @@ __all__ = ["small_conv"]
 _WIDTHS_AND_STRIDES = ((32, 2), (64, 2), (128, 2), (128, 1))
 
 
-def small_conv(image_shape, synchronized):
+def small_conv(image_shape, synchronized, pooling="avg"):
     """Four times convolution 3x3, batch norm, ReLU; strides 2, 2, 2, 1; then mean."""
     images = keras.Input(image_shape, name="images")
     x = scale(images)
@@ -27,4 +27,4 @@ def small_conv(image_shape, synchronized):
             synchronized=synchronized, name=f"norm{number}"
         )(x)
         x = keras.layers.ReLU(name=f"relu{number}")(x)
-    return keras.Model(images, pool(x), name="small_conv")
+    return keras.Model(images, pool(x, pooling), name="small_conv")

@@ -49,7 +49,9 @@ def find_file(variant, weights):
     return found
 
 
-def torchvision_backbone(variant, image_shape, synchronized, weights=None, seed=None):
+def torchvision_backbone(
+    variant, image_shape, synchronized, weights=None, seed=None, pooling="avg"
+):
     """Builds the backbone `torchvision:variant`.
 
     Args:
@@ -58,6 +60,7 @@ def torchvision_backbone(variant, image_shape, synchronized, weights=None, seed=
         synchronized: As in `build_backbone`.
         weights: A `Weights`, or `None`.
         seed: Of the initial weights, where none are given.
+        pooling: As in `tfembed.backbones.scaling.pool`.
 
     Raises:
         ValueError: If the file does not hold the weights of this network.
@@ -71,10 +74,10 @@ def torchvision_backbone(variant, image_shape, synchronized, weights=None, seed=
 
     if variant == "mobilenet_v2":
         module = mobilenet_v2
-        model = module.mobilenet_v2(image_shape, synchronized, scaling)
+        model = module.mobilenet_v2(image_shape, synchronized, scaling, pooling)
     else:
         module = resnet
-        model = module.resnet(variant, image_shape, synchronized, scaling)
+        model = module.resnet(variant, image_shape, synchronized, scaling, pooling)
     if weights is not None:
         _load(model, module.torch_name, weights.path, f"torchvision's {variant}")
     elif seed is not None:
@@ -85,7 +88,7 @@ def torchvision_backbone(variant, image_shape, synchronized, weights=None, seed=
 def _load(model, torch_name, path, network):
     places = {}  # torchvision's name: (the layer, which of its weights, axes)
     for layer in model.layers:
-        if not layer.weights:
+        if not layer.weights or layer.name == "pool":
             continue
         name = torch_name(layer.name)
         if type(layer).__name__ == "BatchNormalization":
