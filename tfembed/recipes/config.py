@@ -71,7 +71,7 @@ def build_parser(config_class, recipe, description):
         text = field.metadata["help"].replace("%", "%%")
         if field.default is not None:
             text += f" (default: {field.default})"
-        if types[field.name] is bool:
+        if types[field.name] in (bool, typing.Optional[bool]):
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
         else:
             choices = field.metadata["choices"]

@@ -30,6 +30,7 @@ class Judge(abc.ABC):
 
     Attributes:
         protocol: `"seen"` or `"unseen"`.
+        monitor: What the best epoch is chosen by, a name that `callback` logs.
         labelled: Whether there are labels to measure by.
         before: What the network is called before it is trained.
         watched: The `Split` that is measured after each epoch: the validation images
@@ -37,6 +38,7 @@ class Judge(abc.ABC):
     """
 
     protocol = None
+    monitor = None
 
     def __init__(self, config, data, networks):
         self.config = config

@@ -98,7 +98,9 @@ def build(config, image_shape, size):
         endpoint([built.embeddings, ids]),
         name="instdisc",
     )
-    return Networks(model, encoder, features, endpoint=endpoint)
+    return Networks(
+        model, encoder, features, endpoint=endpoint, backbone=built.backbone
+    )
 
 
 def build_endpoint(config, size):

@@ -68,7 +68,7 @@ class InvariantSpreading(Recipe):
             negative_share=config.negative_share,
         )
         model = keras.Model(built.images, built.embeddings, name="invaspread")
-        return Networks(model, encoder, features, loss=loss)
+        return Networks(model, encoder, features, loss=loss, backbone=built.backbone)
 
     def batches(self, run, first_epoch, last_epoch):
         """Batches of two views an image, and the image's place in the batch.

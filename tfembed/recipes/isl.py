@@ -194,7 +194,9 @@ class InstanceSimilarityLearning(Recipe):
             endpoint([built.embeddings, ids]),
             name="isl",
         )
-        return Networks(model, encoder, features, endpoint=endpoint)
+        return Networks(
+            model, encoder, features, endpoint=endpoint, backbone=built.backbone
+        )
 
     def prepare(self, run):
         """Fills the bank before the first epoch."""

@@ -13,6 +13,7 @@ class Networks(NamedTuple):
         loss: What `compile` is given as loss; `None` where layers add theirs.
         endpoint: The layer that adds the loss, or `None`.
         scheduled: The loss or layer whose temperature a schedule may set, or `None`.
+        backbone: From images to the backbone's features.
     """
 
     model: Any
@@ -21,6 +22,7 @@ class Networks(NamedTuple):
     loss: Any = None
     endpoint: Any = None
     scheduled: Any = None
+    backbone: Any = None
 
 
 class Encoder(NamedTuple):
@@ -31,12 +33,14 @@ class Encoder(NamedTuple):
         features: The backbone's features, `(batch, f)`.
         projected: The embedding before it is divided by its length.
         embeddings: The unit embedding, float32.
+        backbone: The backbone, from images to features.
     """
 
     images: Any
     features: Any
     projected: Any
     embeddings: Any
+    backbone: Any
 
     def models(self):
         """Returns the encoder, and the model of features and embeddings."""
@@ -62,6 +66,7 @@ def build_encoder(config, image_shape):
 
     from tfembed.backbones import build_backbone
     from tfembed.layers import UnitNorm
+    from tfembed.recipes.fine_tuning import freezes_batch_norm
 
     replicated = config.strategy == "multi_worker" or _num_replicas() > 1
     images = keras.Input(image_shape, name="images")
@@ -71,8 +76,9 @@ def build_encoder(config, image_shape):
         synchronized=replicated,
         seed=config.seed,
         weights=config.weights,
+        pool=config.pool,
     )
-    if config.frozen_batch_norm:
+    if freezes_batch_norm(config):
         freeze_batch_norm(backbone)
     features = backbone(images)
     projected = keras.layers.Dense(
@@ -89,7 +95,7 @@ def build_encoder(config, image_shape):
             **({"synchronized": True} if replicated else {}),
         )(projected)
     embeddings = UnitNorm(name="unit_norm", dtype="float32")(projected)
-    return Encoder(images, features, projected, embeddings)
+    return Encoder(images, features, projected, embeddings, backbone)
 
 
 def freeze_batch_norm(model):

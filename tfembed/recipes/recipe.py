@@ -41,7 +41,12 @@ class Recipe:
             config.warmup_epochs * steps,
         )
         return build_optimizer(
-            config.optimizer, schedule, config.sgd_momentum, config.weight_decay, rates
+            config.optimizer,
+            schedule,
+            config.sgd_momentum,
+            config.weight_decay,
+            rates,
+            config.ema,
         )
 
     def steps(self, config, data):

@@ -12,6 +12,7 @@ class SeenClasses(Judge):
     """Classifies test images by the training images, whose classes are the same."""
 
     protocol = "seen"
+    monitor = "knn_10"
 
     def callback(self):
         """Returns the callback that measures after each epoch."""

@@ -59,8 +59,38 @@ class Settings:
         "start from the encoder of another run, of the same network; its directory, or "
         "a file .keras. Data, loss and all else may differ",
     )
-    frozen_batch_norm: bool = option(
-        False, "keep the backbone's batch norms as they are; for a trained backbone"
+    pool: str = option("avg", "of the last feature map", ("avg", "max", "gem"))
+
+    frozen_batch_norm: Optional[bool] = option(
+        None,
+        "keep the backbone's batch norms as they are; by default where --weights are "
+        "given",
+    )
+    backbone_rate: Optional[float] = option(
+        None,
+        "learning rate of the backbone, as a multiple; by default 0.1 where --weights "
+        "are given, and 1",
+    )
+    layer_decay: float = option(
+        1.0, "multiple of the rate from each layer of the backbone to the one before"
+    )
+    freeze_epochs: int = option(0, "epochs in which the backbone's rate is nought")
+    ema: float = option(
+        0.0, "momentum of averaged weights, which are measured and kept; 0 for none"
+    )
+    keep: str = option(
+        "last",
+        "which epoch's encoder: best by --monitor on validation images, never on test "
+        "images",
+        ("last", "best"),
+    )
+    monitor: Optional[str] = option(
+        None,
+        "what --keep best goes by: a column of log.csv that is measured on validation "
+        "images, by default knn_10 or MAP@R; or loss",
+    )
+    patience: Optional[int] = option(
+        None, "with --keep best, stop after so many epochs that are not better"
     )
 
     optimizer: str = option(
@@ -120,3 +150,13 @@ class Settings:
         shares = ["crop_min", "brightness", "contrast", "saturation"]
         configs.check_range(self, [*shares, "grayscale", "flip"], 0, 1)
         configs.check_range(self, ["hue"], 0, 0.5)
+        configs.check_range(self, ["backbone_rate", "freeze_epochs"], 0)
+        configs.check_range(self, ["layer_decay"], 0, 1, open_low=True)
+        configs.check_range(self, ["ema"], 0, 0.999999)
+        configs.check_range(self, ["patience"], 1)
+        for name in ("monitor", "patience"):
+            if self.keep == "last" and getattr(self, name) is not None:
+                raise ValueError(
+                    f"--{name} goes with --keep best. Received: --keep last, "
+                    f"--{name} {getattr(self, name)}."
+                )

@@ -117,7 +117,12 @@ class Supervised(Recipe):
             inputs["labels"] = labels
         model = keras.Model(inputs, objective.outputs, name="supervised")
         return Networks(
-            model, encoder, features, loss=objective.loss, scheduled=objective.scheduled
+            model,
+            encoder,
+            features,
+            loss=objective.loss,
+            scheduled=objective.scheduled,
+            backbone=built.backbone,
         )
 
     def optimizer(self, config, steps):

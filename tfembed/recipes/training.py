@@ -81,6 +81,7 @@ class Run:
         networks: The `Networks`.
         judge: What measures the encoder.
         backup: The `Backup` of model and optimizer.
+        keeper: What keeps the best epoch, a `KeepBest`, or `None`.
         known_images: Names and digests of the images, for `data.npz`.
         first_epoch: Epochs that were done before, by a run that was stopped.
     """
@@ -96,6 +97,7 @@ class Run:
     judge: Any
     backup: Any
     known_images: Any
+    keeper: Any = None
     first_epoch: int = 0
 
     @property
@@ -116,7 +118,8 @@ class Run:
         """
         import tensorflow as tf
 
-        if first_epoch >= last_epoch:
+        done = self.keeper is not None and self.keeper.exhausted(first_epoch)
+        if first_epoch >= last_epoch or done:
             return
         batches = self.recipe.batches(self, first_epoch, last_epoch)
         history = self.networks.model.fit(
@@ -143,6 +146,8 @@ def _run(recipe, config, directory, chief):
         print(table_text(result), flush=True)
         return result
     say(f"run directory: {directory}")
+    from tfembed.training import averaged
+
     started = time.perf_counter()
     try:
         run = _start(recipe, config, directory, chief)
@@ -165,7 +170,18 @@ def _run(recipe, config, directory, chief):
     else:
         recipe.prepare(run)
     recipe.train(run)
+    with averaged(run.networks.model):
+        return _finish(run, baselines, started)
+
+
+def _finish(run, baselines, started):
+    """Measures and writes what a run leaves, with the weights that it keeps."""
+    config, directory, chief = run.config, run.directory, run.chief
+    kept = None if run.keeper is None else run.keeper.restore()
     result = run.judge.result(baselines)
+    if kept is not None:
+        result["kept_epoch"] = kept["epoch"]
+        result["kept_by"] = f"{kept['monitor']} {kept['value']:.4f}"
     result["seconds"] = round(time.perf_counter() - started, 1)
     result["seconds_are_of"] = f"epochs {run.first_epoch + 1} to {config.epochs}"
     if run.first_epoch >= config.epochs:
@@ -208,7 +224,14 @@ def _start(recipe, config, directory, chief):
     from tfembed.backbones import find_weights
     from tfembed.callbacks import Backup
     from tfembed.data import Augmentation, load_images
-    from tfembed.recipes import devices, evaluation, initial, known_images
+    from tfembed.recipes import (
+        devices,
+        evaluation,
+        fine_tuning,
+        initial,
+        known_images,
+    )
+    from tfembed.training import begin_averages
 
     if config.init is not None and not (directory / "backup").exists():
         initial.check_source(config.init)  # before the images are looked into
@@ -259,8 +282,12 @@ def _start(recipe, config, directory, chief):
     compat.set_precision(config.precision)
     with strategy.scope():
         networks = recipe.build(config, data)
+        steps = recipe.steps(config, data)
+        optimizer = recipe.optimizer(config, steps)
         networks.model.compile(
-            optimizer=recipe.optimizer(config, recipe.steps(config, data)),
+            optimizer=fine_tuning.with_backbone_rates(
+                optimizer, config, networks.backbone, steps
+            ),
             loss=networks.loss,
             jit_compile=False,
         )
@@ -269,6 +296,8 @@ def _start(recipe, config, directory, chief):
         )
     if config.init is not None and not backup.newest()[0]:
         initial.start_from(networks.encoder, config.init)
+        begin_averages(networks.model)
+    judge = evaluation.build_judge(config, data, networks)
     return Run(
         recipe=recipe,
         config=config,
@@ -278,9 +307,38 @@ def _start(recipe, config, directory, chief):
         strategy=strategy,
         augmentation=augmentation,
         networks=networks,
-        judge=evaluation.build_judge(config, data, networks),
+        judge=judge,
+        keeper=_keeper(config, directory, networks.encoder, judge, chief),
         known_images=arrays,
         backup=backup,
+    )
+
+
+def _keeper(config, directory, encoder, judge, chief):
+    """Returns the `KeepBest` of a run, `None` if it keeps the last epoch.
+
+    Raises:
+        ValueError: If there is nothing to choose by but test images.
+    """
+    if config.keep == "last":
+        return None
+    from tfembed.callbacks import KeepBest
+
+    monitor = config.monitor or judge.monitor
+    validated = judge.labelled and judge.data.validation is not None
+    if monitor != "loss" and not validated:
+        raise ValueError(
+            "--keep best goes by labelled validation images, never by test images. "
+            f"Received: {config.dataset!r}, which has none. Take a folder with train, "
+            "validation and test, or --monitor loss."
+        )
+    return KeepBest(
+        directory / "best",
+        encoder,
+        monitor,
+        mode="min" if monitor == "loss" else "max",
+        patience=config.patience,
+        chief=chief,
     )
 
 
@@ -306,7 +364,8 @@ def check_batch(batch_size, size, replicas):
 def _callbacks(run):
     from tensorflow import keras
 
-    from tfembed.callbacks import CollapseWatchdog, LogValues, Pace
+    from tfembed.callbacks import CollapseWatchdog, LogValues, Pace, WithAverages
+    from tfembed.training import averaged
 
     images = run.recipe.images_in_epoch(run.config, run.data)
     callbacks = [
@@ -315,12 +374,15 @@ def _callbacks(run):
         *run.recipe.callbacks(run),
         LogValues(learning_rate=lambda: _learning_rate(run.networks.model.optimizer)),
     ]
-    sample = _sample(run)
+    sample, measuring = _sample(run), []
     if len(sample) > 1:
         rank = run.recipe.least_rank(run.config, run.data)
-        callbacks.append(CollapseWatchdog(run.networks.encoder, sample, min_rank=rank))
+        measuring.append(CollapseWatchdog(run.networks.encoder, sample, min_rank=rank))
     judging = [run.judge.callback()] if run.judge.labelled else []
-    callbacks += judging
+    measuring += judging
+    if run.keeper is not None:
+        measuring.append(run.keeper)
+    callbacks.append(WithAverages(measuring, averaged))
     if run.chief:
         folder = str(run.directory / "tensorboard")
         callbacks += [

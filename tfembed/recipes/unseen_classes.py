@@ -12,6 +12,7 @@ class UnseenClasses(Judge):
     """Searches the images of the test classes for others of the same class."""
 
     protocol = "unseen"
+    monitor = "MAP@R"
 
     def callback(self):
         """Returns the callback that measures after each epoch."""
