@@ -88,6 +88,17 @@ def test_a_full_disk_leaves_the_best_before(tmp_path, monkeypatch):
     assert kept(tmp_path / "best")[1] == 2
 
 
+def test_epochs_that_are_not_measured_are_passed_over(tmp_path):
+    keeper = KeepBest(tmp_path, encoder(), "score", patience=2, every=2)
+    keeper.set_model(encoder())
+    keeper.on_epoch_end(0, {"loss": 1.0})
+    keeper.on_epoch_end(1, {"loss": 1.0, "score": 0.5})
+    keeper.on_epoch_end(2, {"loss": 1.0})
+    assert keeper.best()["epoch"] == 2
+    with pytest.raises(ValueError, match="one of loss. Received: monitor='score'"):
+        keeper.on_epoch_end(3, {"loss": 1.0})
+
+
 def test_refused(tmp_path):
     with pytest.raises(ValueError, match="`mode` must be"):
         KeepBest(tmp_path, encoder(), "score", mode="best")

@@ -28,9 +28,12 @@ class KeepBest(keras.callbacks.Callback):
         mode: `"max"` or `"min"`, which values are better.
         patience: Stop after so many epochs without a better one; `None` for never.
         chief: As in `Backup`.
+        every: After so many epochs the logs have the name; the others are passed over.
     """
 
-    def __init__(self, folder, encoder, monitor, mode="max", patience=None, chief=True):
+    def __init__(
+        self, folder, encoder, monitor, mode="max", patience=None, chief=True, every=1
+    ):
         super().__init__()
         if mode not in ("max", "min"):
             raise ValueError(f"`mode` must be 'max' or 'min'. Received: mode={mode!r}.")
@@ -45,6 +48,7 @@ class KeepBest(keras.callbacks.Callback):
         self.mode = mode
         self.patience = patience
         self.chief = chief
+        self.every = every
         self._best = None
         with contextlib.suppress(FileNotFoundError):
             self._best = json.loads((self.folder / "best.json").read_text())
@@ -81,12 +85,14 @@ class KeepBest(keras.callbacks.Callback):
             OSError: With a sentence, if there is no room; the best before it stays.
         """
         logs = logs or {}
-        if self.monitor not in logs:
+        due = (epoch + 1) % self.every == 0
+        if due and self.monitor not in logs:
             raise ValueError(
                 f"`monitor` must be one of {', '.join(sorted(logs))}. Received: "
                 f"monitor={self.monitor!r}."
             )
-        value, best = float(logs[self.monitor]), self.best()
+        value = float(logs[self.monitor]) if due else math.nan
+        best = self.best()
         if best is not None and best["epoch"] > epoch:
             best = None  # of a later epoch, which is trained again
         if math.isfinite(value) and self._better(value, best):

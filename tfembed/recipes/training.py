@@ -339,6 +339,7 @@ def _keeper(config, directory, encoder, judge, chief):
         mode="min" if monitor == "loss" else "max",
         patience=config.patience,
         chief=chief,
+        every=1 if monitor == "loss" else config.knn_every,
     )
 
 
