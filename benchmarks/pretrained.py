@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 
 PARTS = ("train", "validation", "test")
-EXPECTED = {"validation": (0.780, 0.760), "test": (0.785, 0.728)}
+# By ten neighbours and by the nearest one; other decoders and resizes: a point apart.
+EXPECTED = {"validation": (0.774, 0.739), "test": (0.782, 0.715)}
 
 
 def parse(argv=None):
