@@ -175,3 +175,17 @@ def test_capitals_empty_folders_and_flat_parts(tmp_path):
         (tmp_path / name).unlink()
     with pytest.raises(ValueError, match="images to train on in the folder train"):
         load_images(f"folder:{tmp_path}")
+
+
+def test_names_that_are_no_utf8_are_told_before_anything_is_read(tmp_path):
+    import os
+
+    folder = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.mkdir(folder)
+    for number in range(3):
+        with open(folder + b"/%d.png" % number, "wb") as file:
+            file.write(b"never read")
+    with pytest.raises(ValueError, match=r"UTF-8.*caf\\xe9/0.png' and 2 more"):
+        load_images(f"folder:{tmp_path}")
+    with pytest.raises(ValueError, match="UTF-8"):
+        SourceImages(f"folder:{tmp_path}", "all", (4, 4, 3))

@@ -323,6 +323,33 @@ def test_npz_that_cannot_be_used_is_told(tmp_path, arrays, message):
         load_images("npz:nowhere.npz")
 
 
+@pytest.mark.parametrize("source", ["npz", "mnist"])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_archive_that_is_cut_or_damaged_anywhere_gets_a_sentence(
+    save, source, tmp_path
+):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 9, (20, 28, 28)).astype(np.uint8)
+    arrays = {"x_train": images, "x_test": images}
+    arrays.update(y_train=np.arange(20) % 3, y_test=np.arange(20) % 3)
+    path = tmp_path / "mnist.npz"
+    save(path, **arrays)
+    whole = path.read_bytes()
+    name = f"npz:{path}" if source == "npz" else "mnist"
+    load_images(name, data_dir=str(tmp_path))
+    broken = [whole[: len(whole) * part // 8] for part in range(8)]
+    for place in range(0, len(whole), len(whole) // 10):
+        broken.append(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+    refused = 0
+    for content in broken:
+        path.write_bytes(content)
+        try:
+            load_images(name, data_dir=str(tmp_path))
+        except ValueError as error:
+            refused += "mnist.npz" in str(error)
+    assert refused >= 8 + 5
+
+
 def test_limits_sizes_and_channels():
     whole = load_images("synthetic")
     data = load_images("synthetic", limit=100, test_limit=30, image_size=14, channels=3)

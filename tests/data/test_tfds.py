@@ -121,6 +121,53 @@ def test_what_does_not_decode_is_left_out(free, monkeypatch, caplog):
         encoded_stream.decode_stream(*arguments, strict=True)
 
 
+def _encoded(count, breaks_at=None):
+    image = tf.io.encode_png(np.zeros((4, 4, 1), np.uint8)).numpy()
+    for number in range(count):
+        if number == breaks_at:
+            raise OSError("the stream broke")
+        yield f"made/{number}", image, number
+
+
+@pytest.mark.parametrize("reason", ["strict", "stream", "no room"])
+def test_nothing_stays_in_the_cache_after_an_error(reason, monkeypatch, tmp_path):
+    monkeypatch.setattr(encoded_stream, "_free_memory", lambda: 0)
+    stream, strict, size = lambda: _encoded(600, 300), False, 600
+    if reason == "strict":
+        stream, strict = lambda: iter([("made/0", b"no image", 0)]), True
+    if reason == "no room":  # as much as no disk has; nothing may be written to it
+        size = 2**50
+    with pytest.raises((ValueError, OSError)) as error:
+        encoded_stream.decode_stream(stream, size, (4, 4, 1), "key", strict)
+    if reason == "no room":
+        assert "There is no room for" in error.value.strerror
+    assert list((tmp_path / "cache" / "tfembed").iterdir()) == []
+
+
+def test_free_memory_is_that_of_the_control_group(tmp_path):
+    own, system = tmp_path / "own", tmp_path / "system"
+
+    def group(path, stat, **values):
+        (system / path).mkdir(parents=True, exist_ok=True)
+        for name, value in values.items():
+            (system / path / f"memory.{name}").write_text(f"{value}\n")
+        (system / path / "memory.stat").write_text(f"anon 1\n{stat} 7\n")
+
+    def free():
+        return list(encoded_stream._free_in_groups(str(system), str(own)))
+
+    assert free() == []
+    own.write_text("0::/a/b\n")
+    group("", "inactive_file", max="max", current=5)
+    group("a", "inactive_file", max=1000, current=600)
+    group("a/b", "inactive_file", max=500, current=900)
+    assert free() == [407, 0]
+    own.write_text("4:cpu,memory:/c\n2:cpuset:/\n")
+    group("memory/c", "total_inactive_file", limit_in_bytes=90, usage_in_bytes=50)
+    assert free() == [47]
+    assert 0 < encoded_stream._free_memory() < 2**50
+
+
 def test_an_unknown_data_set_is_told(tmp_path):
     with pytest.raises(ValueError, match="tfds:NAME.*no_such_pictures"):
         load_images("tfds:no_such_pictures", data_dir=str(tmp_path))

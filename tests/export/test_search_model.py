@@ -109,6 +109,16 @@ def test_neighbours_are_those_of_brute_force(size, batch):
     assert_as_brute_force(model.search_images(images), images, gallery, 10)
 
 
+def test_a_score_at_the_threshold_is_known():
+    images = some_images(9)
+    best = np.sort(brute_force(images, a_gallery(40), 1)[1][:, 0])
+    gallery = a_gallery(40, known_threshold=float(best[4]))  # exact in float32
+    assert best[0] < best[4]
+    assert_as_brute_force(
+        search_model(gallery, 3).search_images(images), images, gallery, 3
+    )
+
+
 def test_gallery_has_ties_within_the_answers():
     gallery = a_gallery(5000)
     _, scores, _ = brute_force(some_images(17), gallery, 10)

@@ -64,6 +64,19 @@ def test_a_broken_embedding_leaves_its_row_as_it_was(run):
     np.testing.assert_allclose(after[3], [0, 1], atol=1e-6)
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_a_row_of_any_length_stays_where_nothing_finite_came(momentum, run):
+    bank = MemoryBank(4, 8, momentum=momentum, initializer="paper", seed=0)
+    before = bank.variable.numpy()
+    assert not np.allclose(np.linalg.norm(before, axis=1), 1, atol=1e-3)
+    broken = np.full((3, 8), np.nan, np.float32)
+    broken[2] = 1.0
+    run(bank.write, tf.constant(broken), tf.constant([0, 0, 1]))
+    after = bank.variable.numpy()
+    np.testing.assert_array_equal(after[[0, 2, 3]], before[[0, 2, 3]])
+    assert np.linalg.norm(after[1]) == pytest.approx(1, abs=1e-6)
+
+
 def test_momentum_of_one_write():
     bank = MemoryBank(2, 2, momentum=0.9, seed=0)
     bank.write([[3.0, 4.0]], [1], momentum=0.0)

@@ -72,6 +72,14 @@ def test_semi_hard_takes_the_farthest_if_none_is_farther():
     np.testing.assert_allclose(rows, [3.0, 3.0, 0, 0])
 
 
+def test_semi_hard_is_strictly_farther():
+    x = np.array([[0.0], [1.0], [-1.0], [1.5]])
+    labels = [0, 0, 1, 2]
+    rows = triplet(labels, x, margin=0.75, distance="euclidean")
+    # From 0 to 1: the negative at -1 is as far and not farther, the one at 1.5 is it.
+    np.testing.assert_allclose(rows, [0.5, 0, 0, 0])
+
+
 def test_hundreds_of_positives():
     rng = np.random.default_rng(2)
     labels, x = np.arange(300) % 2, np.float32(rng.normal(size=(300, 4)))

@@ -84,11 +84,12 @@ def test_odd_broken_and_lone_images(tmp_path, caplog, capsys):
 
 def test_validation_images_are_watched_and_not_reported(tmp_path, capsys):
     """Colours tell the classes; those of the test images are the other way round."""
-    colours = {"blue": (0, 0, 255), "red": (255, 0, 0)}
+    blue, red = "blue" * 62, "\u7ea2" * 83  # as long as a folder's name can be
+    colours = {blue: (0, 0, 255), red: (255, 0, 0)}
     for part, n, label in itertools.product(
         ["train", "val", "test"], range(20), colours
     ):
-        shown = label if part != "test" else {"blue": "red", "red": "blue"}[label]
+        shown = label if part != "test" else {blue: red, red: blue}[label]
         path = tmp_path / "images" / part / label / f"{n:02d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (16, 16), colours[shown]).save(path)
@@ -101,6 +102,8 @@ def test_validation_images_are_watched_and_not_reported(tmp_path, capsys):
     assert float(row["knn_10"]) == 1.0
     assert result["table"][-1]["knn_10"] == 0.0
     assert (result["validation_images"], result["test_images"]) == (40, 40)
+    samples = sorted(path.name for path in (run_dir / "queries").iterdir())
+    assert len(samples) == 8 and max(map(len, map(str.encode, samples))) < 130
     with np.load(run_dir / "queries.npz") as queries:
         assert all(name.startswith("test/") for name in queries["ids"])
     said = capsys.readouterr().err

@@ -81,10 +81,17 @@ def test_rows_that_mean_nothing_are_left_empty(tmp_path):
 
 def test_long_and_odd_labels_are_drawn(tmp_path):
     label = "a very long name of a class $x_1$ " * 3
-    _draw(tmp_path / "a.png", [BLUE], _result(1, 4, label), truth=[label])
-    _draw(tmp_path / "b.png", [BLUE], _result(1, 4, ""))
+    right = _draw(tmp_path / "a.png", [BLUE], _result(1, 4, label), truth=[label])
+    assert right.shape[1] == 1800 and (right[:, -4:] == 255).all()
+    assert _count(right, GREEN) > 1000 and _count(right, RED) == 0
+    named = _draw(tmp_path / "b.png", [BLUE], _result(1, 4, "ant"))
+    empty = _draw(tmp_path / "c.png", [BLUE], _result(1, 4, ""))
+    assert empty.shape == named.shape
+    ink = [(pixels.max(axis=-1) < 128).sum() for pixels in (empty, named)]
+    assert 0 < ink[0] < ink[1]  # scores are written, and no name
     wide = np.zeros([3, 40, 1], np.uint8)
-    _draw(tmp_path / "c.png", [wide], _result(1, 2), lambda name: wide)
+    black = _draw(tmp_path / "d.png", [wide], _result(1, 2), lambda name: wide)
+    assert _count(black, "#000000") > 1000
 
 
 def test_what_does_not_fit_together_is_refused(tmp_path):

@@ -6,10 +6,12 @@ and found again by its key.
 """
 
 import concurrent.futures
+import contextlib
 import hashlib
 import itertools
 import json
 import logging
+import math
 import os
 
 import numpy as np
@@ -17,6 +19,7 @@ import tensorflow as tf
 
 from tfembed.data.array_split import ArraySplit, as_uint8
 from tfembed.data.cache_folder import cache_folder
+from tfembed.formats.disk import full_disk, is_full_disk
 from tfembed.formats.image_files import UnreadableImage, as_decodable
 from tfembed.ops.image_formats import DECODER_VERSION
 from tfembed.ops.images import decode_image
@@ -60,13 +63,21 @@ def _through_file(stream, shape, key, strict):
         os.makedirs(cache_folder(), exist_ok=True)
         _LOG.warning("More images than memory: decoding them into %s.images", base)
         own = f"{base}.{os.getpid()}"
-        images = np.memmap(own, np.uint8, "w+", shape=shape)
-        labels, names, skipped = _fill(images, stream(), strict)
-        images.flush()
-        with open(f"{own}.json", "w", encoding="utf-8") as facts:
-            json.dump({"labels": labels, "names": names, "skipped": skipped}, facts)
-        os.replace(own, f"{base}.images")
-        os.replace(f"{own}.json", f"{base}.json")
+        try:
+            images = _reserved(own, shape)
+            labels, names, skipped = _fill(images, stream(), strict)
+            images.flush()
+            with open(f"{own}.json", "w", encoding="utf-8") as facts:
+                json.dump({"labels": labels, "names": names, "skipped": skipped}, facts)
+            os.replace(own, f"{base}.images")
+            os.replace(f"{own}.json", f"{base}.json")
+        except BaseException as error:
+            for path in (own, f"{own}.json"):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+            if is_full_disk(error):
+                raise full_disk(f"{base}.images", error) from error
+            raise
     with open(f"{base}.json", encoding="utf-8") as stream:
         facts = json.load(stream)
     skipped = [tuple(pair) for pair in facts["skipped"]]
@@ -75,6 +86,13 @@ def _through_file(stream, shape, key, strict):
     images = np.memmap(f"{base}.images", np.uint8, "r", shape=shape)
     count = len(facts["names"])
     return ArraySplit(images[:count], facts["labels"], facts["names"], skipped)
+
+
+def _reserved(path, shape):
+    """Makes a mapped file whose room is there: writing without any ends the process."""
+    with open(path, "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, max(1, math.prod(shape)))
+    return np.memmap(path, np.uint8, "r+", shape=shape)
 
 
 def _fill(images, stream, strict):
@@ -123,11 +141,53 @@ def _strict_message(name, reason):
 
 def _free_memory():
     """Bytes of memory that are free; where the system does not say, 4 GB."""
+    free = 4 * 1024**3
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             for line in lines:
                 if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
+                    free = int(line.split()[1]) * 1024
     except OSError:
         pass
-    return 4 * 1024**3
+    return min([free, *_free_in_groups()])
+
+
+def _free_in_groups(system="/sys/fs/cgroup", own="/proc/self/cgroup"):
+    """Bytes that each control group of this process leaves it, where one is limited.
+
+    A container is told the memory of its whole machine; its group is what counts.
+    """
+    kinds = (  # of version 2, of version 1
+        ("", "memory.max", "memory.current", "inactive_file"),
+        (
+            "memory",
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "total_inactive_file",
+        ),
+    )
+    try:
+        with open(own, encoding="utf-8") as lines:
+            groups = [line.rstrip("\n").split(":", 2)[1:] for line in lines]
+    except (OSError, ValueError):
+        groups = []
+    for folder, most, used, cached in kinds:
+        for group in [path for name, path in groups if folder in name.split(",")]:
+            steps = [each for each in group.split("/") if each not in ("", "..")]
+            for count in range(len(steps) + 1):
+                place = os.path.join(system, folder, *steps[:count])
+                limit, usage = _number(place, most), _number(place, used)
+                if limit is not None and usage is not None:
+                    yield max(0, limit - usage + (_number(place, cached) or 0))
+
+
+def _number(folder, name):
+    """Reads a number of a control group, or one of its `memory.stat`."""
+    try:
+        if name.startswith("memory."):
+            with open(os.path.join(folder, name), encoding="ascii") as file:
+                return int(file.read())
+        with open(os.path.join(folder, "memory.stat"), encoding="ascii") as file:
+            return int(dict(line.split() for line in file)[name])
+    except (KeyError, OSError, ValueError):  # none, or "max": not limited
+        return None

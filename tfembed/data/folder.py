@@ -59,6 +59,14 @@ def find(argument, request):
             f"`folder:PATH` must hold images ({' '.join(ENDINGS)}). "
             f"Received: {argument!r}, in which there are none."
         )
+    odd = [name for name in names if not _is_text(name)]
+    if odd:
+        raise ValueError(
+            "`folder:PATH` must hold files and folders whose names are UTF-8: they "
+            f"become ids. Received: {argument!r} with {os.fsencode(odd[0])!r}"
+            + (f" and {len(odd) - 1:,} more" if len(odd) > 1 else "")
+            + ". Rename them."
+        )
     with os.scandir(root) as entries:
         folders = sorted(
             entry.name
@@ -96,6 +104,14 @@ def _list(root):
             name_some(others),
         )
     return images
+
+
+def _is_text(name):
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _split(root, listing, class_names):

@@ -7,6 +7,7 @@ import numpy as np
 from tfembed.data.array_split import ArraySplit, numbered_names
 from tfembed.data.idx import IMAGE_FILES, find_folder, read_idx
 from tfembed.data.keras_cache import keras_datasets_folder
+from tfembed.data.npz import BROKEN_ARCHIVE
 from tfembed.data.request import Source
 
 __all__ = ["find"]
@@ -37,11 +38,17 @@ def _on_this_machine(data_dir):
             }
         path = os.path.join(folder, "mnist.npz")
         if os.path.isfile(path):
-            with np.load(path, allow_pickle=False) as archive:
-                return {
-                    part: (archive[f"x_{part}"], archive[f"y_{part}"])
-                    for part in ("train", "test")
-                }
+            try:
+                with np.load(path, allow_pickle=False) as archive:
+                    return {
+                        part: (archive[f"x_{part}"], archive[f"y_{part}"])
+                        for part in ("train", "test")
+                    }
+            except (*BROKEN_ARCHIVE, KeyError) as error:
+                raise ValueError(
+                    f"{path!r} cannot be read as Keras' archive of MNIST ({error}). "
+                    "Remove it, or bring a whole one."
+                ) from error
     return None
 
 

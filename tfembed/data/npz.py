@@ -11,13 +11,26 @@ Archives with pickled objects are not read: a pickle can run any program.
 """
 
 import os
+import zipfile
+import zlib
 
 import numpy as np
 
 from tfembed.data.array_split import ArraySplit, numbered_names
 from tfembed.data.request import Source
 
-__all__ = ["find"]
+__all__ = ["BROKEN_ARCHIVE", "find"]
+
+# What NumPy lets through of an archive that is cut short, damaged or none at all.
+BROKEN_ARCHIVE = (
+    AttributeError,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def find(argument, request):
@@ -32,7 +45,7 @@ def find(argument, request):
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except (AttributeError, OSError, ValueError) as error:
+    except BROKEN_ARCHIVE as error:
         raise ValueError(
             f"{argument!r} cannot be read as an archive of plain arrays ({error}). "
             "Write it with np.savez, without object arrays."

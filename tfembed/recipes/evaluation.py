@@ -8,6 +8,7 @@ BATCH = 500
 QUERIES = 8
 KNOWN_SHARE = 0.95
 THUMBNAIL_BYTES = 2**28
+LONGEST_NAME = 100  # bytes; a file's name has 255 at most on most disks
 PIXEL_BYTES = 2**31
 
 
@@ -18,6 +19,13 @@ def build_judge(config, data, networks):
 
     kind = SeenClasses if config.split == "seen" else UnseenClasses
     return kind(config, data, networks)
+
+
+def _file_name(text):
+    """Makes the beginning of a file's name of any text; names are short."""
+    text = "".join(each if each.isprintable() else "_" for each in text)
+    encoded = text.replace("/", "_").encode()[:LONGEST_NAME]
+    return encoded.decode(errors="ignore")
 
 
 class Judge(abc.ABC):
@@ -140,7 +148,7 @@ class Judge(abc.ABC):
                 label = int(test.labels[row])
                 name = str(label)
                 if self.data.class_names:
-                    name = self.data.class_names[label].replace("/", "_")
+                    name = _file_name(self.data.class_names[label])
             png = tf.io.encode_png(test.read([row])[0]).numpy()
             directory.write_bytes(f"queries/{name}-{row:05d}.png", png)
 
