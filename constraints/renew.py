@@ -1,6 +1,6 @@
-"""Resolves both stacks anew and writes their locks.
+"""Resolves both stacks anew, and a server's TensorFlow, and writes their locks.
 
-    python constraints/renew.py [addons|current]
+    python constraints/renew.py [addons|current|serving-2.20]
 
 Each stack is resolved by the pip of every Python it is for, as far as that Python
 is on this machine as `python3.X`; nothing is installed. Where the Pythons differ the
@@ -8,6 +8,10 @@ lock has one line each, with a marker. Run the tests on both stacks afterwards.
 
 Apache Beam holds some packages below what the locks have. So it is in neither of them,
 and `beam-STACK.txt` is what an environment with it has otherwise.
+
+TF Serving is behind TensorFlow: `serving-VERSION.txt` is the TensorFlow of its newest
+release, alone, in which CI loads what the stacks export. When there is a newer one, it
+is changed here and in `.ci/run`.
 """
 
 import json
@@ -33,6 +37,8 @@ STACKS = {
         ["3.10", "3.11", "3.12", "3.13"],
     ),
 }
+SERVER = "serving-2.20"
+STACKS[SERVER] = (["tensorflow==2.20.*"], STACKS["current"][1])
 HEADER = """\
 # The {stack} stack in full: every package of one environment that passes the tests,
 # on Linux x86-64, Python {first} to {last}. Written by constraints/renew.py.
@@ -40,6 +46,10 @@ HEADER = """\
 BEAM_HEADER = """\
 # Laid over constraints/{stack}.txt for Apache Beam: what it brings, and what it holds
 # below the lock, on Python {first} to {last}. Written by constraints/renew.py.
+"""
+SERVER_HEADER = """\
+# TensorFlow alone, as the newest TF Serving has it, in which CI loads what the stacks
+# export, on Python {first} to {last}. Written by constraints/renew.py.
 """
 # The Pythons that Beam is not for.
 WITHOUT_BEAM = ["3.9"]
@@ -64,7 +74,7 @@ def resolve(python, requirements):
         name = item["metadata"]["name"].lower().replace("_", "-").replace(".", "-")
         # A local label (+cpu) names a build that the index may not have.
         packages[name] = item["metadata"]["version"].partition("+")[0]
-    del packages["tfembed"]
+    packages.pop("tfembed", None)
     return packages
 
 
@@ -112,7 +122,7 @@ def write(name, header, stack, resolved):
 
 
 def main(stacks):
-    """Writes `constraints/STACK.txt` and `beam-STACK.txt` for each of the stacks."""
+    """Writes `constraints/STACK.txt`, and `beam-STACK.txt`, for each of the stacks."""
     for stack in stacks:
         requirements, pythons = STACKS[stack]
         resolved, with_beam = {}, {}
@@ -122,9 +132,12 @@ def main(stacks):
                 sys.exit(f"python{version} is needed to renew {stack}, and not here.")
             print(f"{stack} on Python {version} ...", flush=True)
             resolved[version] = resolve(python, requirements)
-            if version not in WITHOUT_BEAM:
+            if stack != SERVER and version not in WITHOUT_BEAM:
                 other = resolve(python, [*requirements, ".[beam]"])
                 with_beam[version] = differences(resolved[version], other)
+        if stack == SERVER:
+            write(stack, SERVER_HEADER, stack, resolved)
+            continue
         write(stack, HEADER, stack, resolved)
         write(f"beam-{stack}", BEAM_HEADER, stack, with_beam)
 
