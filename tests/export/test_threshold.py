@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from tfembed.export.run_directory import NEVER_UNKNOWN, make_gallery, make_queries
+from tfembed.export.run_directory import (
+    NEVER_UNKNOWN,
+    Queries,
+    make_gallery,
+    make_queries,
+)
 from tfembed.export.threshold import best_scores, choose_threshold
 
 
@@ -44,6 +49,27 @@ def test_queries_of_other_classes_are_not_genuine(rng):
         choose_threshold(gallery, mixed).value
         == choose_threshold(gallery, genuine).value
     )
+
+
+def test_queries_with_names_are_genuine_by_name(rng):
+    gallery = a_gallery(rng, class_names=np.array(["a", "b", "c"]))
+    known = np.isin(np.arange(200) % 4, np.unique(gallery.labels))
+    embeddings = unit(rng, 200)
+    numbers = Queries(embeddings, np.arange(200) % 4, "numbers")
+    names = Queries(embeddings, np.array(["a", "b", "c", "d"])[np.arange(200) % 4], "")
+    one, other = (choose_threshold(gallery, each) for each in (numbers, names))
+    assert (one.value, one.queries) == (other.value, other.queries)
+    assert one.queries == known.sum()
+
+
+def test_a_threshold_is_no_higher_than_the_best_score_there_is(rng):
+    gallery = a_gallery(rng, known_threshold=1.0000002)
+    rows = gallery.embeddings * np.float32(1.0000004)
+    queries = Queries(rows, None, "the gallery itself")
+    assert choose_threshold(gallery, queries).value == 1.0
+    calibrated = choose_threshold(gallery, queries, false_rejection=0.05)
+    assert calibrated.value == 1.0 and calibrated.false_rejection == 0.0
+    assert choose_threshold(gallery, queries, threshold=1.5).value == 1.5
 
 
 def test_without_queries_rows_of_the_gallery_without_themselves(rng):

@@ -16,7 +16,7 @@ def nearest(queries, embeddings, count, remains=None):
             `(q, stop - start)`; `None`: all.
 
     Returns:
-        float64 scores `(q, count)`, largest first, and rows `(q, count)`; equal scores
+        float64 cosines `(q, count)`, largest first, and rows `(q, count)`; equal ones
         in row order. -inf and -1 where fewer remain.
     """
     queries = np.asarray(queries, np.float64)
@@ -32,7 +32,9 @@ def nearest(queries, embeddings, count, remains=None):
         order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
         scores = np.take_along_axis(scores, order, 1)
         rows = np.take_along_axis(rows, order, 1)
-    return scores, np.where(np.isfinite(scores), rows, -1)
+    there = np.isfinite(scores)
+    scores = np.where(there, np.clip(scores, -1, 1), scores)
+    return scores, np.where(there, rows, -1)
 
 
 def shares_of_classes(scores, labels, classes, temperature):

@@ -15,6 +15,7 @@ from tfembed.export.id_lookup import find_rows
 from tfembed.export.image_bytes import MAX_PIXELS, decode_examples, decode_images
 from tfembed.export.input_shapes import as_declared
 from tfembed.export.text_lists import read_lists, write_lines
+from tfembed.ops.cosines import cut_cosines
 from tfembed.ops.vote import vote_shares, weighted_vote
 from tfembed.ops.zero_rows import around_zero_rows
 
@@ -59,7 +60,7 @@ class SearchModel(tf.Module):
     - `ids` string `(batch, k)`: gallery ids, nearest first; equal scores in the
       gallery's order.
     - `labels` string `(batch, k)`: the neighbours' class names, empty if unknown.
-    - `scores` float32 `(batch, k)`: cosine similarities.
+    - `scores` float32 `(batch, k)`: cosine similarities, cut to [-1, 1].
     - `vote` string `(batch,)`, `vote_probability` float32 `(batch,)`: the winner of
       the weighted vote among the `vote_k` nearest, and its share; empty and 0 if no
       neighbour has a label.
@@ -245,6 +246,7 @@ class SearchModel(tf.Module):
         scores = score_pairs(
             self._head, self.gallery_variables, queries, rows, self._max_scores
         )
+        scores = tf.clip_by_value(scores, -1.0, 1.0)
         return {"scores": tf.where(found, scores, 0.0), "found": found}
 
     def _search_filtered_lines(
@@ -275,6 +277,7 @@ class SearchModel(tf.Module):
             rows,
             self._max_scores,
         )
+        scores = tf.clip_by_value(scores, -1.0, 1.0)
         # 9 digits tell every float32 from its neighbours.
         texts = tf.strings.as_string(scores, precision=9, shortest=True)
         lines = write_lines(tf.where(rows >= 0, texts, ""), of_query, lists.nrows())
@@ -370,6 +373,7 @@ class SearchModel(tf.Module):
                     columns,
                     self._max_scores,
                 )
+            scores, rows = cut_cosines(scores, rows)
             winner, share = weighted_vote(
                 scores[:, : self.vote_k],
                 self._labels(rows[:, : self.vote_k]),
@@ -398,9 +402,10 @@ class SearchModel(tf.Module):
         classes = tf.shape(self.label_names)[0] - 1
 
         def search(start, stop):
-            scores, rows = self._head.search(
+            found = self._head.search(
                 self.gallery_variables, queries[start:stop], voters
             )
+            scores, rows = cut_cosines(*found)
             shares = vote_shares(
                 scores, self._labels(rows), self._classes(), self.vote_temperature
             )

@@ -18,6 +18,7 @@ _MOST = 1000
 _LEAST = 200
 _SCORES = 10**9  # of a larger gallery fewer rows are searched for the others
 _ROWS = 1 << 16
+_ROUNDING = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +79,7 @@ def choose_threshold(
         )
     if threshold is not None:
         return Threshold(float(threshold), "given, not calibrated")
-    own = gallery.known_threshold
+    own = _without_rounding(gallery.known_threshold)
     best, what = _best_scores(gallery, queries, seed)
     if false_rejection is None and own > NEVER_UNKNOWN:
         rejected = float((best < own).mean()) if len(best) else None
@@ -94,7 +95,10 @@ def _best_scores(gallery, queries, seed):
     if queries is not None:
         genuine = np.ones(len(queries.embeddings), bool)
         if queries.labels is not None and (gallery.labels >= 0).any():
-            genuine = np.isin(queries.labels, np.unique(gallery.labels))
+            labels = np.unique(gallery.labels)
+            if queries.labels.dtype.kind in "OU":
+                labels = gallery.class_names[labels[labels >= 0]].tolist()
+            genuine = np.isin(queries.labels, labels)
         if genuine.any():
             rows = np.flatnonzero(genuine)
             best = best_scores(queries.embeddings[rows], gallery.embeddings)
@@ -108,7 +112,7 @@ def _best_scores(gallery, queries, seed):
 
 
 def best_scores(queries, embeddings, own=None):
-    """Returns each query's largest score, without a table of all scores.
+    """Returns each query's largest score, cut to [-1, 1], without a table of scores.
 
     Args:
         queries: float32 `(q, d)`.
@@ -125,7 +129,12 @@ def best_scores(queries, embeddings, own=None):
             here = np.flatnonzero((own >= start) & (own < start + _ROWS))
             scores[here, own[here] - start] = -np.inf
         np.maximum(best, scores.max(axis=1), out=best)
-    return best
+    return np.clip(best, -1, 1, out=best)
+
+
+def _without_rounding(threshold):
+    """A threshold that rounding took beyond 1, the best score that is served."""
+    return 1.0 if 1 < threshold < 1 + _ROUNDING else threshold
 
 
 def _number(name, value):

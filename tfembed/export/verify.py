@@ -339,6 +339,7 @@ class _Checks:
             f"the neighbours {ids} are not rows of the gallery, each once",
         )
         own = gallery.embeddings[rows].astype(np.float64) @ embedding
+        own = np.clip(own, -1, 1)
         off = float(np.abs(own - scores[there]).max(initial=0))
         _require(
             off <= self.tolerance and (np.diff(scores[there]) <= 0).all(),

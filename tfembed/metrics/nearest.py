@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from tfembed.ops.cosines import cut_cosines
 from tfembed.ops.neighbors import top_k_neighbors
 
 SCORE_BYTES = 2**27
@@ -21,7 +22,7 @@ def nearest(queries, gallery, k, normalize=True, score_bytes=SCORE_BYTES):
         gallery: `(size, dim)`, float.
         k: From 1 to `size`.
         normalize: Whether to divide all rows by their lengths first, which makes
-            the similarity the cosine. Without it, the inner product.
+            the similarity the cosine, cut to [-1, 1]. Without it, the inner product.
         score_bytes: Bound on the scores that stand in memory at a time; at least
             one query is taken.
 
@@ -38,7 +39,7 @@ def nearest(queries, gallery, k, normalize=True, score_bytes=SCORE_BYTES):
     rows = np.empty((len(queries), k), np.int64)
     chunk = max(1, score_bytes // (4 * len(gallery)))
     for part, *found in nearest_in_chunks(queries, gallery, k, normalize, chunk):
-        scores[part], rows[part] = found
+        scores[part], rows[part] = cut_cosines(*found) if normalize else found
     return scores, rows
 
 

@@ -77,6 +77,7 @@ def spread(embeddings, normalize=True):
     cosine = float("nan")
     if count > 1:
         cosine = (unit_sum @ unit_sum - unit_squares) / (count * (count - 1))
+        cosine = np.clip(cosine, -1, 1)  # rows all alike are so but for rounding
     return Spread(norms, float(cosine), spectrum, _effective_rank(spectrum, size))
 
 
