@@ -70,7 +70,7 @@ def test_pictures(digit_server):
         assert answer.headers["Content-Type"] == "image/png"
         shown = np.asarray(Image.open(io.BytesIO(answer.content)))
         np.testing.assert_array_equal(shown, images[row][..., 0])
-        small = requests.get(url, {**asked, "side": 8}, timeout=30)
+        small = requests.get(url, {**asked, "side": "0" * 12 + "8"}, timeout=30)
         assert Image.open(io.BytesIO(small.content)).size == (8, 8)
     for asked, status, said in (
         ({"name": "digits", "id": "absent"}, 404, "no picture of 'absent'"),
@@ -79,6 +79,11 @@ def test_pictures(digit_server):
         ({"name": "digits"}, 404, "no picture"),
         ({"name": "digits", "id": ids[0], "side": "0"}, 400, "`side` must be"),
         ({"name": "digits", "id": ids[0], "side": "9" * 5000}, 400, "`side` must be"),
+        (
+            {"name": "digits", "id": ids[0], "side": "0" * 8 + "19999"},
+            400,
+            "`side` must",
+        ),
     ):
         answer = requests.get(url, asked, timeout=30)
         assert answer.status_code == status and said in answer.json()["error"]
@@ -150,7 +155,9 @@ def page(digit_server, browser):
 
 @NEEDS_CHROMIUM
 @pytest.mark.parametrize(("width", "dark"), [(PHONE, True), (DESK, False)])
-def test_it_shows_what_the_client_is_told(page, files, searched, width, dark):
+def test_it_shows_what_the_client_is_told(
+    page, files, searched, digit_server, width, dark
+):
     browser = page(width, dark)
     choose(browser, files / "digit.png")
     assert texts(browser, "#neighbours .id") == searched.ids[0, :10].tolist()
@@ -159,7 +166,11 @@ def test_it_shows_what_the_client_is_told(page, files, searched, width, dark):
     assert texts(browser, "#neighbours .score") == scores
     assert browser.one("#vote").text == searched.vote[0]
     share = f"{100 * searched.vote_probability[0]:.0f} %"
-    assert browser.one("#share-text").text.startswith(share)
+    url = digit_server.rest_address + "/card.json"
+    card = requests.get(url, {"name": "digits"}, timeout=30).json()
+    voters = min(card["vote"]["k"], card["gallery"]["size"])
+    of = f" of the weight of the {voters:,} nearest images"
+    assert browser.one("#share-text").text == share + of
     assert browser.one("#known").text.startswith("Known: the nearest scores")
     status = browser.one("#status")
     assert status.text.startswith("10 neighbours. The nearest is")

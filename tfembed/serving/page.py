@@ -155,11 +155,12 @@ def _picture(find, asked):
     pixels = np.asarray(pixels, np.uint8)
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     side = asked.get("side", str(_LARGEST_SIDE))
-    if not side.isdecimal() or not 1 <= int(side[:9]) <= _LARGEST_SIDE:
+    digits = side.lstrip("0")
+    if not side.isdecimal() or not 1 <= int(digits[:9] or 0) <= _LARGEST_SIDE:
         raise invalid_argument(
             f"`side` must be pixels from 1 to {_LARGEST_SIDE}. Received: {side}"
         )
-    image.thumbnail((int(side), int(side)))
+    image.thumbnail((int(digits), int(digits)))
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue(), "image/png"

@@ -210,6 +210,14 @@ function tell(error) {
 
 const percent = (share) => `${(100 * share).toFixed(share > 0.9995 || share < 0.1 ? 1 : 0)} %`;
 
+// How many rows voted: as many as the card says, or the whole of a smaller gallery.
+function voters() {
+  const { vote, gallery } = state.card || {};
+  if (!vote || !vote.k || !gallery || !gallery.size) return "";
+  const count = Math.min(vote.k, gallery.size);
+  return count === 1 ? " of the nearest image" : ` of the ${count.toLocaleString("en")} nearest images`;
+}
+
 function render() {
   const answer = state.answer;
   const most = answer.ids[0].length;
@@ -221,7 +229,7 @@ function render() {
   const vote = answer.vote[0];
   at("vote").textContent = vote || "none: no neighbour has a label";
   at("share").value = answer.vote_probability[0];
-  at("share-text").textContent = vote ? `${percent(answer.vote_probability[0])} of the weight` : "";
+  at("share-text").textContent = vote ? `${percent(answer.vote_probability[0])} of the weight${voters()}` : "";
   at("share").hidden = !vote;
   const threshold = state.card && state.card.known ? state.card.known.threshold : null;
   const calibrated = typeof threshold !== "number" || threshold > -1e30;
