@@ -7,7 +7,12 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
-from tfembed.export import export_model
+from tfembed.export import (
+    export,
+    export_model,
+    read_served_gallery,
+    update_gallery,
+)
 from tfembed.export.encoder import ExportedEncoder
 from tfembed.export.gallery_state import SHARED, gallery_sha256
 from tfembed.export.run_directory import read_gallery
@@ -284,6 +289,54 @@ def test_k_is_cut_to_the_gallery(make_run, encoder, tmp_path, monkeypatch):
     path = export_model(run_dir, tmp_path / "base", k=10, report=lines.append)
     assert any("answers have 4 neighbours" in line for line in lines)
     assert json.loads((path / "assets.extra/tfembed.json").read_text())["k"] == 4
+
+
+def test_normalize_alikeness_and_the_vote(tmp_path, monkeypatch):
+    """Of an export and of its update: rows of any length, collapsed ones and others."""
+    monkeypatch.setattr("tfembed.export.model.check_answers", no_check)
+    rng, base, lines = np.random.default_rng(0), tmp_path / "base", []
+    image = keras.Input((12, 10, 1))
+    encoder = keras.Model(image, keras.layers.Dense(5)(keras.layers.Flatten()(image)))
+    rows = rng.uniform(1, 9, (60, 1)) * (1 + 1e-5 * rng.normal(size=(60, 5)))
+    names = np.array(["boot", "bag", ""])[np.arange(60) % 3]
+    gallery = {"embeddings": rows, "labels": names, "ids": np.arange(60).astype(str)}
+    options = {"normalize": True, "vote_k": 4, "warmup_batches": ()}
+    path = export(encoder, gallery, base, report=lines.append, **options)
+    card = json.loads((path / "card.json").read_text("utf-8"))
+    assert card["vote"]["k"] == 4 and "nearly all alike" in card["warnings"][0]
+    assert any(line.startswith("WARNING: The rows") for line in lines)
+    assert "**Warning.** The rows of the gallery" in (path / "README.md").read_text()
+
+    rows = rng.uniform(1e-3, 9, (30, 1)) * rng.normal(size=(30, 5))
+    ids = [str(row) for row in range(40, 70)]
+    np.savez(tmp_path / "new.npz", embeddings=0 * rows, ids=ids, labels=names[:30])
+    with pytest.raises(ValueError, match="rows that are not zero"):
+        update_gallery(base, replace_all=tmp_path / "new.npz", report=None)
+    np.savez(tmp_path / "new.npz", embeddings=rows, ids=ids, labels=names[:30])
+    path = update_gallery(
+        base, replace_all=tmp_path / "new.npz", vote_k=2, report=lines.append
+    )
+    assert any("2 neighbours vote, in place of 4" in line for line in lines)
+    assert update_gallery(base, vote_k=2, report=None) == path  # nothing to change
+    served = read_served_gallery(path)
+    assert (served.size, served.vote_k) == (30, 2)
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    np.testing.assert_allclose(served.embeddings, rows, atol=1e-6)
+    cosines = rows @ rows.T
+    card = json.loads((path / "card.json").read_text("utf-8"))
+    assert card["warnings"] == [] and card["vote"]["k"] == 2
+    mean = cosines[~np.eye(30, dtype=bool)].mean()
+    assert card["gallery"]["mean_cosine"] == pytest.approx(mean, abs=1e-6)
+    search = tf.saved_model.load(str(path)).signatures["search"]
+    answer = search(embeddings=tf.constant(served.embeddings[:9]))
+    for query, order in enumerate(np.argsort(-cosines[:9], axis=1)[:, :2]):
+        shares = np.zeros(len(served.class_names))
+        for row in order[served.labels[order] >= 0]:
+            weight = np.exp(cosines[query, row] / served.vote_temperature)
+            shares[served.labels[row]] += weight
+        share = shares.max() / max(shares.sum(), 1e-30)
+        given = float(answer["vote_probability"][query])
+        assert given == pytest.approx(share, abs=1e-4)
 
 
 @pytest.mark.parametrize("k", [0, -1, 2.5, True, "3"])

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from tfembed.export.run_directory import NEVER_UNKNOWN, read_gallery, read_run
+from tfembed.export.run_directory import (
+    NEVER_UNKNOWN,
+    check_vote_k,
+    make_gallery,
+    make_queries,
+    read_gallery,
+    read_run,
+)
 
 
 def arrays(size=6, **changes):
@@ -42,6 +49,34 @@ def test_what_may_be_left_out(tmp_path):
     assert (gallery.vote_temperature, gallery.vote_k) == (0.07, 200)
     gallery = read_gallery(write(tmp_path, labels=np.full(6, -1)))
     assert gallery.class_names.tolist() == []
+
+
+def test_labels_may_be_names(tmp_path):
+    names = np.array(["hat", "", "boot", "hat", "bag", "boot"])
+    gallery = read_gallery(write(tmp_path, labels=names))
+    assert gallery.class_names.tolist() == ["bag", "boot", "hat"]
+    assert gallery.labels.tolist() == [2, -1, 1, 2, 0, 1]
+    arrays = {**vars(gallery), "labels": names.astype(object)}
+    given = {**arrays, "class_names": np.array(["hat", "boot", "bag", "shoe"])}
+    for made in (
+        make_gallery(given),
+        make_gallery(arrays, class_names=["hat", "boot", "bag", "shoe"]),
+    ):
+        assert made.class_names.tolist() == ["hat", "boot", "bag", "shoe"]
+        assert made.labels.tolist() == [0, -1, 1, 0, 2, 1]
+    with pytest.raises(ValueError, match="one of `class_names`.*'bag', which is not"):
+        make_gallery({**arrays, "class_names": np.array(["hat", "boot"])})
+    arrays["labels"] = np.array(["hat", 1, 2, 3, 4, 5], object)
+    with pytest.raises(ValueError, match="all of them names.*Received: 1 of type int"):
+        make_gallery(arrays)
+    queries = make_queries({"embeddings": ROWS, "labels": names})
+    assert queries.labels.tolist() == names.tolist()
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.0, True, "3", 2**31])
+def test_vote_k_out_of_range(k):
+    with pytest.raises(ValueError, match="`vote_k` must be a positive integer"):
+        check_vote_k(k)
 
 
 ROWS = np.eye(6, 8, dtype=np.float32)

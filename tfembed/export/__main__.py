@@ -46,6 +46,7 @@ def _model(args):
         false_rejection=args.false_rejection,
         image_shape=args.image_shape,
         normalize=args.normalize,
+        vote_k=args.vote_k,
         score_megabytes=args.score_megabytes,
         max_pixels=round(args.max_megapixels * 1e6),
     )
@@ -65,6 +66,7 @@ def _gallery(args):
         delete=delete,
         ignore_missing=args.ignore_missing,
         strict=args.strict,
+        vote_k=args.vote_k,
     )
 
 
@@ -149,7 +151,13 @@ def _parser():
     model.add_argument(
         "--normalize",
         action="store_true",
-        help="divide embeddings by their length, the gallery's too",
+        help="divide embeddings by their length, the gallery's and its updates' too",
+    )
+    model.add_argument(
+        "--vote-k",
+        type=int,
+        metavar="N",
+        help="neighbours that vote (default: what the gallery's file says, else 200)",
     )
     model.add_argument(
         "--image-shape",
@@ -222,6 +230,12 @@ def _add_gallery(commands):
         "--strict",
         action="store_true",
         help="stop at an image that does not decode, instead of leaving it out",
+    )
+    gallery.add_argument(
+        "--vote-k",
+        type=int,
+        metavar="N",
+        help="neighbours that vote from now on (default: as many as before)",
     )
     gallery.set_defaults(run=_gallery)
 

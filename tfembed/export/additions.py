@@ -31,8 +31,11 @@ class Additions:
         skipped: List of `(name, reason)` of images that were left out.
     """
 
-    def __init__(self, name, ids, labels, class_names, dim, parts, skipped=()):
+    def __init__(
+        self, name, ids, labels, class_names, dim, parts, skipped=(), normalize=False
+    ):
         self.name, self.ids, self.labels = name, ids, labels
+        self._normalize = normalize
         self.class_names, self.dim = tuple(class_names), dim
         self.skipped = list(skipped)
         self._parts = parts
@@ -40,18 +43,23 @@ class Additions:
     def parts(self):
         """Yields float arrays `(some, dim)`, all embeddings in order, some at a time.
 
+        Rows are of length 1; where the model divides embeddings by their length, these
+        are divided too.
+
         Raises:
-            ValueError: If a row is not of length 1.
+            ValueError: If a row is not of length 1, or cannot be made so.
         """
         first = 0
         for part in self._parts():
             for start in range(0, len(part), _ROWS_AT_ONCE):
                 rows = part[start : start + _ROWS_AT_ONCE]
-                yield check_unit_rows(self.name, rows, first)
+                yield check_unit_rows(self.name, rows, first, self._normalize)
                 first += len(rows)
 
 
-def read_additions(source, embed=None, strict=False, say=lambda line: None):
+def read_additions(
+    source, embed=None, strict=False, say=lambda line: None, normalize=False
+):
     """Reads what is to be added.
 
     Args:
@@ -64,6 +72,8 @@ def read_additions(source, embed=None, strict=False, say=lambda line: None):
         strict: Whether an image that does not decode is an error instead of being left
             out.
         say: Is called with lines of progress.
+        normalize: Whether the model divides embeddings by their length; those of files
+            then are too.
 
     Returns:
         `Additions`.
@@ -75,12 +85,12 @@ def read_additions(source, embed=None, strict=False, say=lambda line: None):
     if source.startswith(IMAGES):
         found = _embed_folder(source, embed, strict, say)
     else:
-        found = _read_files(source)
+        found = _read_files(source, normalize)
     _check_ids(found)
     return found
 
 
-def _read_files(source):
+def _read_files(source, normalize):
     files = read_embeddings(source, text_labels=True)
     for path in files.paths:
         _require_ids(path)
@@ -113,7 +123,9 @@ def _read_files(source):
             yield part.embeddings
 
     ids, labels = np.concatenate(ids), np.concatenate(labels)
-    return Additions(source, ids, labels, names, lengths.pop(), parts)
+    return Additions(
+        source, ids, labels, names, lengths.pop(), parts, normalize=normalize
+    )
 
 
 def _require_ids(path):

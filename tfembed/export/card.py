@@ -58,6 +58,7 @@ def render_card(card):
         "# Image search model",
         f"{what}, served by TensorFlow Serving: it embeds an image and finds its "
         "nearest neighbours.",
+        *(f"**Warning.** {_cell(each)}" for each in card.get("warnings") or []),
         _table(
             "Versions",
             [
@@ -82,6 +83,7 @@ def render_card(card):
             [
                 ("images", _count(gallery.get("size"))),
                 ("classes", _classes(gallery.get("classes"))),
+                ("mean cosine of two images", _decimal(gallery.get("mean_cosine"))),
                 ("source", gallery.get("source")),
                 ("made at", gallery.get("created")),
                 ("SHA-256", _code(gallery.get("sha256"))),
@@ -139,11 +141,19 @@ def _search(card):
         rows.append(("recall of the nearest rows", said))
     rows += [(key.replace("_", " "), _value(value)) for key, value in head.items()]
     rows += [
-        ("neighbours that vote", _count(vote.get("k"))),
+        ("neighbours that vote", _voters(card)),
         ("temperature of the vote", _numbers(vote.get("temperature"))),
         ("largest image decoded", _pixels(card.get("max_pixels"))),
     ]
     return _table("Search", rows)
+
+
+def _voters(card):
+    """How many vote: a gallery that is smaller votes as a whole."""
+    k, size = card.get("vote", {}).get("k"), card.get("gallery", {}).get("size")
+    if k is None or size is None or k <= size:
+        return _count(k)
+    return f"{size:,}, the whole gallery, not {k:,}"
 
 
 def _known(known):

@@ -10,12 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfembed.export.additions import IMAGES, read_additions
+from tfembed.export.alikeness import describe_alikeness
 from tfembed.export.card import read_card, write_card
 from tfembed.export.gallery_changes import plan_changes
 from tfembed.export.gallery_check import check_gallery
 from tfembed.export.gallery_state import gallery_sha256, gallery_state
 from tfembed.export.heads import choose_head, load_head
-from tfembed.export.run_directory import Gallery
+from tfembed.export.run_directory import Gallery, check_vote_k
 from tfembed.export.saved_variables import (
     gallery_variables,
     read_variables,
@@ -46,6 +47,7 @@ def update_gallery(
     delete=(),
     ignore_missing=False,
     strict=False,
+    vote_k=None,
     report=print,
 ):
     """Publishes a new gallery as the next version of a served model.
@@ -54,6 +56,9 @@ def update_gallery(
     and its head, `k` and signatures. It is checked (`tfembed.export.gallery_check`)
     and then renamed to its number; if anything fails, the error is all that is left.
     Memory holds the old and the new gallery, and hardly more.
+
+    A model that divides its embeddings by their length (`export(normalize=True)`)
+    divides those of files too.
 
     Rows keep their order; a row that is replaced keeps its place; new rows follow at
     the end, new classes after the others. The threshold of `known` stays, and the
@@ -74,6 +79,7 @@ def update_gallery(
         ignore_missing: Whether ids to delete may be unknown.
         strict: Whether an image that does not decode is an error; by default it is
             counted and left out.
+        vote_k: Neighbours that vote from now on; `None`: as many as before.
         report: Is called with a line of progress at a time. `None`: silent.
 
     Returns:
@@ -89,13 +95,18 @@ def update_gallery(
     say = _Reporter(report)
     add, replace_all = _listed(add), _listed(replace_all)
     delete = [str(each) for each in ([delete] if isinstance(delete, str) else delete)]
-    if not (add or replace_all or delete) or (replace_all and (add or delete)):
+    nothing = not (add or replace_all or delete) and vote_k is None
+    if nothing or (replace_all and (add or delete)):
         raise ValueError(
-            "Give `add`, `delete` or both, or `replace_all` alone. Received: "
-            f"add={add}, replace_all={replace_all}, {len(delete):,} ids to delete."
+            "Give `add`, `delete` or both, or `replace_all` alone, or `vote_k`. "
+            f"Received: add={add}, replace_all={replace_all}, {len(delete):,} ids to "
+            "delete."
         )
+    vote_k = check_vote_k(vote_k)
     base = Path(model_base)
-    update = _Update(add or replace_all, bool(replace_all), delete, ignore_missing)
+    update = _Update(
+        add or replace_all, bool(replace_all), delete, ignore_missing, vote_k
+    )
     for trial in range(_TRIES):
         number, path = list(version_paths(base).items())[-1]
         try:
@@ -113,9 +124,10 @@ def update_gallery(
 class _Update:
     """What is to change; it can be made on top of any version of one encoder."""
 
-    def __init__(self, sources, replaces_all, delete, ignore_missing):
+    def __init__(self, sources, replaces_all, delete, ignore_missing, vote_k):
         self._sources, self._replaces_all = sources, replaces_all
         self._delete, self._ignore_missing = delete, ignore_missing
+        self._vote_k = vote_k
         self._additions = None
         self._encoder = None
 
@@ -132,7 +144,9 @@ class _Update:
         head = card["head"]["head"]
         say(f"read version {number}: {card['gallery']['size']:,} rows, head {head}")
         if self._additions is None:
-            self._additions = _read_all(self._sources, path, strict, say)
+            # Cards of before there was the option say nothing of it.
+            normalize = bool(encoder.get("normalize"))
+            self._additions = _read_all(self._sources, path, strict, say, normalize)
             gc.collect()  # the version that embedded images, and its gallery
         for each in self._additions:
             if each.dim != card["encoder"]["dim"]:
@@ -150,9 +164,13 @@ class _Update:
         )
         changes = dataclasses.replace(changes, deleted=changes.deleted + gone)
         del ids, labels
-        if not changes.changed:
+        vote_k = rest["vote_k"] if self._vote_k is None else self._vote_k
+        if vote_k != rest["vote_k"]:
+            say(f"{vote_k:,} neighbours vote, in place of {rest['vote_k']:,}")
+        elif not changes.changed:
             say(f"nothing to change: version {number} stays")
             return path
+        rest["vote_k"] = vote_k
         say(
             f"{changes.added:,} rows added, {changes.replaced:,} replaced, "
             f"{changes.deleted:,} deleted: {changes.size:,} rows"
@@ -201,7 +219,10 @@ class _Update:
         if head == "bfloat16":
             head_card["recall_is_of"] = "rows that were rounded before, but new ones"
         del built
+        mean, warning = describe_alikeness(gallery, say, say.silent)
         card = self._card(card, path, gallery, head_card, changes)
+        card["gallery"]["mean_cosine"] = mean
+        card["warnings"] = [] if warning is None else [warning]
         wanted, reason = choose_head(gallery.size, gallery.dim)
         if wanted != head:
             say(f"the head stays {head}; {wanted} would fit this gallery: {reason}")
@@ -245,6 +266,7 @@ class _Update:
             },
             "head": head_card,
             "known": known,
+            "vote": {**card.get("vote", {}), "k": gallery.vote_k},
             "origin": {
                 "made_by": "gallery update",
                 "from_version": int(path.name),
@@ -257,12 +279,12 @@ class _Update:
         }
 
 
-def _read_all(sources, path, strict, say):
+def _read_all(sources, path, strict, say, normalize):
     """Reads everything that is to be added."""
     embed = None
     if any(each.startswith(IMAGES) for each in sources):
         embed = _embedding(path)
-    return [read_additions(each, embed, strict, say) for each in sources]
+    return [read_additions(each, embed, strict, say, normalize) for each in sources]
 
 
 def _embedding(path):
@@ -301,7 +323,7 @@ class _Reporter:
     """Reports a line with the seconds since the last one."""
 
     def __init__(self, report):
-        self._report = report
+        self._report, self.silent = report, report is None
         self._last = time.perf_counter()
 
     def __call__(self, line):

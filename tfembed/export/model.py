@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfembed import __version__
+from tfembed.export.alikeness import describe_alikeness
 from tfembed.export.card import write_card
 from tfembed.export.encoder import ExportedEncoder
 from tfembed.export.gallery_state import gallery_sha256, gallery_state
@@ -16,6 +17,7 @@ from tfembed.export.image_bytes import MAX_PIXELS
 from tfembed.export.run_directory import (
     Gallery,
     Queries,
+    check_vote_k,
     make_gallery,
     make_queries,
     read_gallery,
@@ -79,6 +81,7 @@ def export(
     queries=None,
     threshold=None,
     false_rejection=None,
+    vote_k=None,
     image_shape=None,
     normalize=False,
     class_names=None,
@@ -102,8 +105,8 @@ def export(
             values in 0..255 to embeddings `(batch, d)`, or the path of one:
             functional, Sequential or subclassed, in any precision.
         gallery: A `Gallery`, the path of a `gallery.npz`, or a mapping of its arrays:
-            `embeddings` float `(n, d)`, `labels` integers `(n,)`, -1 where unknown,
-            and `ids` text `(n,)`.
+            `embeddings` float `(n, d)`, `labels` `(n,)`, integers, -1 where unknown,
+            or names, empty where unknown, and `ids` text `(n,)`.
         path: Folder with one numbered folder a version; made if missing.
         k: Neighbours in an answer; a smaller gallery gives as many as it has.
         head: `"exact"`, `"bfloat16"` or `"ivf"`, see `tfembed.export.heads`;
@@ -115,9 +118,12 @@ def export(
         threshold: Best score from which a query is known; `None`: see
             `choose_threshold`.
         false_rejection: Share of genuine queries that the threshold may reject.
+        vote_k: Neighbours that vote; `None`: as many as the gallery's file says, else
+            200. A smaller gallery votes as a whole.
         image_shape: `(height, width, channels)`, for an encoder that does not tell.
         normalize: Divides embeddings by their length, in the graph; the gallery's and
-            the queries' too. Without it all must have length 1.
+            the queries' and those of later updates too. Without it all must have
+            length 1.
         class_names: Names of the labels, in place of the gallery's.
         samples: Images that the export is tried with, see `encode_samples`.
         score_megabytes: Batches are searched in chunks whose scores take at most this
@@ -148,8 +154,11 @@ def export(
     facts = dict(facts or {})
     source = facts.pop("source", None) or _source(gallery)
     gallery = _as_gallery(gallery, class_names, normalize)
+    if vote_k is not None:
+        gallery = _with(gallery, vote_k=check_vote_k(vote_k))
     queries = _as_queries(queries, gallery.dim, normalize)
     say(f"gallery of {gallery.size:,} images, {gallery.dim} dimensions")
+    mean, warning = describe_alikeness(gallery, say, report is None)
     encoder = ExportedEncoder(encoder, image_shape, normalize)
     if encoder.dim != gallery.dim:
         raise ValueError(
@@ -230,6 +239,7 @@ def export(
                 "classes": gallery.class_names.tolist(),
                 "source": source,
                 "created": created,
+                "mean_cosine": mean,
             },
             "head": head_state.card,
             "k": int(k),
@@ -245,6 +255,7 @@ def export(
             "vote": {"temperature": gallery.vote_temperature, "k": gallery.vote_k},
             **facts,
             "checks": checks,
+            "warnings": [] if warning is None else [warning],
         }
         write_card(version.path, card)
     say(f"published version {version.number}: {version.path}")
@@ -262,11 +273,11 @@ def _save(model, version, needed):
 
 def _as_gallery(gallery, class_names, normalize):
     if isinstance(gallery, (str, Path)):
-        gallery = read_gallery(gallery, normalize)
+        gallery = read_gallery(gallery, normalize, class_names)
     elif isinstance(gallery, Gallery):
         gallery = make_gallery(vars(gallery), normalize=normalize)
     elif hasattr(gallery, "keys"):
-        gallery = make_gallery(gallery, normalize=normalize)
+        gallery = make_gallery(gallery, "`gallery`", normalize, class_names)
     else:
         raise TypeError(
             "`gallery` must be a Gallery, the path of a .npz file, or a mapping of "

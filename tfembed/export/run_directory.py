@@ -53,7 +53,7 @@ class Queries:
 
     Attributes:
         embeddings: float32 `(n, d)`, rows of unit length.
-        labels: Integers `(n,)`, or `None`.
+        labels: Integers or names `(n,)`, or `None`.
         source: Where they are from.
     """
 
@@ -149,15 +149,17 @@ def read_run(run_dir, normalize=False):
     return Run(path, path / "model.keras", gallery, queries, config, result)
 
 
-def read_gallery(path, normalize=False):
+def read_gallery(path, normalize=False, class_names=None):
     """Reads and checks a `gallery.npz`.
 
     It needs `embeddings`, `labels` and `ids`; what else it may hold is optional, with
-    the defaults of `Gallery`. Labels without class names are named by their number.
+    the defaults of `Gallery`. Labels are integers, -1 where unknown, or names, empty
+    where unknown; integers without class names are named by their number.
 
     Args:
         path: The file.
         normalize: Divides each row by its length.
+        class_names: Names of the labels, in place of the file's.
 
     Returns:
         A `Gallery`.
@@ -165,16 +167,17 @@ def read_gallery(path, normalize=False):
     Raises:
         ValueError: If the file is not a gallery; the message says what is wrong.
     """
-    return make_gallery(_read_npz(path), str(path), normalize)
+    return make_gallery(_read_npz(path), str(path), normalize, class_names)
 
 
-def make_gallery(arrays, source="`gallery`", normalize=False):
+def make_gallery(arrays, source="`gallery`", normalize=False, class_names=None):
     """Checks the arrays of a gallery.
 
     Args:
         arrays: Mapping of names to arrays, as in a `gallery.npz`.
         source: What to call it in an error.
         normalize: Divides each row by its length.
+        class_names: Names of the labels, in place of the file's.
 
     Returns:
         A `Gallery`; without a copy of the embeddings if they are float32 already and
@@ -193,6 +196,10 @@ def make_gallery(arrays, source="`gallery`", normalize=False):
         np.asarray(arrays[name]) for name in ("embeddings", "labels", "ids")
     )
     embeddings = check_unit_rows(source, embeddings, normalize=normalize)
+    names = arrays.get("class_names")
+    names = np.asarray(class_names, str) if class_names is not None else names
+    if labels.dtype.kind in "OU" and labels.shape == (len(embeddings),):
+        labels, names = number_labels(source, labels, names)
     _check_labels(source, labels, len(embeddings))
     _check_ids(source, ids, len(embeddings))
     vote = {
@@ -214,9 +221,61 @@ def make_gallery(arrays, source="`gallery`", normalize=False):
         embeddings=embeddings,
         labels=labels.astype(np.int64),
         ids=ids,
-        class_names=_class_names(source, arrays.get("class_names"), labels),
+        class_names=_class_names(source, names, labels),
         **vote,
     )
+
+
+def number_labels(source, labels, class_names=None):
+    """Numbers labels that are names.
+
+    Args:
+        source: What to call them in an error.
+        labels: Text `(n,)`, empty where unknown.
+        class_names: Text `(c,)`, what the numbers are of; `None`: the names that
+            occur, sorted.
+
+    Returns:
+        `(numbers, class names)`: int64 `(n,)`, -1 where unknown, and text `(c,)`.
+
+    Raises:
+        ValueError: If a label is no text, or is none of the class names.
+    """
+    strange = [each for each in labels if not isinstance(each, str)]
+    if strange:
+        raise ValueError(
+            f"{source}: `labels` must be integers, or all of them names, empty where "
+            f"unknown. Received: {strange[0]!r} of type {type(strange[0]).__name__}."
+        )
+    labels = labels.astype(str)
+    if class_names is None or not len(class_names):
+        class_names = np.unique(labels[labels != ""])
+    number_of = {"": -1}
+    for number, name in enumerate(np.asarray(class_names).tolist()):
+        number_of.setdefault(name, number)
+    unknown = sorted(set(labels.tolist()) - set(number_of))
+    if unknown:
+        raise ValueError(
+            f"{source}: each label must be one of `class_names`, or empty. "
+            f"Received: {unknown[0]!r}, which is not. Add it, or leave `class_names` "
+            "out."
+        )
+    numbers = np.array([number_of[each] for each in labels.tolist()], np.int64)
+    return numbers, np.asarray(class_names, str)
+
+
+def check_vote_k(vote_k):
+    """Returns the number of neighbours that vote, an integer from 1; `None` stays.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    whole = isinstance(vote_k, (int, np.integer)) and not isinstance(vote_k, bool)
+    if vote_k is not None and (not whole or not 1 <= vote_k < 2**31):
+        raise ValueError(
+            f"`vote_k` must be a positive integer. Received: vote_k={vote_k!r}."
+        )
+    return None if vote_k is None else int(vote_k)
 
 
 def read_queries(path, normalize=False):
@@ -262,7 +321,8 @@ def make_queries(arrays, source="`queries`", normalize=False):
     labels = arrays.get("labels")
     if labels is not None:
         labels = np.asarray(labels)
-        _check_labels(source, labels, len(embeddings))
+        if labels.dtype.kind not in "OU" or labels.shape != (len(embeddings),):
+            _check_labels(source, labels, len(embeddings))
     return Queries(embeddings, labels, source)
 
 
@@ -336,7 +396,8 @@ def check_unit_rows(source, embeddings, first=0, normalize=False):
 def _check_labels(path, labels, size):
     if labels.shape != (size,) or labels.dtype.kind not in "iu":
         raise ValueError(
-            f"{path}: `labels` must be integers, one for each of the {size} rows. "
+            f"{path}: `labels` must be integers or names, one for each of the {size} "
+            "rows. "
             f"Received: shape {labels.shape}, dtype {labels.dtype}."
         )
 
