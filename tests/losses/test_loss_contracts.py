@@ -195,6 +195,9 @@ DEGENERATE = {
 }
 
 
+TIED = ("identical rows", "opposite rows", "length 0")
+
+
 @only(lambda sample: not sample.similarities, SLOWLY)
 @pytest.mark.parametrize("case", DEGENERATE)
 @pytest.mark.parametrize(
@@ -219,9 +222,11 @@ def test_degenerate_batches(sample, case, dtypes):
         if not np.any(expected):
             assert not np.any(rows), dtype
             assert not np.any(gradient), dtype
-        elif sample.ties and dtype == tf.float64:
+        elif not sample.ties and case in TIED:
+            continue  # which of the equal ones is taken is left open
+        elif dtype == tf.float64:
             np.testing.assert_allclose(rows, expected, rtol=1e-6, atol=1e-6)
-        elif sample.ties and dtype == tf.float32 and case != "length 1e4":
+        elif dtype == tf.float32 and case != "length 1e4":
             np.testing.assert_allclose(rows, expected, rtol=2e-3, atol=2e-3)
 
 
