@@ -54,7 +54,8 @@ def version(request, exported, tmp_path_factory):
 def ask(python, runtime, version, requests, folder):
     """A version's answers in a process of another Python."""
     (folder / "asked").write_bytes(pickle.dumps(requests))
-    command = [python, REPLAY, runtime, version, folder / "asked", folder / "answered"]
+    command = [python, REPLAY, runtime, version]
+    command += [folder / name for name in ("asked", "answered", "progress")]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return pickle.loads((folder / "answered").read_bytes())[0]
