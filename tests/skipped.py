@@ -89,8 +89,9 @@ def main(paths):
         allowed = any(re.search(pattern, reason) for pattern in ALLOWED.values())
         bad += 0 if allowed else len(tests)
         print(f"{'skipped' if allowed else 'NOT RUN'}: {reason}")
-        for test in sorted(tests):
-            print(f"    {test}")
+        functions = collections.Counter(test.split("[")[0] for test in tests)
+        for name, number in sorted(functions.items()):
+            print(f"    {name}" + (f", {number} times" if number > 1 else ""))
     if bad:
         print(f"{bad} tests ran nowhere for want of something that CI must have")
     return 1 if bad else 0
