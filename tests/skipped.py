@@ -19,8 +19,8 @@ TURNS = re.compile(r"^(slow|thin): ")
 # Why a test may run nowhere on a machine that has all that it should have.
 ALLOWED = {
     "no such case": r"^it draws rows to a single proxy|^every label comes twice",
-    "packages that cannot be had with this Keras": r"on the addons stack$"
-    r"|cannot be (made|imported) with Keras 3$",
+    "packages that cannot be had with this Keras": r" on the addons stack$"
+    r"|(are|is) of the other stack$|cannot be (made|imported) with Keras 3$",
     "rights": r"^root may write anywhere",
     "no TF Serving here": r"^tensorflow_model_server is not on the PATH"
     r"|^TFSERVING_ADDRESS is not set",

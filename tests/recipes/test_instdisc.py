@@ -257,7 +257,7 @@ def workers(run_dir, **flags):
     ]
 
 
-@pytest.mark.skipif(not compat.KERAS_3, reason="the other stack has several workers")
+@pytest.mark.skipif(not compat.KERAS_3, reason="several workers are of the other stack")
 def test_several_workers_get_a_sentence_on_keras_3(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv(
         "TF_CONFIG", json.dumps({"task": {"type": "worker", "index": 0}})
@@ -269,7 +269,7 @@ def test_several_workers_get_a_sentence_on_keras_3(tmp_path, monkeypatch, capsys
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(compat.KERAS_3, reason="Keras 3 does not train on several workers")
+@pytest.mark.skipif(compat.KERAS_3, reason="several workers are of the other stack")
 def test_two_workers_train_as_one_run_and_go_on(tmp_path):
     run_dir = tmp_path / "run"
     flags = {"epochs": 2, "limit": 96, "test_limit": 30}
