@@ -78,7 +78,7 @@ def test_odd_broken_and_lone_images(tmp_path, caplog, capsys):
     assert result["lone_images"] == 1
     said = capsys.readouterr().out
     assert "test images alone in their class, and in no mean: 1" in said
-    assert "broken.png: it does not decode (Invalid PNG" in caplog.text
+    assert "class0/broken.png: Invalid PNG" in caplog.text
     assert "{{" not in caplog.text and "[Op:" not in caplog.text
 
 
