@@ -195,6 +195,15 @@ def _plain_layer(maker):
     check(gradient.shape == (0, DIM), f"a gradient of shape {gradient.shape}")
 
 
+def _map_layer(maker):
+    layer = maker()
+    layer.build((None, 3, 4, DIM))
+    maps = tf.TensorSpec([None, 3, 4, DIM], tf.float32)
+    outputs, gradient = ask(with_gradient(layer), maps)
+    check(outputs.shape == (0, DIM), f"outputs of shape {outputs.shape}")
+    check(gradient.shape == (0, 3, 4, DIM), f"a gradient of shape {gradient.shape}")
+
+
 def _endpoint(maker):
     """No rows to a new layer, and to one that has been trained."""
     layer = contracts.built(maker)
@@ -231,6 +240,8 @@ for _layer, _makers in contracts.LAYERS.items():
     _run = _endpoint
     if _layer in contracts.PLAIN_LAYERS:
         _run = _plain_layer
+    elif _layer in contracts.MAP_LAYERS:
+        _run = _map_layer
     elif _layer in contracts.BANKS:
         _run = _bank
     for _number, _maker in enumerate(_makers):
