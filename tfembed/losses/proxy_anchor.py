@@ -42,9 +42,8 @@ def proxy_anchor(labels, similarities, *, margin=0.1, alpha=32.0, per_class=1):
             like(alpha, classes.similarity),
             like(margin, classes.similarity),
         )
-        similarity = tf.transpose(classes.similarity)  # (proxies, rows)
-        known = classes.known[None, :]
-        own = tf.transpose(classes.mask())
+        similarity, own = classes.similarity, classes.mask()
+        known = classes.known[:, None]
         positive, negative = own & known, ~own & known
         pull, with_rows = _over_batch(sharpness * (slack - similarity), positive)
         push, _ = _over_batch(sharpness * (similarity + slack), negative)
@@ -57,17 +56,20 @@ def proxy_anchor(labels, similarities, *, margin=0.1, alpha=32.0, per_class=1):
 
 
 def _over_batch(logits, mask):
-    """Returns `log(1 + sum{exp(logits)})` of each row of `mask`, over all replicas.
+    """Returns `log(1 + sum{exp(logits)})` of each proxy over the rows of all replicas.
 
-    A replica adds up its own columns; what travels is one number a row.
+    A replica adds up its own rows; what travels is one number a proxy.
+
+    Args:
+        logits: `(rows, proxies)`.
+        mask: `(rows, proxies)`, which of them count.
 
     Returns:
-        `(rows,)`, and whether any entry of the mask was there, `(rows,)`.
+        `(proxies,)`, and whether any entry of the mask was there, `(proxies,)`.
     """
-    partial, there = log_sum_exp(logits, mask), tf.reduce_any(mask, axis=1)
+    partial, there = log_sum_exp(logits, mask, axis=0), tf.reduce_any(mask, axis=0)
     partial, there = gather(partial[None, :], there[None, :])
-    there = tf.transpose(there)
-    return log1p_sum_exp(tf.transpose(partial), there), tf.reduce_any(there, axis=1)
+    return log1p_sum_exp(partial, there, axis=0), tf.reduce_any(there, axis=0)
 
 
 def _check(margin, alpha):

@@ -1,7 +1,7 @@
 """Reductions over the entries that a mask leaves, for rows that may have none.
 
-Each function reduces the last axis. What is masked out may be anything, infinite
-too: it reaches neither the value nor the gradient.
+Each function reduces the last axis, or the one given as `axis`. What is masked out may
+be anything, infinite too: it reaches neither the value nor the gradient.
 """
 
 import math
@@ -46,48 +46,48 @@ def masked_min(values, mask, empty=0.0):
     return -masked_max(-values, mask, -empty)
 
 
-def log_sum_exp(logits, mask, empty=0.0):
+def log_sum_exp(logits, mask, empty=0.0, axis=-1):
     """Computes `log(sum{exp(logits)})` over `mask`, or `empty` without any."""
 
     @tf.custom_gradient
     def of_kept(logits):
-        kept, top = _kept(logits, mask)
+        kept, top = _kept(logits, mask, axis)
         there = tf.not_equal(top, -math.inf)
         top = tf.where(there, top, tf.zeros_like(top))
-        parts = tf.exp(kept - top[..., None])
-        total = tf.reduce_sum(parts, axis=-1)
+        parts = tf.exp(kept - tf.expand_dims(top, axis))
+        total = tf.reduce_sum(parts, axis=axis)
         log = tf.math.log(tf.where(there, total, tf.ones_like(total))) + top
         value = tf.where(there, log, tf.cast(empty, logits.dtype))
-        return value, _share_of(parts, total)
+        return value, _share_of(parts, total, axis)
 
     return of_kept(logits)
 
 
-def log1p_sum_exp(logits, mask):
+def log1p_sum_exp(logits, mask, axis=-1):
     """Computes `log(1 + sum{exp(logits)})` over `mask`; 0 without any."""
 
     @tf.custom_gradient
     def of_kept(logits):
-        kept, top = _kept(logits, mask)
+        kept, top = _kept(logits, mask, axis)
         top = tf.maximum(top, tf.zeros_like(top))
-        parts = tf.exp(kept - top[..., None])
-        total = tf.reduce_sum(parts, axis=-1) + tf.exp(-top)
-        return tf.math.log(total) + top, _share_of(parts, total)
+        parts = tf.exp(kept - tf.expand_dims(top, axis))
+        total = tf.reduce_sum(parts, axis=axis) + tf.exp(-top)
+        return tf.math.log(total) + top, _share_of(parts, total, axis)
 
     return of_kept(logits)
 
 
-def _kept(logits, mask):
+def _kept(logits, mask, axis):
     """Returns the logits, -inf outside of `mask`, and the largest, a constant."""
     nothing = tf.fill(tf.shape(logits), tf.constant(-math.inf, logits.dtype))
     kept = tf.where(mask, logits, nothing)
-    return kept, tf.stop_gradient(tf.reduce_max(kept, axis=-1))
+    return kept, tf.stop_gradient(tf.reduce_max(kept, axis=axis))
 
 
-def _share_of(parts, total):
+def _share_of(parts, total, axis):
     """Returns the gradient of `log(total)`: one product, and only `parts` are kept."""
 
     def gradient(upstream):
-        return parts * tf.math.divide_no_nan(upstream, total)[..., None]
+        return parts * tf.expand_dims(tf.math.divide_no_nan(upstream, total), axis)
 
     return gradient
