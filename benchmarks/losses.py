@@ -137,7 +137,7 @@ COMPARED = {
     ),
     "MultiSimilarity": Compared(
         "MultiSimilarity()",
-        pml("MultiSimilarityLoss", miner="MultiSimilarityMiner", base=1.0),
+        pml("MultiSimilarityLoss", miner="MultiSimilarityMiner"),
     ),
     "BinomialDeviance": Compared("BinomialDeviance()"),
     "Circle": Compared("Circle()", pml("CircleLoss", reducer=MEAN)),

@@ -18,6 +18,7 @@ config = Config(
     image_size=227,
     split="unseen",
     loss="multi_similarity",
+    loss_options="base=1.0",
     samples_per_class=5,
     backbone="keras:bn_inception.keras",
     frozen_batch_norm=True,

@@ -19,6 +19,7 @@ config = Config(
     image_size=227,
     split="given",
     loss="multi_similarity",
+    loss_options="base=1.0",
     samples_per_class=5,
     backbone="keras:bn_inception.keras",
     frozen_batch_norm=True,

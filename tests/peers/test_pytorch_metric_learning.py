@@ -152,10 +152,10 @@ def test_n_pairs():
 
 
 def test_multi_similarity():
-    """Mining is inside here; there `epsilon` is its miner's, and `base` is 0.5."""
+    """Mining is inside here; there `epsilon` is its miner's. All else is alike."""
     for name, settings in {
-        "default": {"base": 0.5, "epsilon": None},
-        "mined": {},
+        "default": {"epsilon": None},
+        "mined": {"base": 1.0},
         "other": {"alpha": 3.0, "beta": 12.0, "base": 0.2, "epsilon": None},
     }.items():
         check(
@@ -397,7 +397,7 @@ def test_norm_softmax():
         ("contrastive", lambda: losses.Contrastive(margin=2.0, form="survey")),
         (
             "multi_similarity",
-            lambda: losses.MultiSimilarity(base=0.5, epsilon=None),
+            lambda: losses.MultiSimilarity(epsilon=None),
         ),
     ],
 )

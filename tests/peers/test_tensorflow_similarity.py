@@ -34,7 +34,7 @@ def check(ours, theirs, labels, x, normalize=True):
 def test_multi_similarity():
     """Their defaults are those of the official code; distances about a `center`."""
     labels, x = batch(0, sizes=(5, 4, 3, 2, 1))
-    ours = losses.MultiSimilarity(beta=40.0, base=0.5, epsilon=0.1)
+    ours = losses.MultiSimilarity(beta=40.0)
     check(ours, tfsim.MultiSimilarityLoss(), labels, x)
 
 

@@ -237,7 +237,7 @@ class MultiSimilarityWeights(PairWeights):
     (https://arxiv.org/abs/1904.06627).
     """
 
-    def __init__(self, alpha=2.0, beta=50.0, base=1.0, epsilon=0.1):
+    def __init__(self, alpha=2.0, beta=50.0, base=0.5, epsilon=0.1):
         check_positive(alpha=alpha, beta=beta)
         check_number(base=base, **({} if epsilon is None else {"epsilon": epsilon}))
         self.alpha = alpha

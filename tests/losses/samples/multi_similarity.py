@@ -9,7 +9,7 @@ from loss_sample import Sample
 from tfembed import losses
 
 
-def oracle(alpha=2.0, beta=50.0, base=1.0, epsilon=0.1):
+def oracle(alpha=2.0, beta=50.0, base=0.5, epsilon=0.1):
     def row(i, x, positives, negatives, refs):
         p = [unit(x[i]) @ unit(refs[j]) for j in positives]
         n = [unit(x[i]) @ unit(refs[j]) for j in negatives]
@@ -39,8 +39,9 @@ SAMPLES = {
             ),
         )
         for name, settings in {
-            "paper": {},
-            "official_code": {"beta": 40.0, "base": 0.5},
+            "default": {},
+            "paper": {"base": 1.0},
+            "official_code": {"beta": 40.0},
             "unmined": {"epsilon": None, "base": 0.5, "beta": 10.0},
         }.items()
     ]
