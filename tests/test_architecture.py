@@ -8,7 +8,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tfembed"
 
-BASE = {"compat", "ops"}
+BASE = {"compat", "formats", "ops"}
 PARTS = {
     "backbones",
     "callbacks",
@@ -30,22 +30,22 @@ MAY_IMPORT = {
     "compat": set(),
     "ops": set(),
     "formats": {"ops"},
-    "backbones": BASE | {"formats", "layers", "tfembed"},
-    "data": BASE | {"formats"},
+    "backbones": BASE | {"layers", "tfembed"},
+    "data": BASE,
     "layers": BASE,
     "metrics": BASE,
     "miners": BASE,
     "training": BASE,
     "losses": BASE | {"miners"},
     "weighting": BASE | {"losses"},
-    "callbacks": BASE | {"formats", "metrics", "layers"},
-    "recipes": BASE | PARTS | {"formats"} | {"tfembed", "version"},
+    "callbacks": BASE | {"metrics", "layers"},
+    "recipes": BASE | PARTS | {"tfembed", "version"},
     "evaluate": BASE | PARTS | {"tfembed", "version"},
-    "embed": BASE | PARTS | {"formats", "tfembed", "version"},
-    "export": BASE | {"formats", "layers", "losses", "tfembed", "version"},
-    "serving": BASE | {"formats", "tfembed", "version"},
+    "embed": BASE | PARTS | {"tfembed", "version"},
+    "export": BASE | {"layers", "losses", "tfembed", "version"},
+    "serving": BASE | {"tfembed", "version"},
     "report": BASE | {"data", "metrics", "tfembed", "version"},
-    "interop": BASE | PARTS - {"callbacks"} | {"formats", "tfembed", "version"},
+    "interop": BASE | PARTS - {"callbacks"} | {"tfembed", "version"},
 }
 LIBRARY = pathlib.Path(os.__file__).parent
 STANDARD = {path.stem.partition(".")[0] for path in LIBRARY.iterdir()}

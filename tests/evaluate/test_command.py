@@ -247,7 +247,7 @@ BAD = [
     ("{root}/all.npz --confidence 95", "between 0 and 1"),
     ("{root}/all.npz --ks 0", "must be 1 or more"),
     ("{root}/all.npz --temperature 0", "must be positive"),
-    ("{bad}/text.npz", "NumPy archive of plain arrays"),
+    ("{bad}/text.npz", "whole NumPy archive"),
     ("{bad}/no_embeddings.npz", "must hold the array `embeddings`"),
     ("{bad}/no_labels.npz", "must hold the array `labels`"),
     ("{bad}/unknown.npz", "none of them with a label"),

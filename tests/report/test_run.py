@@ -91,8 +91,8 @@ def no_object(path):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (broken_npz, "cannot be read"),
-        (no_ids, "without ids"),
+        (broken_npz, "must be a whole NumPy archive"),
+        (no_ids, "without `ids`"),
         (too_few_labels, "one label and one id"),
         (other_length, "as long as the gallery's"),
         (no_images, "uint8"),

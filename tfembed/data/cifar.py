@@ -149,7 +149,9 @@ def _unpickle(path):
     try:
         with open(path, "rb") as stream:
             return _ArraysOnly(stream, encoding="bytes").load()
-    except (pickle.UnpicklingError, EOFError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged pickle raises whatever it comes upon
         raise ValueError(
             f"{path!r} is not a file of CIFAR's python version ({error}). Get it again."
         ) from error

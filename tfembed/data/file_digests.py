@@ -12,11 +12,11 @@ import logging
 import os
 import sys
 import time
-import zipfile
 
 import numpy as np
 
 from tfembed.data.cache_folder import cache_folder, write_cache
+from tfembed.formats.npz import Npz
 
 __all__ = ["DIGEST_BYTES", "file_digests"]
 
@@ -106,13 +106,13 @@ def _cache_file(root):
 def _read_cache(path):
     """Returns `{name: (status, digest)}`."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = archive["names"].tolist()
-            statuses = map(tuple, archive["statuses"].tolist())
-            digests = map(bytes, archive["digests"])
-            return dict(zip(names, zip(statuses, digests)))
-    except (EOFError, KeyError, OSError, ValueError, zipfile.BadZipFile):
+        with Npz(path) as archive:
+            names = archive.array("names", "bytes", ("n",)).tolist()
+            statuses = archive.array("statuses", "integers", (len(names), 3)).tolist()
+            digests = archive.array("digests", "uint8", (len(names), DIGEST_BYTES))
+    except ValueError:  # there is none yet, or it is damaged: all is read again
         return {}
+    return dict(zip(names, zip(map(tuple, statuses), map(bytes, digests))))
 
 
 def _write_cache(path, known):

@@ -6,6 +6,7 @@ dimension as a big-endian 32-bit integer, and the values; usually gzipped.
 
 import gzip
 import os
+import zlib
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def read_idx(folder, file):
     try:
         with (gzip.open if path.endswith(".gz") else open)(path, "rb") as stream:
             content = stream.read()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ValueError(
             f"{path!r} cannot be read ({error}). Delete it and try again."
         ) from error

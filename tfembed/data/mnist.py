@@ -2,15 +2,15 @@
 
 import os
 
-import numpy as np
-
 from tfembed.data.array_split import ArraySplit, numbered_names
 from tfembed.data.idx import IMAGE_FILES, find_folder, read_idx
 from tfembed.data.keras_cache import keras_datasets_folder
-from tfembed.data.npz import BROKEN_ARCHIVE
 from tfembed.data.request import Source
+from tfembed.formats.npz import Npz
 
 __all__ = ["find"]
+
+_PARTS = ("train", "test")
 
 
 def find(argument, request):
@@ -38,18 +38,21 @@ def _on_this_machine(data_dir):
             }
         path = os.path.join(folder, "mnist.npz")
         if os.path.isfile(path):
-            try:
-                with np.load(path, allow_pickle=False) as archive:
-                    return {
-                        part: (archive[f"x_{part}"], archive[f"y_{part}"])
-                        for part in ("train", "test")
-                    }
-            except (*BROKEN_ARCHIVE, KeyError) as error:
-                raise ValueError(
-                    f"{path!r} cannot be read as Keras' archive of MNIST ({error}). "
-                    "Remove it, or bring a whole one."
-                ) from error
+            return _read_archive(path)
     return None
+
+
+def _read_archive(path):
+    """Reads Keras' archive of MNIST."""
+    advice = "Remove it: Keras then downloads MNIST again. Or bring a whole one."
+    arrays = {}
+    with Npz(path, advice) as archive:
+        archive.require(*(f"{axis}_{part}" for part in _PARTS for axis in "xy"))
+        for part in _PARTS:
+            images = archive.array(f"x_{part}", "uint8", ("n", 28, 28))
+            labels = archive.array(f"y_{part}", "integers", (len(images),))
+            arrays[part] = images, labels
+    return arrays
 
 
 def _download(data_dir):

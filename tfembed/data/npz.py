@@ -11,26 +11,14 @@ Archives with pickled objects are not read: a pickle can run any program.
 """
 
 import os
-import zipfile
-import zlib
 
 import numpy as np
 
 from tfembed.data.array_split import ArraySplit, numbered_names
 from tfembed.data.request import Source
+from tfembed.formats.npz import read_npz
 
-__all__ = ["BROKEN_ARCHIVE", "find"]
-
-# What NumPy lets through of an archive that is cut short, damaged or none at all.
-BROKEN_ARCHIVE = (
-    AttributeError,
-    EOFError,
-    NotImplementedError,
-    OSError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+__all__ = ["find"]
 
 
 def find(argument, request):
@@ -42,14 +30,7 @@ def find(argument, request):
             f"Received: {argument!r}, which is not a file."
         )
     name = os.path.splitext(os.path.basename(path))[0]
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except BROKEN_ARCHIVE as error:
-        raise ValueError(
-            f"{argument!r} cannot be read as an archive of plain arrays ({error}). "
-            "Write it with np.savez, without object arrays."
-        ) from error
+    arrays = read_npz(path)
     if "images" in arrays:
         train, test = _split(arrays, "images", "labels", name, "train", argument), None
     elif "x_train" in arrays and "x_test" in arrays:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tfembed.formats.disk import PARTIAL, is_refused, written_beside
 from tfembed.formats.embeddings import EmbeddingFiles, read_embeddings
+from tfembed.formats.npz import Npz
 from tfembed.formats.shards import (
     FORMATS,
     MANIFEST,
@@ -231,10 +232,11 @@ def _write_npz(path, files, shape, **others):
 def _manifest_inside(path):
     """Returns the manifest that a single file carries; empty if it has none."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return json.loads(str(archive["manifest"]))
-    except (AttributeError, KeyError, OSError, ValueError, zipfile.BadZipFile):
+        with Npz(path) as archive:
+            manifest = json.loads(str(archive["manifest"]))
+    except ValueError:
         return {}
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def _check_identity(path, manifest, ours):

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import zipfile
 from typing import Any, Optional
 
 import numpy as np
@@ -12,6 +11,7 @@ from tfembed.backbones.encoder import Encoder
 from tfembed.data import load_images, read_embeddings
 from tfembed.data.source_images import SourceImages
 from tfembed.evaluate.progress import Progress
+from tfembed.formats.npz import Npz
 
 _NAMED = 3  # images left out that are named
 
@@ -283,8 +283,8 @@ def _number(path, name):
     """Returns a number that an archive may hold."""
     if not path.endswith(".npz"):
         return None
-    with np.load(path, allow_pickle=False) as archive:
-        return float(archive[name]) if name in archive.files else None
+    with Npz(path) as archive:
+        return archive.number(name, None)
 
 
 def _read_rows(path):
@@ -300,23 +300,14 @@ def _read_rows(path):
 
 
 def _read_npz(path):
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {
-                name: archive[name]
-                for name in ("embeddings", "labels", "ids")
-                if name in archive.files
-            }
-            names = archive.files
-    except (AttributeError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path!r} must be a NumPy archive of plain arrays, but reading it says: "
-            f"{error}. Write it with numpy.savez, without object arrays."
-        ) from error
-    if "embeddings" not in arrays:
-        raise ValueError(
-            f"{path!r} must hold the array `embeddings`. Received: {sorted(names)}."
-        )
+    with Npz(path) as archive:
+        archive.require("embeddings")
+        arrays = {
+            name: archive[name]
+            for name in ("embeddings", "labels", "ids")
+            if name in archive
+        }
+        names = archive.names
     if "labels" not in arrays:
         raise ValueError(
             f"{path!r} must hold the array `labels`, the class of each row: without "

@@ -2,7 +2,6 @@
 
 import os
 import stat
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from tfembed.export.run_directory import check_unit_rows
 from tfembed.formats.embeddings import read_embeddings
 from tfembed.formats.folders import walk
 from tfembed.formats.image_files import UnreadableImage, as_decodable, name_some
+from tfembed.formats.npz import Npz
 
 IMAGES = "images:"
 _BATCH = 64
@@ -131,16 +131,12 @@ def _read_files(source, normalize):
 def _require_ids(path):
     if not path.endswith(".npz"):
         return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (OSError, zipfile.BadZipFile):
-        return  # the reader says what is wrong
-    if "ids.npy" not in names:
+    with Npz(path) as archive:
+        names = archive.names
+    if "ids" not in names:
         raise ValueError(
             f"{path!r} must hold `ids`, strings, by which its rows are added or "
-            f"replaced. Received: {sorted(name[: -len('.npy')] for name in names)}. "
-            "Add them."
+            f"replaced. Received: {sorted(names)}. Add them."
         )
 
 

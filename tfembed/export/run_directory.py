@@ -3,11 +3,12 @@
 import contextlib
 import dataclasses
 import json
-import zipfile
 from pathlib import Path
 from typing import Optional
 
 import numpy as np
+
+from tfembed.formats.npz import read_npz
 
 NEVER_UNKNOWN = -1e30  # the threshold of a gallery that was never calibrated
 _UNIT_TOLERANCE = 1e-2
@@ -167,7 +168,7 @@ def read_gallery(path, normalize=False, class_names=None):
     Raises:
         ValueError: If the file is not a gallery; the message says what is wrong.
     """
-    return make_gallery(_read_npz(path), str(path), normalize, class_names)
+    return make_gallery(read_npz(path), str(path), normalize, class_names)
 
 
 def make_gallery(arrays, source="`gallery`", normalize=False, class_names=None):
@@ -203,9 +204,11 @@ def make_gallery(arrays, source="`gallery`", normalize=False, class_names=None):
     _check_labels(source, labels, len(embeddings))
     _check_ids(source, ids, len(embeddings))
     vote = {
-        "known_threshold": float(arrays.get("known_threshold", NEVER_UNKNOWN)),
-        "vote_temperature": float(arrays.get("vote_temperature", 0.07)),
-        "vote_k": int(arrays.get("vote_k", 200)),
+        "known_threshold": float(
+            _number(source, arrays, "known_threshold", NEVER_UNKNOWN)
+        ),
+        "vote_temperature": float(_number(source, arrays, "vote_temperature", 0.07)),
+        "vote_k": int(_number(source, arrays, "vote_k", 200)),
     }
     if not vote["vote_temperature"] > 0 or vote["vote_k"] < 1:
         raise ValueError(
@@ -224,6 +227,16 @@ def make_gallery(arrays, source="`gallery`", normalize=False, class_names=None):
         class_names=_class_names(source, names, labels),
         **vote,
     )
+
+
+def _number(source, arrays, name, default):
+    found = np.asarray(arrays.get(name, default))
+    if found.size != 1 or found.dtype.kind not in "iuf":
+        raise ValueError(
+            f"{source}: `{name}` must be one number. Received: {found.dtype} of shape "
+            f"{found.shape}."
+        )
+    return found.reshape(-1)[0]
 
 
 def number_labels(source, labels, class_names=None):
@@ -291,7 +304,7 @@ def read_queries(path, normalize=False):
     Raises:
         ValueError: If the file holds none.
     """
-    return make_queries(_read_npz(path), str(path), normalize)
+    return make_queries(read_npz(path), str(path), normalize)
 
 
 def make_queries(arrays, source="`queries`", normalize=False):
@@ -324,17 +337,6 @@ def make_queries(arrays, source="`queries`", normalize=False):
         if labels.dtype.kind not in "OU" or labels.shape != (len(embeddings),):
             _check_labels(source, labels, len(embeddings))
     return Queries(embeddings, labels, source)
-
-
-def _read_npz(path):
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise ValueError(
-            f"{path} must be a NumPy .npz file without pickled objects, but reading "
-            f"it says: {error}. Write it with `numpy.savez`."
-        ) from error
 
 
 def _read_json(path):

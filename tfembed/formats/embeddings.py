@@ -2,14 +2,17 @@
 
 import dataclasses
 import os
-import struct
-import zipfile
 
 import numpy as np
 
+from tfembed.formats.npz import Npz
 from tfembed.formats.shards import FORMATS, read_manifest, require_pyarrow
 
 __all__ = ["EmbeddingFiles", "Embeddings", "read_embeddings"]
+
+_ADVICE = (
+    "Write it with `python -m tfembed.embed`, or `numpy.savez` without object arrays."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,15 +155,17 @@ def read_embeddings(path, text_labels=False):
 def _class_names(path):
     if not path.endswith(".npz"):
         return ()
-    with _opened(path) as archive:
-        names = archive["class_names"] if "class_names" in archive.files else ()
+    with Npz(path, _ADVICE) as archive:
+        names = archive.get("class_names", ())
+        if len(np.shape(names)) != 1 or np.size(names) and names.dtype.kind != "U":
+            names = archive.array("class_names", "strings", ("n",))
     return tuple(str(name) for name in names)
 
 
 def _read(path, text_labels):
     read = _read_parquet if path.endswith(".parquet") else _read_npz
     found = read(path, text_labels)
-    count = len(found.embeddings)
+    count = len(found.embeddings) if found.embeddings.ndim else 0
     if found.embeddings.ndim != 2 or found.embeddings.dtype.kind != "f":
         raise ValueError(
             f"{path!r} must hold embeddings as floats, [n, d]. Received: "
@@ -175,38 +180,11 @@ def _read(path, text_labels):
     return found
 
 
-def _opened(path):
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path, error):
-    return ValueError(
-        f"{path!r} must be a file of embeddings, but reading it says: {error}. Write "
-        "it with `python -m tfembed.embed`, or `numpy.savez` without object arrays."
-    )
-
-
 def _read_npz(path, text_labels):
-    with _opened(path) as archive:
-        if "embeddings" not in getattr(archive, "files", ()):
-            raise ValueError(
-                f"{path!r} must hold the array `embeddings`. Received: "
-                f"{sorted(getattr(archive, 'files', ()))}."
-            )
-        try:
-            embeddings = _mapped(path, "embeddings")
-            if embeddings is None:
-                embeddings = archive["embeddings"]
-            ids, labels = (
-                archive[key] if key in archive.files else None
-                for key in ("ids", "labels")
-            )
-        except (ValueError, zipfile.BadZipFile) as error:
-            raise _unreadable(path, error) from error
-    count = len(embeddings)
+    with Npz(path, _ADVICE) as archive:
+        embeddings = archive.mapped("embeddings")
+        count = len(embeddings) if embeddings.ndim else 0
+        ids, labels = archive.get("ids"), archive.get("labels")
     if ids is None:
         ids = np.array([str(row) for row in range(count)], np.str_)
     if labels is None:
@@ -226,41 +204,15 @@ def _labels(path, labels, text_labels):
     )
 
 
-def _mapped(path, name):
-    """Maps an array of an archive from its file; `None` where that cannot be done.
-
-    NumPy maps files with one array only; in an uncompressed archive an array's bytes
-    stand as they are too, some way into the file.
-    """
-    with zipfile.ZipFile(path) as archive:
-        member = archive.getinfo(f"{name}.npy")
-        if member.compress_type != zipfile.ZIP_STORED:
-            return None
-        with archive.open(member) as file:
-            version = np.lib.format.read_magic(file)
-            if version == (1, 0):
-                head = np.lib.format.read_array_header_1_0(file)
-            elif version == (2, 0):
-                head = np.lib.format.read_array_header_2_0(file)
-            else:
-                return None
-            inside = file.tell()
-    shape, by_column, dtype = head
-    if by_column or dtype.hasobject or not np.prod(shape):
-        return None
-    with open(path, "rb") as file:
-        file.seek(member.header_offset)
-        name_length, extra_length = struct.unpack("<26xHH", file.read(30))
-    start = member.header_offset + 30 + name_length + extra_length + inside
-    return np.memmap(path, dtype, "r", start, shape)
-
-
 def _read_parquet(path, text_labels):
     pa = require_pyarrow()
     try:
         table = pa.parquet.read_table(path)
     except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from error
+        raise ValueError(
+            f"{path!r} must be a file of embeddings, but reading it says: {error}. "
+            f"{_ADVICE}"
+        ) from error
     missing = {"embedding", "id", "label"} - set(table.column_names)
     if missing:
         raise ValueError(

@@ -13,6 +13,7 @@ import os
 import numpy as np
 
 from tfembed.formats.disk import written_beside
+from tfembed.formats.npz import Npz
 
 __all__ = ["METRICS", "NeighborIndex", "check_embeddings", "read_ids", "write_index"]
 
@@ -182,13 +183,17 @@ def read_ids(path, endings=("",)):
                 f"Received: path={path!r}, and {needed!r} is not there. "
                 "Write it with tfembed.interop."
             )
-    with np.load(ids_path(path), allow_pickle=False) as archive:
-        if str(archive["stamp"]) != _stamp(path, endings):
+    with Npz(ids_path(path), "Write the index again.") as archive:
+        archive.require("stamp", "ids", "metric", "dim")
+        ids = archive.array("ids", "strings", ("n",))
+        metric = str(archive.array("metric", "strings", ()))
+        dim = int(archive.array("dim", "integers", ()))
+        if str(archive.array("stamp", "strings", ())) != _stamp(path, endings):
             raise ValueError(
                 f"{ids_path(path)!r} holds the ids of another index than {path!r}: "
                 "one of them was replaced alone. Write the index again."
             )
-        return archive["ids"], str(archive["metric"]), int(archive["dim"])
+    return ids, metric, dim
 
 
 def ids_path(path):

@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 
+from tfembed.formats.npz import Npz, read_npz
 from tfembed.recipes.training import check_batch
 
 FOLDER = "mining"
@@ -18,6 +19,7 @@ MINING_BATCH = 256
 MEASURED = 20000
 LISTED = 50
 PROGRESS_SECONDS = 30
+_REMINE = "Remove it: the round's mining then starts again."
 _GAN, _MINING = 101, 102  # what a seed is for
 
 
@@ -81,14 +83,11 @@ class Mining:
 
         rows = self._rows("rounds.csv")
         if len(rows) >= number:
-            with np.load(self.directory / "positives.npz") as saved:
-                sets = PositiveSets(saved["offsets"], saved["indices"])
-            self._tell_endpoint(sets)
+            self._tell_endpoint(self._saved_sets())
             return
         sets = PositiveSets.alone(self.run.data.train.size)
         if rows:
-            with np.load(self.directory / "positives.npz") as saved:
-                sets = PositiveSets(saved["offsets"], saved["indices"])
+            sets = self._saved_sets()
         self._tell_endpoint(sets)  # negatives are not chosen among them
         if self.config.positives == "nearest":
             epochs, (sets, seen) = [], self._take_nearest(number, sets)
@@ -228,10 +227,10 @@ class Mining:
         path = self.directory / FOLDER / "sets.npz"
         seen = {"passes": 0, "accepted": 0.0, "score": 0.0, "pairs": 0, "seconds": 0.0}
         if path.exists():
-            with np.load(path) as saved:
-                if int(saved["round"]) == number:
-                    sets = PositiveSets(saved["offsets"], saved["indices"])
-                    seen = {key: saved[key].item() for key in seen}
+            saved = read_npz(path, ["round", "offsets", "indices", *seen], _REMINE)
+            if int(saved["round"]) == number:
+                sets = PositiveSets(saved["offsets"], saved["indices"])
+                seen = {key: saved[key].item() for key in seen}
         size = self.config.gan_batch_size
         size *= max(1, MINING_BATCH // size)  # replicas share its last batch as well
         while not self.enough(number, sets, seen):
@@ -338,6 +337,16 @@ class Mining:
             "neighbor_precision": same_count,
             "closest_precision": closest,
         }
+
+    def _saved_sets(self):
+        """Returns the sets of the last whole round."""
+        from tfembed.training import PositiveSets
+
+        size = self.run.data.train.size
+        advice = "Bring it back from a copy, or start the run again in a new directory."
+        with Npz(self.directory / "positives.npz", advice) as saved:
+            offsets = saved.array("offsets", "integers", (size + 1,))
+            return PositiveSets(offsets, saved.array("indices", "integers", ("n",)))
 
     def _rows(self, name):
         path = self.directory / name

@@ -3,10 +3,12 @@
 import csv
 import dataclasses
 import json
-import zipfile
+import os
 from pathlib import Path
 
 import numpy as np
+
+from tfembed.formats.npz import Npz
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,10 +203,20 @@ def read_run(path, name=None):
         positives=_positives(path / "positives.npz", gallery, missing),
         gallery=gallery,
         queries=None if queries is None or not queries.size else queries,
-        class_names=[str(each) for each in content.get("class_names", [])],
-        vote_temperature=float(content.get("vote_temperature", 0.07)),
+        class_names=[str(each) for each in np.ravel(content.get("class_names", []))],
+        vote_temperature=_temperature(path / "gallery.npz", content),
         missing=missing,
     )
+
+
+def _temperature(path, content):
+    found = np.asarray(content.get("vote_temperature", 0.07))
+    if found.size != 1 or found.dtype.kind not in "iuf":
+        raise ValueError(
+            f"{str(path)!r} must hold `vote_temperature` as one number. Received: "
+            f"{found.dtype} of shape {list(found.shape)}."
+        )
+    return float(found.reshape(-1)[0])
 
 
 def _json(path, missing, consequence):
@@ -245,47 +257,46 @@ def _number(text):
 
 def _npz(path, required):
     """Returns the arrays of a file, None if it is not there."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            content = {name: file[name] for name in file.files}
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{str(path)!r} cannot be read: {error}.") from error
-    lacking = [name for name in required if name not in content]
-    if lacking:
-        raise ValueError(
-            f"{str(path)!r} must have {', '.join(required)}. "
-            f"Received: a file without {', '.join(lacking)}."
-        )
-    return content
+    with Npz(path) as archive:
+        archive.require(*required)
+        return {name: archive[name] for name in archive.names}
 
 
 def _images(path, name, content, thumbnails, missing):
-    embeddings = np.asarray(content["embeddings"], np.float32)
-    labels = np.asarray(content["labels"]).reshape(-1)
-    ids = np.asarray(content["ids"]).astype(np.str_).reshape(-1)
-    if embeddings.ndim != 2 or not len(embeddings) == len(labels) == len(ids):
+    embeddings = content["embeddings"]
+    labels, ids = content["labels"].reshape(-1), content["ids"].reshape(-1)
+    if embeddings.ndim != 2 or embeddings.dtype.kind != "f":
+        raise ValueError(
+            f"{str(path / name)!r} must hold `embeddings` as floats of shape [n, d]. "
+            f"Received: {embeddings.dtype} of shape {list(embeddings.shape)}."
+        )
+    if labels.dtype.kind not in "iu" or ids.dtype.kind not in "SU":
+        raise ValueError(
+            f"{str(path / name)!r} must hold `labels` as integers, -1 where unknown, "
+            f"and `ids` as strings. Received: {labels.dtype} and {ids.dtype}."
+        )
+    if not len(embeddings) == len(labels) == len(ids):
         raise ValueError(
             f"{str(path / name)!r} must have one label and one id for each row of "
             f"`embeddings`. Received: embeddings of shape {embeddings.shape}, "
             f"{len(labels)} labels, {len(ids)} ids."
         )
+    embeddings, ids = embeddings.astype(np.float32), ids.astype(np.str_)
     pictures, images = {}, None
     found = _npz(path / thumbnails, ("images", "ids"))
     if found is not None:
-        images = found["images"]
-        if (
-            images.ndim != 4
-            or images.dtype != np.uint8
-            or len(images) < len(found["ids"])
-        ):
+        images, names = found["images"], found["ids"]
+        right = images.ndim == 4 and images.dtype == np.uint8
+        right = right and names.ndim == 1 and names.dtype.kind in "SU"
+        if not right or len(images) < len(names):
             raise ValueError(
                 f"{str(path / thumbnails)!r} must have `images` uint8 (size, height, "
                 "width, channels), one for each of its `ids`. Received: "
-                f"{images.dtype} {images.shape}, {len(found['ids'])} ids."
+                f"{images.dtype} {images.shape}, and {names.dtype} {names.shape}."
             )
-        pictures = {str(each): row for row, each in enumerate(found["ids"])}
+        pictures = {str(each): row for row, each in enumerate(names)}
     else:
         missing.append(
             f"`{thumbnails}` is missing: the images of `{name}` are shown by their "
@@ -298,8 +309,17 @@ def _positives(path, gallery, missing):
     content = _npz(path, ("offsets", "indices"))
     if content is None or gallery is None:
         return None
-    offsets, indices = content["offsets"], content["indices"]
-    if len(offsets) != gallery.size + 1 or offsets[-1] != len(indices):
+    offsets, indices = content["offsets"].reshape(-1), content["indices"].reshape(-1)
+    if offsets.dtype.kind not in "iu" or indices.dtype.kind not in "iu":
+        raise ValueError(
+            f"{str(path)!r} must hold `offsets` and `indices` as integers. Received: "
+            f"{offsets.dtype} and {indices.dtype}."
+        )
+    if (
+        len(offsets) != gallery.size + 1
+        or not len(offsets)
+        or offsets[-1] != len(indices)
+    ):
         missing.append(
             f"`{path.name}` has sets of {len(offsets) - 1} images, and the gallery has "
             f"{gallery.size}: the sets are of other images and are not shown."

@@ -1,12 +1,10 @@
 """The pictures of a gallery, found by id."""
 
 import os
-import zipfile
 from pathlib import Path
 
-import numpy as np
-
 from tfembed.formats.image_files import UnreadableImage, read_pixels
+from tfembed.formats.npz import Npz
 
 
 def open_thumbnails(path):
@@ -26,17 +24,16 @@ def open_thumbnails(path):
     path = os.fspath(path)
     if os.path.isdir(path):
         return _from_folder(os.path.realpath(path))
-    allowed = (
-        "`images` must be a thumbnails.npz of a run (with `images` and `ids`), or a "
-        f"folder of images. Received: {path!r}"
-    )
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            images, ids = file["images"], file["ids"]
-    except FileNotFoundError as error:
-        raise ValueError(f"{allowed}, which does not exist.") from error
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{allowed} ({error}).") from error
+    if not os.path.exists(path):
+        raise ValueError(
+            "`images` must be a thumbnails.npz of a run (with `images` and `ids`), or "
+            f"a folder of images. Received: {path!r}, which does not exist."
+        )
+    with Npz(path, "Give a run's thumbnails.npz, or a folder of images.") as archive:
+        archive.require("images", "ids")
+        ids = archive.array("ids", "strings", ("n",))
+        shape = (len(ids), "height", "width", "channels")
+        images = archive.array("images", "uint8", shape)
     rows = {str(name): row for row, name in enumerate(ids)}
     return lambda name: images[rows[name]] if name in rows else None
 
