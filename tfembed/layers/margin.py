@@ -11,6 +11,7 @@ from tfembed.ops.arguments import (
     check_not_negative,
     check_number,
 )
+from tfembed.ops.ignored_labels import kept_rows, share_of_kept
 from tfembed.ops.masked import masked_count, masked_sum
 from tfembed.ops.pairs import over_terms
 
@@ -133,6 +134,10 @@ class Margin(ClassEndpoint):
             miner=self.miner,
             row_chunk=self.row_chunk,
         )
+        ignored = getattr(self.miner, "ignore_label", None)
+        if ignored is not None:
+            kept = tf.cast(kept_rows(ids, ignored), beta.dtype)
+            beta *= kept * share_of_kept(ids, ignored, beta.dtype)
         return losses + self.beta_weight * beta
 
     def get_config(self):

@@ -6,7 +6,8 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
-from tfembed.ops.ignored_rows import share_of_kept, without_rows
+from tfembed.ops.ignored_labels import share_of_kept
+from tfembed.ops.ignored_rows import without_rows
 from tfembed.ops.labels import may_be_rounded
 from tfembed.ops.replicas import global_batch_mean
 from tfembed.ops.zero_rows import at_least_one_row

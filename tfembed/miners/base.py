@@ -1,5 +1,8 @@
 """What the miners have in common."""
 
+import functools
+import inspect
+
 
 class Miner:
     """Says which positives and which negatives of each anchor count.
@@ -7,7 +10,25 @@ class Miner:
     A miner is called with `tfembed.ops.pairs.Pairs` and returns two masks
     `(rows, refs)`. It has no state and no gradient; its constructor's arguments are
     attributes, and its config.
+
+    Every miner takes `ignore_label=` besides its own arguments: rows and references of
+    that label are in no pair before it chooses, and the loss is the mean over what
+    remains, of all replicas, as if those rows were not there.
+
+    Args:
+        ignore_label: A label, an integer or a string; `None`: no row is left out.
     """
+
+    ignore_label = None
+
+    def __init__(self, ignore_label=None):
+        if ignore_label is not None:
+            self.ignore_label = ignore_label
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = _taking_ignore_label(cls.__init__)
 
     def __call__(self, pairs):
         """Returns the masks of the positives and of the negatives that count."""
@@ -15,9 +36,27 @@ class Miner:
 
     def get_config(self):
         """Returns the constructor's arguments, by name."""
-        return dict(vars(self))
+        return {**vars(self), "ignore_label": self.ignore_label}
 
     @classmethod
     def from_config(cls, config):
         """Makes a miner from its config."""
         return cls(**config)
+
+
+def _taking_ignore_label(constructor):
+    """Returns a constructor that takes `ignore_label=` besides its own arguments."""
+
+    @functools.wraps(constructor)
+    def __init__(self, *args, ignore_label=None, **kwargs):
+        constructor(self, *args, **kwargs)
+        if ignore_label is not None:
+            self.ignore_label = ignore_label
+
+    signature = inspect.signature(constructor)
+    parameters = dict(signature.parameters)
+    parameters["ignore_label"] = inspect.Parameter(
+        "ignore_label", inspect.Parameter.KEYWORD_ONLY, default=None
+    )
+    __init__.__signature__ = signature.replace(parameters=list(parameters.values()))
+    return __init__

@@ -9,7 +9,7 @@ from tfembed.ops.pairs import (
     References,
     Similarities,
     check_pairs,
-    over_pairs,
+    of_each_row,
     over_terms,
 )
 
@@ -47,9 +47,9 @@ def over_both_ends(
     others = []
     if ref_labels is not None or ref_embeddings is not None:
         _check(*batch)
-        others = [over_pairs(end, *_swapped(*batch), **settings)]
+        others = [of_each_row(end, *_swapped(*batch), **settings)]
     elif row_chunk is not None or replicas.in_replica():
-        others = [over_pairs(end, *batch, **settings)]
+        others = [of_each_row(end, *batch, **settings)]
 
     def both(pairs):
         own = end(pairs)

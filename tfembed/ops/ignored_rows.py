@@ -2,29 +2,10 @@
 
 import tensorflow as tf
 
-from tfembed.ops import replicas
 from tfembed.ops.floats import widen
+from tfembed.ops.ignored_labels import kept_rows
 from tfembed.ops.labels import one_column
 from tfembed.ops.pairs import References, Similarities, check_pairs
-
-
-def kept_rows(labels, ignore_label):
-    """Returns `(rows,)`, bool: the label is another one."""
-    labels = one_column(labels)
-    if labels.dtype == tf.string:
-        return labels != tf.constant(ignore_label, tf.string)
-    wide = tf.float64 if labels.dtype.is_floating else tf.int64
-    return tf.cast(labels, wide) != tf.cast(ignore_label, wide)
-
-
-def share_of_kept(labels, ignore_label, dtype):
-    """Returns rows / kept rows of all replicas, a scalar; 0 where none is kept.
-
-    Times this, the mean over all rows is that over the kept ones.
-    """
-    kept = tf.cast(kept_rows(labels, ignore_label), dtype)
-    rows = replicas.total(tf.cast(tf.shape(kept)[0], dtype))
-    return tf.math.divide_no_nan(rows, replicas.total(tf.reduce_sum(kept)))
 
 
 def without_rows(

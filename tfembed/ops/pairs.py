@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfembed.ops import distances, replicas
 from tfembed.ops.draws import row_keys
 from tfembed.ops.floats import widen
+from tfembed.ops.ignored_labels import check_ignored, kept_rows, share_of_kept
 from tfembed.ops.labels import flat_labels, same_label
 from tfembed.ops.recompute import sum_of_steps
 from tfembed.ops.unit_rows import unit_rows
@@ -177,7 +178,9 @@ def over_pairs(
             references in `pairs.ref_inputs`; only where the batch is its own
             reference.
         miner: `miner(pairs)` returns which positives and which negatives count, two
-            masks like `pairs.positive`; `None`: all of them.
+            masks like `pairs.positive`; `None`: all of them. Rows and references of
+            its `ignore_label` are in no pair: such a row has the value 0, and the
+            others are scaled so that the mean is that over the rows that remain.
         draws: Whether `rows` needs `pairs.row_keys` and `pairs.ref_keys`; a miner says
             so by its attribute `draws`.
         row_chunk: Rows of a block, at most: memory is O(row_chunk x refs) instead of
@@ -190,20 +193,35 @@ def over_pairs(
     Raises:
         ValueError: If shapes or arguments do not fit together.
     """
-    (values,), _ = _outputs(
-        lambda pairs: [rows(pairs)],
-        [()],
-        labels,
-        embeddings,
-        ref_labels,
-        ref_embeddings,
-        normalize=normalize,
-        row_inputs=row_inputs,
-        ref_inputs=ref_inputs,
-        miner=miner,
-        draws=draws,
-        row_chunk=row_chunk,
+    settings = {
+        "normalize": normalize,
+        "row_inputs": row_inputs,
+        "ref_inputs": ref_inputs,
+        "miner": miner,
+        "draws": draws,
+        "row_chunk": row_chunk,
+    }
+    values = of_each_row(
+        rows, labels, embeddings, ref_labels, ref_embeddings, **settings
     )
+    ignored = getattr(miner, "ignore_label", None)
+    if ignored is None:
+        return values
+    return values * share_of_kept(labels, ignored, values.dtype)
+
+
+def of_each_row(rows, *batch, **settings):
+    """Computes a value of each row, as `over_pairs`, that goes into no mean by itself.
+
+    Args:
+        rows: As in `over_pairs`.
+        *batch: `labels, embeddings, ref_labels, ref_embeddings` as in `over_pairs`.
+        **settings: The keyword arguments of `over_pairs`.
+
+    Returns:
+        `(batch,)`; 0 for rows that the miner ignores, the others as they are.
+    """
+    (values,), _ = _outputs(lambda pairs: [rows(pairs)], [()], *batch, **settings)
     return values
 
 
@@ -264,6 +282,9 @@ def _outputs(
 
     An output is `(rows, ...)`; `shapes` are their shapes without the rows.
     """
+    ignored = getattr(miner, "ignore_label", None)
+    if ignored is not None:
+        check_ignored(labels, ignored)
     labels = flat_labels(labels)
     given = isinstance(embeddings, Similarities)
     own = present = None
@@ -319,6 +340,9 @@ def _outputs(
             masks.append(~itself)
         if present is not None:
             masks.append(present[None, :])
+        if ignored is not None:
+            kept = kept_rows(labels, ignored)
+            masks += [kept[:, None], kept_rows(ref_labels, ignored)[None, :]]
         if row_chunk is not None:  # not what fills up the last block
             there = (numbers >= 0)[:, None]
             itself &= there
@@ -343,7 +367,10 @@ def _outputs(
             pairs.ref_keys = tf.stop_gradient(pairs.ref_inputs.pop())
         if miner is not None:
             pairs.keep(*miner(pairs))
-        return [tf.cast(value, anchors.dtype) for value in rows(pairs)]
+        values = [tf.cast(value, anchors.dtype) for value in rows(pairs)]
+        if ignored is not None:
+            values = [_where_kept(kept, value) for value in values]
+        return values
 
     numbers = tf.range(tf.shape(anchors)[0])
     block = numbers, labels, anchors, refs, row_inputs, ref_inputs
@@ -355,6 +382,11 @@ def _outputs(
     if not known:
         values = [first_rows(value, batch) for value in values]
     return values, total
+
+
+def _where_kept(kept, values):
+    kept = tf.reshape(kept, [-1, *[1] * (values.shape.rank - 1)])
+    return tf.where(kept, values, tf.zeros_like(values))
 
 
 def _at_least_one_column(*tensors):
