@@ -165,6 +165,24 @@ def test_parts_of_a_source(place, tmp_path):
         embed.embed_source(model, place[2], tmp_path / "none", split="test")
 
 
+def test_shards_that_end_within_a_part_of_a_folder(place, tmp_path):
+    """Three shards, of which each reads nothing of some part."""
+    _, model, _, _, _ = place
+    rng, images = np.random.default_rng(2), {}
+    for part, count in (("train", 4), ("val", 2), ("test", 3)):
+        (tmp_path / "photos" / part).mkdir(parents=True)
+        for number in range(count):
+            name = f"{part}/{number}.png"
+            images[name] = rng.integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
+            Image.fromarray(images[name]).save(tmp_path / "photos" / name)
+    source = f"folder:{tmp_path}/photos"
+    found = embed.embed_source(model, source, tmp_path / "out", shard_size=3).load()
+    assert sorted(found.ids.tolist()) == sorted(images)
+    pixels = np.stack([images[name] for name in found.ids]).astype(np.float32)
+    expected = model.predict(pixels, verbose=0)
+    np.testing.assert_allclose(found.embeddings, expected, atol=1e-6)
+
+
 class Killed(BaseException):
     """Stands for SIGKILL; see `steps`."""
 

@@ -39,6 +39,8 @@ def stream_images(split, rows, batch_size, image_shape):
         OSError: If the folder of a split is no longer there.
     """
     rows = np.asarray(rows, np.int64)
+    if not len(rows):
+        return
     if isinstance(split, FolderSplit):
         yield from _stream_files(split, rows, batch_size, image_shape)
         return
