@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "recipes": BASE | PARTS | {"tfembed", "version"},
     "evaluate": BASE | PARTS | {"tfembed", "version"},
     "embed": BASE | PARTS | {"tfembed", "version"},
+    "dedup": BASE | PARTS | {"embed", "export", "tfembed", "version"},
     "export": BASE | {"layers", "losses", "tfembed", "version"},
     "serving": BASE | {"tfembed", "version"},
     "report": BASE | {"data", "metrics", "tfembed", "version"},
