@@ -51,6 +51,7 @@ def plan(options):
                 "loss_options": f"temperature={temperature:g}",
                 "proxy_rate": 10.0,
                 "knn_every": options.epochs,
+                "softmax_baseline": False,
                 "seed": seed,
                 "run_dir": folder,
             }

@@ -36,4 +36,5 @@ config = Config(
     hue=0.0,
     grayscale=0.0,
     flip=0.5,
+    softmax_baseline=False,
 )

@@ -39,4 +39,5 @@ config = Config(
     grayscale=0.0,
     flip=0.5,
     nmi=True,
+    softmax_baseline=False,
 )

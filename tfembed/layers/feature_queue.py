@@ -32,7 +32,7 @@ class FeatureQueue(keras.layers.Layer):
     >>> queue.write([[1.0, 0.0], [0.6, 0.8]], labels=[7, 8])
     >>> losses = multi_similarity([7], [[0.0, 1.0]], *queue.read(), epsilon=None)
     >>> print(losses.numpy().round(4))
-    [1.0635]
+    [0.9566]
 
     Args:
         size: Number of slots.

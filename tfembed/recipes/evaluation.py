@@ -77,6 +77,10 @@ class Judge(abc.ABC):
         """
 
     @abc.abstractmethod
+    def row(self, name):
+        """Measures the network as it is now: a row of the result's table."""
+
+    @abc.abstractmethod
     def result(self, baselines):
         """Measures the trained encoder.
 

@@ -86,6 +86,14 @@ class Recipe:
         """Returns the method's own callbacks."""
         return []
 
+    def trained_beside(self, run):
+        """Trains what the run is measured against, after it.
+
+        Returns:
+            Rows of the result's table, `None` for one that there is not.
+        """
+        return []
+
     def train(self, run):
         """Trains, from `run.first_epoch` on."""
         run.fit(run.first_epoch, run.config.epochs)

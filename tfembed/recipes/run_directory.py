@@ -162,24 +162,6 @@ class RunDirectory:
         except FileNotFoundError:
             return None
 
-    def cut_log(self, epochs):
-        """Leaves the first `epochs` rows in `log.csv`.
-
-        A run that was killed after it logged an epoch and before it backed it up
-        trains that epoch again, and logs it again.
-        """
-        path = self / "log.csv"
-        if not path.exists():
-            return
-        if not epochs:
-            path.unlink()
-            return
-        with open(path, newline="") as file:
-            rows = list(csv.reader(file))
-        buffer = io.StringIO(newline="")
-        csv.writer(buffer, lineterminator="\n").writerows(rows[: epochs + 1])
-        self.write_bytes("log.csv", buffer.getvalue().encode())
-
     def _take(self):
         """Makes the directory if need be, and locks it for this process.
 
@@ -262,6 +244,25 @@ class RunDirectory:
                 return _locked(lock)
         except (FileNotFoundError, ValueError):  # not a run, or no longer
             return False
+
+
+def cut_log(path, epochs):
+    """Leaves the first `epochs` rows in a log, a `Path`.
+
+    A run that was killed after it logged an epoch and before it backed it up trains
+    that epoch again, and logs it again.
+    """
+    if not path.exists():
+        return
+    if not epochs:
+        path.unlink()
+        return
+    with open(path, newline="") as file:
+        rows = list(csv.reader(file))
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\n").writerows(rows[: epochs + 1])
+    with written_beside(path) as partial:
+        Path(partial).write_bytes(buffer.getvalue().encode())
 
 
 def _locked(file):

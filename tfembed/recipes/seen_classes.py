@@ -43,8 +43,11 @@ class SeenClasses(Judge):
             rows.append(
                 self._row("raw pixels - mean", *(each - mean for each in pixels), probe)
             )
-        rows.append(self._row(self.before, *self._measure()))
-        return rows
+        return [*rows, self.row(self.before)]
+
+    def row(self, name):
+        """Measures the network as it is now."""
+        return self._row(name, *self._measure())
 
     def result(self, baselines):
         """Measures the trained encoder."""

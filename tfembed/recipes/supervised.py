@@ -23,6 +23,7 @@ from tfembed.recipes.objectives import (
 )
 from tfembed.recipes.recipe import Recipe
 from tfembed.recipes.settings import Settings
+from tfembed.recipes.softmax_baseline import classifier, softmax_row
 
 SCHEDULED = ("temperature", "scale", "alpha")
 
@@ -66,6 +67,11 @@ class Config(Settings):
         "",
         "first epochs and values of the loss's temperature or scale, as "
         "0:0.0625,60:0.25 (heated-up softmax)",
+    )
+    softmax_baseline: bool = option(
+        True,
+        "train a softmax classifier of the same network and budget, too, as a row of "
+        "the result; takes as long again",
     )
 
     def __post_init__(self):
@@ -125,6 +131,21 @@ class Supervised(Recipe):
             backbone=built.backbone,
         )
 
+    def build_classifier(self, config, data):
+        """Builds the same encoder with a softmax classifier on top."""
+        from tensorflow import keras
+
+        built = build_encoder(config, tuple(data.image_shape))
+        encoder, features = built.models()
+        outputs, loss = classifier(built, config, len(self._classes(config, data)))
+        model = keras.Model({"images": built.images}, outputs, name="classifier")
+        return Networks(model, encoder, features, loss=loss, backbone=built.backbone)
+
+    def trained_beside(self, run):
+        """Trains the softmax classifier of the same network and budget."""
+        wanted = run.config.softmax_baseline and run.judge.labelled
+        return [softmax_row(run)] if wanted else []
+
     def optimizer(self, config, steps):
         """Builds the optimizer; proxies have a rate of their own."""
         return super().optimizer(config, steps, {"proxies": config.proxy_rate})
@@ -174,11 +195,11 @@ class Supervised(Recipe):
     def callbacks(self, run):
         """Drives the temperature, if there is a schedule for it."""
         schedule = read_schedule(run.config.temperature_schedule)
-        if schedule is None:
+        target = run.networks.scheduled
+        if schedule is None or target is None:  # a classifier has no temperature
             return []
         from tfembed.callbacks import TemperatureSchedule
 
-        target = run.networks.scheduled
         named = [name for name in SCHEDULED if hasattr(target, name)]
         if not named:
             raise ValueError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tfembed.formats.disk import FullDiskError, full_disk, is_full_disk
-from tfembed.recipes.run_directory import RunDirectory, is_chief
+from tfembed.recipes.run_directory import RunDirectory, cut_log, is_chief
 
 SAMPLE = 256
 
@@ -164,14 +164,15 @@ def _run(recipe, config, directory, chief):
     run.first_epoch = run.backup.restore(run.networks.model)
     _go_on_longer(run)
     if chief:
-        directory.cut_log(run.first_epoch)
+        cut_log(directory / "log.csv", run.first_epoch)
     if run.first_epoch:
         say(f"going on after epoch {run.first_epoch} of {config.epochs}")
     else:
         recipe.prepare(run)
     recipe.train(run)
+    trained_beside = [row for row in recipe.trained_beside(run) if row is not None]
     with averaged(run.networks.model):
-        return _finish(run, baselines, started)
+        return _finish(run, [*baselines, *trained_beside], started)
 
 
 def _finish(run, baselines, started):
@@ -224,13 +225,7 @@ def _start(recipe, config, directory, chief):
     from tfembed.backbones import find_weights
     from tfembed.callbacks import Backup
     from tfembed.data import Augmentation, load_images
-    from tfembed.recipes import (
-        devices,
-        evaluation,
-        fine_tuning,
-        initial,
-        known_images,
-    )
+    from tfembed.recipes import devices, evaluation, initial, known_images
     from tfembed.training import begin_averages
 
     if config.init is not None and not (directory / "backup").exists():
@@ -281,19 +276,7 @@ def _start(recipe, config, directory, chief):
         say(f"weights: {weights.source}, sha256 {weights.sha256[:8]}")
     compat.set_precision(config.precision)
     with strategy.scope():
-        networks = recipe.build(config, data)
-        steps = recipe.steps(config, data)
-        optimizer = recipe.optimizer(config, steps)
-        networks.model.compile(
-            optimizer=fine_tuning.with_backbone_rates(
-                optimizer, config, networks.backbone, steps
-            ),
-            loss=networks.loss,
-            jit_compile=False,
-        )
-        compat.build_optimizer(
-            networks.model.optimizer, networks.model.trainable_variables
-        )
+        networks = _compiled(recipe, recipe.build, config, data)
     if config.init is not None and not backup.newest()[0]:
         initial.start_from(networks.encoder, config.init)
         begin_averages(networks.model)
@@ -312,6 +295,59 @@ def _start(recipe, config, directory, chief):
         known_images=arrays,
         backup=backup,
     )
+
+
+def beside(run, build, folder):
+    """Makes a run of other networks beside a run: same data, settings and budget.
+
+    Args:
+        run: The `Run`.
+        build: As `Recipe.build`.
+        folder: Where its backup and its log are, a `Path`.
+
+    Returns:
+        A `Run`, restored as far as it came; it writes no result.
+    """
+    from tensorflow import keras
+
+    from tfembed.callbacks import Backup
+    from tfembed.recipes import evaluation, initial
+    from tfembed.training import begin_averages
+
+    config = run.config
+    keras.utils.set_random_seed(config.seed)
+    with run.strategy.scope():
+        networks = _compiled(run.recipe, build, config, run.data)
+    backup = Backup(folder / "backup", run.chief)
+    if config.init is not None and not backup.newest()[0]:
+        initial.start_from(networks.encoder, config.init)
+        begin_averages(networks.model)
+    judge = evaluation.build_judge(config, run.data, networks)
+    return dataclasses.replace(
+        run,
+        directory=folder,
+        networks=networks,
+        judge=judge,
+        keeper=_keeper(config, folder, networks.encoder, judge, run.chief),
+        backup=backup,
+        first_epoch=backup.restore(networks.model),
+    )
+
+
+def _compiled(recipe, build, config, data):
+    """Returns networks with their optimizer, built; in the strategy's scope."""
+    from tfembed import compat
+    from tfembed.recipes.fine_tuning import with_backbone_rates
+
+    networks, steps = build(config, data), recipe.steps(config, data)
+    optimizer = recipe.optimizer(config, steps)
+    networks.model.compile(
+        optimizer=with_backbone_rates(optimizer, config, networks.backbone, steps),
+        loss=networks.loss,
+        jit_compile=False,
+    )
+    compat.build_optimizer(networks.model.optimizer, networks.model.trainable_variables)
+    return networks
 
 
 def _keeper(config, directory, encoder, judge, chief):

@@ -28,8 +28,6 @@ class UnseenClasses(Judge):
 
     def baselines(self):
         """Measures raw pixels, centred pixels and the network as it is now."""
-        from tfembed.metrics import embed
-
         test = self.data.test
         rows = []
         pixels = self.pixels(test)
@@ -39,9 +37,13 @@ class UnseenClasses(Judge):
             if mean is not None:
                 centred = pixels[0] - mean[0].mean(axis=0)
                 rows.append(self._row("raw pixels - mean", centred))
-        embeddings = embed(self.encoder, test.batches(BATCH))
-        rows.append(self._row(self.before, embeddings))
-        return rows
+        return [*rows, self.row(self.before)]
+
+    def row(self, name):
+        """Measures the network as it is now."""
+        from tfembed.metrics import embed
+
+        return self._row(name, embed(self.encoder, self.data.test.batches(BATCH)))
 
     def result(self, baselines):
         """Measures the trained encoder."""
