@@ -43,6 +43,8 @@ MAY_IMPORT = {
     "evaluate": BASE | PARTS | {"tfembed", "version"},
     "embed": BASE | PARTS | {"tfembed", "version"},
     "dedup": BASE | PARTS | {"embed", "export", "tfembed", "version"},
+    "publish": BASE
+    | {"backbones", "data", "embed", "export", "metrics", "tfembed", "version"},
     "export": BASE | {"layers", "losses", "tfembed", "version"},
     "serving": BASE | {"tfembed", "version"},
     "report": BASE | {"data", "metrics", "tfembed", "version"},

@@ -525,6 +525,7 @@ def test_models_that_are_none(place, tmp_path):
         {"dtype": "int8"},
         {"batch_size": 0},
         {"shard_size": 2.5},
+        {"limit": 0},
     ],
 )
 def test_arguments_that_are_none(named, tmp_path):
@@ -545,7 +546,7 @@ def test_says_how_far_it_is(monkeypatch):
     progress.end()
     assert lines == [
         "going on after 20,000 of 100,000 images",
-        "24,000 of 100,000 images, 400 a second, 3 min left",
+        "24,000 of 100,000 images, 429 a second, 3 min left",
         "4,000 images in 3 min",
     ]
 

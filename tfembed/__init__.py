@@ -23,6 +23,7 @@ _ROOMS = (
     "metrics",
     "miners",
     "ops",
+    "publish",
     "recipes",
     "serving",
     "training",

@@ -2,8 +2,8 @@
 
     python -m tfembed.embed MODEL SOURCE OUTPUT
 
-runs a trained encoder over every image of a source and writes a folder of shards, or
-one `.npz`. Images are read as they are needed, so that memory does not grow with the
+runs an encoder over every image of a source and writes a folder of shards, or one
+`.npz`. Images are read as they are needed, so that memory does not grow with the
 source. Killed at any moment, the same command goes on at the first shard that is not
 whole, and refuses to mix two models or two sources, which it tells apart by the
 contents of their images: files are read once for that, and again where they changed.
@@ -19,6 +19,8 @@ import time
 
 import numpy as np
 
+from tfembed.backbones.named import check_encoder, open_encoder
+from tfembed.backbones.names import POOLS
 from tfembed.version import __version__
 
 __all__ = ["embed_source"]
@@ -46,6 +48,10 @@ def embed_source(
     strict=False,
     strategy=None,
     say=None,
+    weights=None,
+    pool=None,
+    limit=None,
+    replace=False,
 ):
     """Embeds every image of a source, and writes ids, labels and embeddings.
 
@@ -54,9 +60,11 @@ def embed_source(
 
     Args:
         model: A saved Keras encoder (`.keras`), a run directory (its `model.keras`),
-            a `keras.Model` from images `[b, height, width, channels]` in 0..255 to
-            embeddings `[b, d]`, or a `tfembed.backbones.Encoder`, as it is.
-        source: A source of `tfembed.data`, such as `folder:PATH`, or a `Split`.
+            a name in `tfembed.backbones.BACKBONES` with `weights`, a `keras.Model` from
+            images `[b, height, width, channels]` in 0..255 to embeddings `[b, d]`, or
+            a `tfembed.backbones.Encoder`, as it is.
+        source: A source of `tfembed.data`, such as `folder:PATH`, or a `Split`; or a
+            `SourceImages`, as it is.
         output: Folder to write shards to, made if need be; or a file that ends in
             `.npz`, written at the end and in one piece.
         split: `"all"`, or `"train"`, `"validation"` or `"test"` of a source that is
@@ -65,7 +73,7 @@ def embed_source(
         batch_size: Images in a batch. It changes no embedding.
         shard_size: Images in a shard, which is what memory has to hold.
         image_size: `(height, width)` or an integer for both; only where the encoder
-            takes images of any size.
+            takes images of any size, or is a backbone (224).
         channels: 1 or 3; only where the encoder takes any number.
         dtype: `"float32"`, or `"float16"` to write half as much.
         data_dir: As in `tfembed.data.load_images`.
@@ -74,6 +82,12 @@ def embed_source(
         strategy: The `tf.distribute.Strategy` that a `keras.Model` was made under.
             `None`: all GPUs, where the model is loaded here and there are several.
         say: Function that is given a line of progress now and then; `None` for none.
+        weights: Of a backbone, which must say; see `tfembed.backbones.open_encoder`.
+        pool: Of a backbone; see there.
+        limit: Embed so many of the images, a choice that is the same each time; `None`
+            for all.
+        replace: Start anew where the folder `output` has shards of another model,
+            source or setting, instead of refusing it.
 
     Returns:
         A `tfembed.data.EmbeddingFiles` of what was written. Its manifest counts the
@@ -86,15 +100,24 @@ def embed_source(
         ImportError: If Parquet is asked for and pyarrow is missing.
     """
     say = say or (lambda line: None)
-    _check(split, format, batch_size, shard_size, dtype, os.fspath(output))
+    check_arguments(output, split, format, batch_size, shard_size, dtype, limit)
+    if isinstance(model, (str, os.PathLike)):
+        check_encoder(model, weights, pool)
     from tfembed.backbones.encoder import Encoder
     from tfembed.data.shard_writer import open_shards
     from tfembed.data.source_images import SourceImages
 
     encoder = model
-    if not isinstance(model, Encoder):
+    if isinstance(model, (str, os.PathLike)):
+        encoder = open_encoder(
+            model, weights, image_size, channels, pool, strategy, say
+        )
+    elif not isinstance(model, Encoder):
         encoder = Encoder(model, image_size, channels, strategy)
-    images = SourceImages(source, split, encoder.image_shape, data_dir, strict)
+    images = source
+    if not isinstance(source, SourceImages):
+        shape = encoder.image_shape
+        images = SourceImages(source, split, shape, data_dir, strict, limit)
     if images.taken:
         say(f"{images.name}: {images.taken}")
     identity = {
@@ -116,7 +139,7 @@ def embed_source(
         "dim": encoder.dim,
         "class_names": list(images.class_names),
     }
-    with open_shards(output, identity, about, images.skipped) as shards:
+    with open_shards(output, identity, about, images.skipped, replace) as shards:
         if not shards.finished:
             _embed(shards, encoder, images, batch_size, shard_size, dtype, strict, say)
             if not shards.embedded:
@@ -163,7 +186,21 @@ def _embed(shards, encoder, images, batch_size, shard_size, dtype, strict, say):
     progress.end()
 
 
-def _check(split, format, batch_size, shard_size, dtype, output):
+def check_arguments(
+    output,
+    split="all",
+    format=None,
+    batch_size=BATCH_SIZE,
+    shard_size=SHARD_SIZE,
+    dtype="float32",
+    limit=None,
+):
+    """Checks what can be told of the arguments of `embed_source` at once.
+
+    Raises:
+        ValueError: If one is not what it should be.
+        ImportError: If Parquet is asked for and pyarrow is missing.
+    """
     from tfembed.formats.shards import FORMATS, require_pyarrow
 
     for name, value, allowed in (
@@ -176,14 +213,15 @@ def _check(split, format, batch_size, shard_size, dtype, output):
                 f"`{name}` must be one of {', '.join(map(repr, allowed))}. "
                 f"Received: {name}={value!r}."
             )
-    for name, value in (("batch_size", batch_size), ("shard_size", shard_size)):
+    counts = {"batch_size": batch_size, "shard_size": shard_size}
+    for name, value in {**counts, "limit": 1 if limit is None else limit}.items():
         whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         if not whole or value < 1:
             raise ValueError(
                 f"`{name}` must be an integer of 1 or more. Received: {name}={value!r}."
             )
     if format == "parquet":
-        if output.endswith(".npz"):
+        if os.fspath(output).endswith(".npz"):
             raise ValueError(
                 "`format` must be 'npz' for an output that ends in .npz. "
                 "Received: format='parquet'. Give a folder."
@@ -197,15 +235,19 @@ class _Progress:
     def __init__(self, total, done, say):
         self._total, self._done, self._before, self._say = total, done, done, say
         self._start = self._said = time.monotonic()
+        self._first = None  # when, and after how many: what began slowly is no measure
         if done:
             say(f"going on after {done:,} of {total:,} images")
 
     def step(self, count):
         self._done += count
         now = time.monotonic()
-        if now - self._said >= _SECONDS_BETWEEN_REPORTS:
+        if self._first is None:
+            self._first = now, self._done
+        elif now - self._said >= _SECONDS_BETWEEN_REPORTS:
             self._said = now
-            rate = (self._done - self._before) / (now - self._start)
+            since, before = self._first
+            rate = (self._done - before) / (now - since)
             left = (self._total - self._done) / max(rate, 1e-9)
             self._say(
                 f"{self._done:,} of {self._total:,} images, {rate:,.0f} a second, "
@@ -245,6 +287,9 @@ def main(argv=None):
             data_dir=args.data_dir,
             strict=args.strict,
             say=lambda line: print(line, file=sys.stderr, flush=True),
+            weights=args.weights,
+            pool=args.pool,
+            limit=args.limit,
         )
     except (ValueError, TypeError, OSError, ImportError) as error:
         words = error.strerror if isinstance(error, OSError) else None
@@ -254,10 +299,8 @@ def main(argv=None):
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
     skipped = files.manifest["skipped"]
-    for name, reason in skipped[:_NAMED]:
-        print(f"left out {name}: {reason}", file=sys.stderr)
-    if len(skipped) > _NAMED:
-        print(f"and {len(skipped) - _NAMED:,} more", file=sys.stderr)
+    for line in name_left_out(skipped):
+        print(line, file=sys.stderr)
     print(
         f"{args.output}: {files.manifest['embedded']:,} embeddings of "
         f"{files.manifest['dim']} numbers"
@@ -267,6 +310,76 @@ def main(argv=None):
     return 0
 
 
+def name_left_out(skipped):
+    """Returns lines that name the images left out, of many the first.
+
+    Args:
+        skipped: List of `(id, reason)`, as a manifest has it.
+    """
+    lines = [f"left out {name}: {reason}" for name, reason in skipped[:_NAMED]]
+    more = len(skipped) - _NAMED
+    return lines + ([f"and {more:,} more"] if more > 0 else [])
+
+
+def add_image_flags(parser, batch_size):
+    """Adds the flags that say which images, and how an encoder is to see them.
+
+    Args:
+        parser: An `argparse.ArgumentParser`.
+        batch_size: The default of `--batch-size`.
+    """
+    parser.add_argument(
+        "--weights",
+        metavar="none|imagenet|FILE",
+        help="what a backbone begins with, which must be said of one",
+    )
+    parser.add_argument(
+        "--pool",
+        choices=POOLS,
+        help="how a backbone's last feature map is pooled (default: avg)",
+    )
+    parser.add_argument(
+        "--split",
+        choices=SPLITS,
+        default="all",
+        help="of a source that is divided so (default: all)",
+    )
+    parser.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="take so many of the images, the same ones each time (default: all)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=batch_size,
+        metavar="N",
+        help="images at once (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        metavar="N",
+        help="height and width, of a backbone (default: 224), and where the encoder "
+        "takes any",
+    )
+    parser.add_argument(
+        "--channels",
+        type=int,
+        choices=(1, 3),
+        help="gray or RGB, of a backbone (default: 3), and where the encoder takes any",
+    )
+    parser.add_argument(
+        "--data-dir", metavar="DIR", help="folder to look for the data in first"
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="stop at an image that does not decode, instead of leaving it out",
+    )
+
+
 def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m tfembed.embed",
@@ -274,7 +387,10 @@ def _parser():
         "after it was stopped, it goes on where it was.",
     )
     parser.add_argument(
-        "model", metavar="MODEL", help="a saved encoder (.keras) or a run directory"
+        "model",
+        metavar="MODEL",
+        help="a run directory, a saved encoder (.keras), or a backbone's name, such as "
+        "applications:MobileNetV2, with --weights",
     )
     parser.add_argument(
         "source",
@@ -288,24 +404,11 @@ def _parser():
         help="folder for shards and their manifest.json, or a file FILE.npz",
     )
     parser.add_argument(
-        "--split",
-        choices=SPLITS,
-        default="all",
-        help="of a source that is divided so (default: all)",
-    )
-    parser.add_argument(
         "--format",
         choices=("npz", "parquet"),
         help="of the shards (default: npz); parquet needs tfembed[parquet]",
     )
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32")
-    parser.add_argument(
-        "--batch-size",
-        type=int,
-        default=BATCH_SIZE,
-        metavar="N",
-        help="images at once (default: %(default)s)",
-    )
     parser.add_argument(
         "--shard-size",
         type=int,
@@ -313,26 +416,7 @@ def _parser():
         metavar="N",
         help="images in a shard (default: %(default)s)",
     )
-    parser.add_argument(
-        "--image-size",
-        type=int,
-        metavar="N",
-        help="height and width, where the encoder takes any",
-    )
-    parser.add_argument(
-        "--channels",
-        type=int,
-        choices=(1, 3),
-        help="gray or RGB, where the encoder takes any",
-    )
-    parser.add_argument(
-        "--data-dir", metavar="DIR", help="folder to look for the data in first"
-    )
-    parser.add_argument(
-        "--strict",
-        action="store_true",
-        help="stop at an image that does not decode, instead of leaving it out",
-    )
+    add_image_flags(parser, BATCH_SIZE)
     return parser
 
 

@@ -64,11 +64,12 @@ def test_the_config_says_which_weights(finished):
 
 def test_the_card_says_which_weights(finished):
     from tfembed.export.card import render_card
-    from tfembed.export.model import _facts_of_run
     from tfembed.export.run_directory import read_run
+    from tfembed.export.run_facts import facts_of_run
 
     path, run_dir = finished
-    page = render_card(_facts_of_run(read_run(run_dir)))
+    run = read_run(run_dir)
+    page = render_card(facts_of_run(run.path.name, run.config, run.result))
     recorded = json.loads((run_dir / "config.json").read_text())["backbone_weights"]
     assert "| weights | mine.pth |" in page
     assert f"| weights sha256 | {recorded['sha256']} |" in page

@@ -11,6 +11,7 @@ _HOMES = {
     "Weights": "weights",
     "build_backbone": "build",
     "find_weights": "weights",
+    "open_encoder": "named",
 }
 
 __all__ = list(_HOMES)

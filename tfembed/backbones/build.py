@@ -1,7 +1,6 @@
 """Backbones by name."""
 
-from tfembed.backbones.names import BACKBONES
-from tfembed.backbones.scaling import POOLS
+from tfembed.backbones.names import BACKBONES, POOLS
 from tfembed.backbones.seeding import seed_kernels
 from tfembed.backbones.weights import find_weights
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfembed
+from tfembed.backbones.encoder_path import encoder_path
 
 __all__ = ["Encoder", "encoder_path"]
 
@@ -31,6 +32,8 @@ class Encoder:
         sha256: Digest of the file, or of the model's config and weights.
         image_shape: `(height, width, channels)`.
         dim: Length of an embedding.
+        model: The `keras.Model`.
+        facts: Dictionary of what is known of its making; see `open_encoder`.
 
     Raises:
         ValueError: If there is no such model, it cannot be loaded, or it is not an
@@ -38,16 +41,16 @@ class Encoder:
     """
 
     def __init__(self, model, image_size=None, channels=None, strategy=None):
-        self.name = "a keras.Model"
+        self.name, self.facts = "a keras.Model", {}
         if isinstance(model, (str, os.PathLike)):
             path = encoder_path(os.path.expanduser(os.fspath(model)))
             self.name, self.sha256 = os.path.abspath(path), _file_digest(path)
-            if strategy is None and len(tf.config.list_logical_devices("GPU")) > 1:
-                strategy = tf.distribute.MirroredStrategy()
+            strategy = strategy or all_gpus()
             with strategy.scope() if strategy else contextlib.nullcontext():
                 model = _load(path)
         else:
             self.sha256 = _model_digest(model)
+        self.model = model
         self._strategy = strategy or tf.distribute.get_strategy()
         self._replicas = self._strategy.num_replicas_in_sync
         self.image_shape = _image_shape(model, image_size, channels)
@@ -88,34 +91,15 @@ class Encoder:
         return np.concatenate([_float32(part) for part in found])[:count]
 
 
+def all_gpus():
+    """Returns a strategy over all GPUs where there are several, else `None`."""
+    if len(tf.config.list_logical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return None
+
+
 def _float32(outputs):
     return tf.cast(tf.nest.flatten(outputs)[0], tf.float32).numpy()
-
-
-def encoder_path(path):
-    """Returns the file of a saved model: itself, or a run directory's `model.keras`.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    inside = os.path.join(path, "model.keras")
-    if os.path.isdir(path) and not os.path.isfile(inside):
-        unfinished = os.path.isfile(os.path.join(path, "config.json"))
-        raise ValueError(
-            "`model` must be a saved Keras model or a run directory with one. "
-            f"Received: model={path!r}, without model.keras. "
-            + (
-                "Start its run again: it goes on where it stopped."
-                if unfinished
-                else "Give the `.keras` file."
-            )
-        )
-    if not os.path.exists(path):
-        raise ValueError(
-            "`model` must be a saved Keras model (.keras) or a run directory. "
-            f"Received: model={path!r}, which does not exist."
-        )
-    return inside if os.path.isdir(path) else path
 
 
 def _load(path):

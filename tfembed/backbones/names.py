@@ -1,6 +1,8 @@
-"""The names of the backbones, with what each is."""
+"""The names of the backbones, with what each is, and of how they pool."""
 
-__all__ = ["BACKBONES"]
+__all__ = ["BACKBONES", "POOLS"]
+
+POOLS = ("avg", "max", "gem")
 
 BACKBONES = {
     "small_conv": "four 3x3 convolutions, 32, 64, 128, 128 wide; 128 features",

@@ -5,7 +5,6 @@ from tensorflow import keras
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
-    "POOLS",
     "as_rgb",
     "normalize",
     "normalize_imagenet",
@@ -17,7 +16,6 @@ __all__ = [
 # Of the three channels, where images are 0..1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-POOLS = ("avg", "max", "gem")
 
 
 def scale(images):

@@ -23,7 +23,7 @@ from tfembed.formats.shards import (
 __all__ = ["open_shards"]
 
 
-def open_shards(path, identity, about, skipped=()):
+def open_shards(path, identity, about, skipped=(), replace=False):
     """Opens the place that embeddings are written to, shard by shard.
 
         with open_shards(path, identity, about) as shards:
@@ -41,6 +41,8 @@ def open_shards(path, identity, about, skipped=()):
             these embeddings from others.
         about: Dictionary of plain values that stand in the manifest too.
         skipped: `[id, reason]` of what is left out from the start.
+        replace: Whether shards of another identity in a folder are taken away instead
+            of being refused. A file is never replaced.
 
     Returns:
         A context manager that gives itself.
@@ -51,7 +53,7 @@ def open_shards(path, identity, about, skipped=()):
     """
     path = os.path.expanduser(os.fspath(path))
     kind = _File if path.endswith(".npz") else _Folder
-    return kind(path, identity, about, skipped)
+    return kind(path, identity, about, skipped, replace and kind is _Folder)
 
 
 class _Folder:
@@ -64,8 +66,8 @@ class _Folder:
         finished: Whether all shards are there.
     """
 
-    def __init__(self, path, identity, about, skipped):
-        self.path, self._identity = path, identity
+    def __init__(self, path, identity, about, skipped, replace):
+        self.path, self._identity, self._replace = path, identity, replace
         self._about, self.skipped = about, [list(pair) for pair in skipped]
         self.entries, self.finished = [], False
 
@@ -135,8 +137,10 @@ class _Folder:
                 f"Received: output={self.path!r}, which holds {foreign[0]!r}. Choose "
                 "another."
             )
+        if manifest is not None and self._is_other(self.path, manifest):
+            os.unlink(os.path.join(self.path, MANIFEST))  # first: the rest is then none
+            manifest = None
         if manifest is not None:
-            _check_identity(self.path, manifest, self._identity)
             entries = manifest["shards"]
             there = [entry["file"] in names for entry in entries]
             whole = there.index(False) if False in there else len(there)
@@ -151,14 +155,29 @@ class _Folder:
         if manifest is None:
             write_manifest(self.path, self._manifest(False))
 
+    def _is_other(self, path, manifest):
+        """Whether a manifest is of another identity, and may be replaced.
+
+        Raises:
+            ValueError: If it is, and may not.
+        """
+        differences = _differences(manifest, self._identity)
+        if differences and not self._replace:
+            raise ValueError(
+                "`output` must be new, or of the same model, source and settings. "
+                f"Received: output={path!r}, which holds other embeddings: "
+                f"{'; '.join(differences)}. Choose another output, or remove this one."
+            )
+        return bool(differences)
+
 
 class _File(_Folder):
     """One `.npz`, put together from shards in a hidden folder beside it."""
 
-    def __init__(self, path, identity, about, skipped):
+    def __init__(self, path, identity, about, skipped, replace):
         folder, name = os.path.split(os.path.abspath(path))
         hidden = os.path.join(folder, f".{name}.shards")
-        super().__init__(hidden, identity, about, skipped)
+        super().__init__(hidden, identity, about, skipped, replace)
         self._file, self._whole = path, False
 
     def __enter__(self):
@@ -176,8 +195,8 @@ class _File(_Folder):
     def _is_there(self):
         """Whether the file is; raises if it is of something else."""
         if os.path.exists(self._file):
-            _check_identity(self._file, _manifest_inside(self._file), self._identity)
-            self.finished = self._whole = True
+            inside = _manifest_inside(self._file)
+            self.finished = self._whole = not self._is_other(self._file, inside)
         return self._whole
 
     def __exit__(self, *exception):
@@ -239,20 +258,14 @@ def _manifest_inside(path):
     return manifest if isinstance(manifest, dict) else {}
 
 
-def _check_identity(path, manifest, ours):
-    """Raises unless a manifest is of these embeddings."""
+def _differences(manifest, ours):
+    """Returns in words where a manifest's identity is not this one."""
     theirs = manifest.get("identity") or {}
-    differences = [
+    return [
         f"{key} {_short(theirs.get(key))} there, {_short(value)} here"
         for key, value in ours.items()
         if theirs.get(key) != value
     ]
-    if differences:
-        raise ValueError(
-            "`output` must be new, or of the same model, source and settings. "
-            f"Received: output={path!r}, which holds other embeddings: "
-            f"{'; '.join(differences)}. Choose another output, or remove this one."
-        )
 
 
 def _short(value):

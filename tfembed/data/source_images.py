@@ -26,6 +26,8 @@ class SourceImages:
         data_dir: As in `load_images`.
         strict: Raise when a source that decodes its images while it looks for them
             (`tfds`) finds one that does not.
+        limit: Take so many of the images, a choice that is the same each time; `None`
+            for all.
 
     Attributes:
         name: The source, with the whole of a path that it has.
@@ -40,7 +42,9 @@ class SourceImages:
         ValueError: If there is no such source, or no such part of it.
     """
 
-    def __init__(self, source, split, image_shape, data_dir=None, strict=False):
+    def __init__(
+        self, source, split, image_shape, data_dir=None, strict=False, limit=None
+    ):
         self.class_names, self.name, self.taken = (), "a Split", ""
         if isinstance(source, Split):
             self._parts = [source]
@@ -50,6 +54,8 @@ class SourceImages:
                 source, split, image_shape, data_dir, strict
             )
         self.image_shape = image_shape
+        if limit is not None:
+            self._parts = _limited(self._parts, limit)
         self.size = sum(part.size for part in self._parts)
         files = any(isinstance(part, FolderSplit) for part in self._parts)
         self.decoder = DECODER_VERSION if files else None
@@ -91,6 +97,16 @@ class SourceImages:
             found.append(values[inside - before])
             before += len(values)
         return np.concatenate(found)
+
+
+def _limited(parts, limit):
+    """A seeded choice among all images, in their order: folders are sorted by class."""
+    starts = np.cumsum([0, *(part.size for part in parts)])
+    rows = np.sort(np.random.default_rng(0).permutation(starts[-1])[:limit])
+    return [
+        part.take(rows[(rows >= first) & (rows < first + part.size)] - first)
+        for part, first in zip(parts, starts)
+    ]
 
 
 def _absolute(source):

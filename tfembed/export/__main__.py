@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 
-from tfembed.export.heads import HEADS
+from tfembed.export.flags import add_search_flags, search_options
 
 
 def main(argv=None):
@@ -39,16 +39,9 @@ def _model(args):
     export_model(
         args.run_dir,
         args.model_base,
-        k=args.k,
-        head=args.head,
-        recall=args.recall,
-        threshold=args.threshold,
-        false_rejection=args.false_rejection,
         image_shape=args.image_shape,
         normalize=args.normalize,
-        vote_k=args.vote_k,
-        score_megabytes=args.score_megabytes,
-        max_pixels=round(args.max_megapixels * 1e6),
+        **search_options(args),
     )
 
 
@@ -113,51 +106,11 @@ def _parser():
         metavar="MODEL_BASE",
         help="folder with one numbered folder a version; made if missing",
     )
-    model.add_argument(
-        "--k",
-        type=int,
-        default=10,
-        help="neighbours in each answer, at most the gallery's size (default: 10)",
-    )
-    model.add_argument(
-        "--head",
-        choices=["auto", *HEADS],
-        default="auto",
-        help="exact: all rows are looked at; bfloat16: in half the memory, its recall "
-        "measured; ivf: only the nearest cells; auto: by size (default)",
-    )
-    model.add_argument(
-        "--recall",
-        type=float,
-        default=0.95,
-        metavar="R",
-        help="share of the k nearest that ivf has to find (default: 0.95)",
-    )
-    known = model.add_mutually_exclusive_group()
-    known.add_argument(
-        "--threshold",
-        type=float,
-        metavar="SCORE",
-        help="best score from which a query is known (default: what the gallery's file "
-        "says, else calibrated)",
-    )
-    known.add_argument(
-        "--false-rejection",
-        type=float,
-        metavar="SHARE",
-        help="calibrate the threshold so that it rejects this share of genuine queries "
-        "(0.05 where the gallery's file has no threshold)",
-    )
+    add_search_flags(model)
     model.add_argument(
         "--normalize",
         action="store_true",
         help="divide embeddings by their length, the gallery's and its updates' too",
-    )
-    model.add_argument(
-        "--vote-k",
-        type=int,
-        metavar="N",
-        help="neighbours that vote (default: what the gallery's file says, else 200)",
     )
     model.add_argument(
         "--image-shape",
@@ -165,19 +118,6 @@ def _parser():
         nargs=3,
         metavar=("HEIGHT", "WIDTH", "CHANNELS"),
         help="of an encoder that does not tell",
-    )
-    model.add_argument(
-        "--score-megabytes",
-        type=int,
-        default=128,
-        help="larger batches are searched in chunks whose table of scores takes at "
-        "most this much memory (default: 128)",
-    )
-    model.add_argument(
-        "--max-megapixels",
-        type=float,
-        default=64,
-        help="images that declare more count as bad and are not decoded (default: 64)",
     )
     model.set_defaults(run=_model)
     _add_gallery(commands)

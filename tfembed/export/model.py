@@ -24,10 +24,11 @@ from tfembed.export.run_directory import (
     read_queries,
     read_run,
 )
+from tfembed.export.run_facts import facts_of_run
 from tfembed.export.samples import encode_samples
 from tfembed.export.search_model import SearchModel
 from tfembed.export.stock_ops import check_stock_ops
-from tfembed.export.threshold import choose_threshold
+from tfembed.export.threshold import check_threshold, choose_threshold
 from tfembed.export.verify import check_answers
 from tfembed.export.versions import new_version, no_room
 from tfembed.export.warmup import BATCH_SIZES, warmup_requests, write_warmup
@@ -55,7 +56,7 @@ def export_model(run_dir, model_base, *, head="auto", report=print, **options):
         OSError: If the version cannot be written, or the disk has no room.
         RuntimeError: If the export does not answer as Python does.
     """
-    _check_options(head, **options)
+    check_options(head, **options)
     run = read_run(run_dir, options.get("normalize", False))
     options.setdefault("queries", run.queries)
     options.setdefault("samples", run.sample_images() or None)
@@ -65,7 +66,10 @@ def export_model(run_dir, model_base, *, head="auto", report=print, **options):
         model_base,
         head=head,
         report=report,
-        facts={**_facts_of_run(run), **options.pop("facts", {})},
+        facts={
+            **facts_of_run(run.path.name, run.config, run.result),
+            **options.pop("facts", {}),
+        },
         **options,
     )
 
@@ -143,19 +147,22 @@ def export(
         RuntimeError: If the export does not answer as Python does.
     """
     say = _Reporter(report)
-    _check_options(
+    check_options(
         head,
         k=k,
         score_megabytes=score_megabytes,
         max_pixels=max_pixels,
         recall=recall,
         warmup_batches=warmup_batches,
+        vote_k=vote_k,
+        threshold=threshold,
+        false_rejection=false_rejection,
     )
     facts = dict(facts or {})
     source = facts.pop("source", None) or _source(gallery)
     gallery = _as_gallery(gallery, class_names, normalize)
     if vote_k is not None:
-        gallery = _with(gallery, vote_k=check_vote_k(vote_k))
+        gallery = _with(gallery, vote_k=int(vote_k))
     queries = _as_queries(queries, gallery.dim, normalize)
     say(f"gallery of {gallery.size:,} images, {gallery.dim} dimensions")
     mean, warning = describe_alikeness(gallery, say, report is None)
@@ -333,41 +340,16 @@ def _said_of(chosen):
     )
 
 
-def _facts_of_run(run):
-    """What a run's files say of data, method and quality."""
-    result, config = dict(run.result), run.config
-    metrics = result.pop("table", [])
-    result.pop("known_threshold", None)
-    data = {key: value for key, value in result.items() if _is_plain(value)}
-    method = {
-        key: config[key]
-        for key in (
-            "recipe",
-            "backbone",
-            "optimizer",
-            "learning_rate",
-            "batch_size",
-            "precision",
-        )
-        if _is_plain(config.get(key))
-    }
-    weights = config.get("backbone_weights")
-    for key, value in (weights if isinstance(weights, dict) else {}).items():
-        method["weights" if key == "file" else f"weights_{key}"] = value
-    for key in ("epochs", "seed", "knn_temperature"):
-        if key in data:
-            method[key] = data.pop(key)
-    if "dataset" in config:
-        data = {"dataset": config["dataset"], **data}
-    facts = {"data": data, "method": method, "metrics": metrics}
-    return {**{k: v for k, v in facts.items() if v}, "source": f"run {run.path.name}"}
+def check_options(head="auto", **options):
+    """Checks the arguments of `export` that can be checked without a model.
 
+    Args:
+        head: As for `export`.
+        **options: Any other of `export`.
 
-def _is_plain(value):
-    return isinstance(value, (str, int, float, bool))
-
-
-def _check_options(head="auto", **options):
+    Raises:
+        ValueError: If one is out of range.
+    """
     if head != "auto" and head not in HEADS:
         raise ValueError(
             f"`head` must be one of {', '.join(map(repr, ['auto', *HEADS]))}. "
@@ -386,6 +368,8 @@ def _check_options(head="auto", **options):
         )
     for size in options.get("warmup_batches", ()):
         _check_positive("warmup_batches", size)
+    check_vote_k(options.get("vote_k"))
+    check_threshold(options.get("threshold"), options.get("false_rejection"))
 
 
 def _check_positive(name, value):

@@ -122,7 +122,7 @@ def read_run(run_dir, normalize=False):
             f"Received: run_dir={str(path)!r}, which {what}. "
             "Train one with `python -m tfembed.recipes.instdisc --run-dir RUN_DIR`."
         )
-    config = _read_json(path / "config.json")
+    config = read_json(path / "config.json")
     needed = ["model.keras", "gallery.npz"] + (["result.json"] if config else [])
     missing = [name for name in needed if not (path / name).is_file()]
     if missing and config:
@@ -146,7 +146,7 @@ def read_run(run_dir, normalize=False):
                 f"{path}: queries.npz and gallery.npz must have rows of one length. "
                 f"Received: of {queries.embeddings.shape[1]} and {gallery.dim} numbers."
             )
-    result = _read_json(path / "result.json")
+    result = read_json(path / "result.json")
     return Run(path, path / "model.keras", gallery, queries, config, result)
 
 
@@ -339,7 +339,12 @@ def make_queries(arrays, source="`queries`", normalize=False):
     return Queries(embeddings, labels, source)
 
 
-def _read_json(path):
+def read_json(path):
+    """Returns the dictionary in a JSON file; an empty one if there is none.
+
+    Raises:
+        ValueError: If it is not JSON.
+    """
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError):

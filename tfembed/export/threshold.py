@@ -1,6 +1,7 @@
 """From which best score on a query counts as known, calibrated on held-out data.
 
-A query is genuine if its class is one of the gallery's. Of the best scores of genuine
+A query is genuine if its class is one of the gallery's; of the gallery's own rows,
+those whose class has another one. Of the best scores of genuine
 queries that the gallery does not hold, the threshold is the quantile at the share that
 may be rejected: 5 % by default. How many foreign queries it lets pass depends on them,
 and is not promised.
@@ -62,6 +63,27 @@ def choose_threshold(
         ValueError: If both `threshold` and `false_rejection` are given, or one is out
             of range.
     """
+    check_threshold(threshold, false_rejection)
+    share = FALSE_REJECTION if false_rejection is None else false_rejection
+    if threshold is not None:
+        return Threshold(float(threshold), "given, not calibrated")
+    own = _without_rounding(gallery.known_threshold)
+    best, what = _best_scores(gallery, queries, seed)
+    if false_rejection is None and own > NEVER_UNKNOWN:
+        rejected = float((best < own).mean()) if len(best) else None
+        return Threshold(own, "as the gallery's file says", len(best), rejected)
+    if not len(best):
+        return Threshold(NEVER_UNKNOWN, what)
+    value = np.float32(np.quantile(best, share))
+    return Threshold(float(value), what, len(best), float((best < value).mean()))
+
+
+def check_threshold(threshold=None, false_rejection=None):
+    """Checks the two that `choose_threshold` is told.
+
+    Raises:
+        ValueError: If both are given, or one is out of range.
+    """
     if threshold is not None and false_rejection is not None:
         raise ValueError(
             "Give `threshold` or `false_rejection`, not both. Received: "
@@ -77,17 +99,6 @@ def choose_threshold(
             "`false_rejection` must be a share from 0 to below 1. "
             f"Received: false_rejection={false_rejection!r}."
         )
-    if threshold is not None:
-        return Threshold(float(threshold), "given, not calibrated")
-    own = _without_rounding(gallery.known_threshold)
-    best, what = _best_scores(gallery, queries, seed)
-    if false_rejection is None and own > NEVER_UNKNOWN:
-        rejected = float((best < own).mean()) if len(best) else None
-        return Threshold(own, "as the gallery's file says", len(best), rejected)
-    if not len(best):
-        return Threshold(NEVER_UNKNOWN, what)
-    value = np.float32(np.quantile(best, share))
-    return Threshold(float(value), what, len(best), float((best < value).mean()))
 
 
 def _best_scores(gallery, queries, seed):
@@ -106,9 +117,20 @@ def _best_scores(gallery, queries, seed):
     if gallery.size < 2:
         return np.empty(0), "not calibrated: the gallery has one row"
     count = int(np.clip(_SCORES // gallery.size, _LEAST, _MOST))
-    rows = np.random.default_rng(seed).permutation(gallery.size)[:count]
+    rows = np.random.default_rng(seed).permutation(gallery.size)
+    rows = rows[_has_company(gallery.labels)[rows]][:count]
     best = best_scores(gallery.embeddings[rows], gallery.embeddings, rows)
     return best, f"{len(rows):,} rows of the gallery, each searched among the others"
+
+
+def _has_company(labels):
+    """Which rows are genuine queries of the others: those of a class with another row.
+
+    Rows without a label are, too; and all are where every row is a class of its own.
+    """
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    genuine = (labels < 0) | (counts[inverse] > 1)
+    return genuine if genuine.any() else np.ones(len(labels), bool)
 
 
 def best_scores(queries, embeddings, own=None):

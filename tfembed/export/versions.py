@@ -70,6 +70,27 @@ def version_paths(base):
     return dict(sorted(paths.items()))
 
 
+def check_base(base):
+    """Checks that versions can be written to a folder, and makes nothing.
+
+    Args:
+        base: Folder of the versions, which need not be there yet.
+
+    Raises:
+        ValueError: If it is not a folder for versions.
+        OSError: If this user may not write there.
+    """
+    base = Path(base)
+    _refuse_one_version(base)
+    there = base
+    while not os.path.lexists(there):
+        there = there.parent
+    if not there.is_dir():
+        raise _no_folder(base)
+    if is_refused(there):
+        raise _not_writable(base, PermissionError(f"permission denied in {there}"))
+
+
 @contextlib.contextmanager
 def held(path):
     """Keeps a version from being pruned while it is read.
@@ -268,10 +289,7 @@ def _make_base(base):
                     raise
                 # Another writer made it just now; perhaps it has gone again.
     except (FileExistsError, NotADirectoryError) as error:
-        raise ValueError(
-            "`model_base` must be a folder, or not exist yet. "
-            f"Received: model_base={str(base)!r}, which is a file or lies below one."
-        ) from error
+        raise _no_folder(base) from error
     except OSError as error:
         raise _not_writable(base, error) from error
     _check_writable(base)
@@ -285,6 +303,13 @@ def _refuse_one_version(base):
             f"Received: model_base={str(base)!r}, which is itself a SavedModel. "
             "Give the folder above it."
         )
+
+
+def _no_folder(base):
+    return ValueError(
+        "`model_base` must be a folder, or not exist yet. "
+        f"Received: model_base={str(base)!r}, which is a file or lies below one."
+    )
 
 
 def _check_writable(base):

@@ -1,0 +1,150 @@
+"""An encoder by what a person calls it: a run, a saved model, or a backbone's name."""
+
+import contextlib
+import hashlib
+import os
+
+from tfembed.backbones.encoder_path import encoder_path
+from tfembed.backbones.names import BACKBONES, POOLS
+from tfembed.backbones.weights import FAMILIES, find_weights
+
+__all__ = ["IMAGE_SIZE", "check_encoder", "is_backbone", "open_encoder"]
+
+IMAGE_SIZE = 224  # what most networks are pretrained at
+_SEED = 0  # of weights that are not given
+
+
+def is_backbone(name, weights=None):
+    """Tells whether a backbone is meant, and not a run or a file of that name.
+
+    Args:
+        name: What the person wrote.
+        weights: The weights beside it, or `None`; a run or a file takes none.
+    """
+    return name in BACKBONES and (weights is not None or not os.path.exists(name))
+
+
+def check_encoder(name, weights=None, pool=None):
+    """Checks what can be told of an encoder at once: without TensorFlow or a network.
+
+    Args:
+        name: As for `open_encoder`.
+        weights: As for `open_encoder`.
+        pool: As for `open_encoder`.
+
+    Raises:
+        ValueError: If there is no such encoder, or it takes no such weights.
+    """
+    name = os.fspath(name)
+    path = os.path.expanduser(name)
+    if not is_backbone(name, weights):
+        if not os.path.exists(path):
+            raise ValueError(
+                "The encoder must be a run directory, a saved Keras model (.keras), or "
+                f"a backbone's name: {', '.join(_alike(name))}. "
+                f"Received: {name!r}, which is none of them."
+            )
+        if weights is not None or pool is not None:
+            raise ValueError(
+                "`weights` and `pool` go with a backbone's name. Received: "
+                f"weights={weights!r}, pool={pool!r}, with {name!r}, which brings its "
+                "own. Leave them out."
+            )
+        encoder_path(path)
+        return
+    family = name.partition(":")[0]
+    given, imagenet = family in FAMILIES, family in ("applications", "keras_cv")
+    if weights is None:
+        raise ValueError(
+            f"`weights` must say what {name} begins with: "
+            + "imagenet, " * imagenet
+            + "a file, " * given
+            + "or none, which finds what an untrained network finds. "
+            "Received: nothing. Give --weights."
+        )
+    if pool is not None and pool not in POOLS:
+        raise ValueError(
+            f"`pool` must be one of {', '.join(POOLS)}. Received: pool={pool!r}."
+        )
+    if not (imagenet and weights == "imagenet"):  # which may have to be downloaded
+        find_weights(name, weights)
+
+
+def _alike(name):
+    """The names of the backbones that may be meant, of all of them else."""
+    family = [each for each in BACKBONES if each.startswith(f"{name.split(':')[0]}:")]
+    return family or BACKBONES
+
+
+def open_encoder(
+    name,
+    weights=None,
+    image_size=None,
+    channels=None,
+    pool=None,
+    strategy=None,
+    say=None,
+):
+    """Opens an encoder: a trained one from disk, or a backbone with given weights.
+
+    Args:
+        name: A run directory (its `model.keras`), a saved Keras model, or a name in
+            `tfembed.backbones.BACKBONES`.
+        weights: Of a backbone, which must say: `"imagenet"`, a file, or `"none"`, as
+            for `find_weights`; without any they are drawn from a fixed seed.
+        image_size: `(height, width)` or an integer for both: of a backbone, 224 by
+            default; else only where the model takes images of any size.
+        channels: 1 or 3: of a backbone, 3 by default; else only where the model takes
+            any number.
+        pool: Of a backbone, `"avg"` (default), `"max"` or `"gem"`.
+        strategy: As for `Encoder`.
+        say: Function that is given a line of progress of a download now and then.
+
+    Returns:
+        An `Encoder`. A backbone's has `facts`: its name, `pool`, and `weights`, what
+        `Weights.record()` says, or `None`.
+
+    Raises:
+        ValueError: As `check_encoder`, `find_weights`, `build_backbone`, `Encoder`.
+        ImportError: If a package is missing.
+    """
+    from tfembed.backbones.encoder import Encoder, all_gpus
+
+    name = os.fspath(name)
+    check_encoder(name, weights, pool)
+    if not is_backbone(name, weights):
+        return Encoder(name, image_size, channels, strategy)
+    from tfembed.backbones.build import build_backbone
+
+    found = find_weights(name, weights, say)
+    shape, pool = backbone_shape(image_size, channels), pool or "avg"
+    strategy = strategy or all_gpus()
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        model = build_backbone(name, shape, seed=_SEED, weights=found, pool=pool)
+    encoder = Encoder(model, strategy=strategy)
+    record = None if found is None else found.record()
+    encoder.name = name
+    encoder.sha256 = _digest(model, name, shape, pool)
+    encoder.facts = {"backbone": name, "pool": pool, "weights": record}
+    return encoder
+
+
+def backbone_shape(image_size=None, channels=None):
+    """Returns the `(height, width, channels)` that a backbone is built for."""
+    size = IMAGE_SIZE if image_size is None else image_size
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    return (*size, 3 if channels is None else channels)
+
+
+def _digest(model, *facts):
+    """Digests what tells an encoder from another; the names of layers do not.
+
+    They count on within a process: a second model of a kind has others.
+    """
+    import numpy as np
+
+    digest = hashlib.sha256(repr(facts).encode())
+    for weight in model.get_weights():
+        digest.update(f"{weight.dtype} {weight.shape};".encode())
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,90 @@
+"""The flags that say how an exported gallery is searched."""
+
+from tfembed.export.heads import HEADS
+
+__all__ = ["add_search_flags", "search_options"]
+
+
+def add_search_flags(
+    parser,
+    threshold="what the gallery's file says, else calibrated",
+    vote_k="what the gallery's file says, else 200",
+):
+    """Adds the flags.
+
+    Args:
+        parser: An `argparse.ArgumentParser`.
+        threshold: What the default of `--threshold` is, in words.
+        vote_k: What the default of `--vote-k` is, in words.
+    """
+    parser.add_argument(
+        "--k",
+        type=int,
+        default=10,
+        help="neighbours in each answer, at most the gallery's size (default: 10)",
+    )
+    parser.add_argument(
+        "--head",
+        choices=["auto", *HEADS],
+        default="auto",
+        help="exact: all rows are looked at; bfloat16: in half the memory, its recall "
+        "measured; ivf: only the nearest cells; auto: by size (default)",
+    )
+    parser.add_argument(
+        "--recall",
+        type=float,
+        default=0.95,
+        metavar="R",
+        help="share of the k nearest that ivf has to find (default: 0.95)",
+    )
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument(
+        "--threshold",
+        type=float,
+        metavar="SCORE",
+        help=f"best score from which a query is known (default: {threshold})",
+    )
+    known.add_argument(
+        "--false-rejection",
+        type=float,
+        metavar="SHARE",
+        help="calibrate the threshold so that it rejects this share of genuine queries "
+        "(0.05 where nothing else says it)",
+    )
+    parser.add_argument(
+        "--vote-k",
+        type=int,
+        metavar="N",
+        help=f"neighbours that vote (default: {vote_k})",
+    )
+    parser.add_argument(
+        "--score-megabytes",
+        type=int,
+        default=128,
+        help="larger batches are searched in chunks whose table of scores takes at "
+        "most this much memory (default: 128)",
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=64,
+        help="images that declare more count as bad and are not decoded (default: 64)",
+    )
+
+
+def search_options(args):
+    """Returns what the flags say, as arguments of `tfembed.export.export`.
+
+    Args:
+        args: What the parser returned.
+    """
+    return {
+        "k": args.k,
+        "head": args.head,
+        "recall": args.recall,
+        "threshold": args.threshold,
+        "false_rejection": args.false_rejection,
+        "vote_k": args.vote_k,
+        "score_megabytes": args.score_megabytes,
+        "max_pixels": round(args.max_megapixels * 1e6),
+    }

@@ -1,0 +1,422 @@
+"""`python -m tfembed.publish`: from an encoder and a folder of images to a search.
+
+    python -m tfembed.publish ENCODER BASE --gallery SOURCE
+
+embeds every image of a source, calibrates from which score on a query counts as known,
+and writes the next version of a served model below BASE: encoder, gallery and search in
+one SavedModel, checked before it appears. ENCODER is a run directory, a saved Keras
+model, or the name of a backbone with its weights: nothing has to be trained. SOURCE is
+what `tfembed.embed` takes, or what it wrote.
+
+Killed at any moment, the same command goes on: what was embedded is kept in a hidden
+folder below BASE until the version is there.
+"""
+
+import argparse
+import os
+import shlex
+import shutil
+import signal
+import sys
+from contextlib import suppress
+
+import numpy as np
+
+from tfembed.backbones.named import (
+    backbone_shape,
+    check_encoder,
+    is_backbone,
+    open_encoder,
+)
+from tfembed.embed import (
+    add_image_flags,
+    check_arguments,
+    embed_source,
+    name_left_out,
+)
+from tfembed.export.flags import add_search_flags, search_options
+
+__all__ = ["publish"]
+
+BATCH_SIZE = 32
+_SHARD_SIZE = 1024  # what a killed job loses at most
+_EMBEDDINGS = ".tfembed-embeddings"
+_SAMPLES = 4
+_MEASURED = 1000  # rows that are searched among the others, to say how good it is
+_UNIT_TOLERANCE = 1e-3
+_LEAST = 2  # images: one alone has no neighbour
+
+
+def publish(
+    encoder,
+    base,
+    gallery,
+    *,
+    weights=None,
+    pool=None,
+    image_size=None,
+    channels=None,
+    split="all",
+    limit=None,
+    batch_size=BATCH_SIZE,
+    data_dir=None,
+    strict=False,
+    strategy=None,
+    k=10,
+    vote_k=None,
+    report=print,
+    **options,
+):
+    """Publishes an encoder with a gallery as the next version of a served model.
+
+    Embeddings that are not of length 1 are divided by it, in the served model too.
+
+    Args:
+        encoder: A run directory, a saved Keras model, or a name in
+            `tfembed.backbones.BACKBONES` with `weights`.
+        base: Folder with one numbered folder a version; made if missing.
+        gallery: A source of `tfembed.data`, such as `folder:PATH`, whose images are
+            embedded; or embeddings of this encoder: a folder or file that
+            `tfembed.embed` wrote, a run directory, an `.npz` or a `.parquet` file.
+        weights: Of a backbone, which must say; see `tfembed.backbones.open_encoder`.
+        pool: Of a backbone; see there.
+        image_size: As for `open_encoder`.
+        channels: As for `open_encoder`.
+        split: As for `tfembed.embed.embed_source`.
+        limit: As for `embed_source`.
+        batch_size: As for `embed_source`.
+        data_dir: As for `embed_source`.
+        strict: As for `embed_source`.
+        strategy: As for `embed_source`.
+        k: Neighbours in an answer.
+        vote_k: Neighbours that vote; `None`: `k`.
+        report: Is called with a line of progress at a time. `None`: silent.
+        **options: `head`, `recall`, `threshold`, `false_rejection`,
+            `score_megabytes`, `max_pixels` and `warmup_batches` of
+            `tfembed.export.export`.
+
+    Returns:
+        `pathlib.Path` of the published version.
+
+    Raises:
+        ValueError: If an argument, the encoder or the images are not fit for it.
+        OSError: If the version cannot be written, or the disk has no room.
+        RuntimeError: If the export does not answer as Python does.
+        ImportError: If a package is missing.
+    """
+    say = report or (lambda line: None)
+    vote_k = k if vote_k is None else vote_k
+    place = os.path.join(base, _EMBEDDINGS)
+    check_arguments(place, split=split, batch_size=batch_size, limit=limit)
+    check_encoder(encoder, weights, pool)
+    _check_gallery_name(gallery)
+    from tfembed.export.model import check_options, export
+    from tfembed.export.versions import check_base
+
+    check_options(options.get("head", "auto"), **_without_head(options), k=k)
+    check_options(vote_k=vote_k)
+    check_base(base)
+    made = not os.path.exists(base)
+    shape, images = None, None
+    if is_backbone(encoder, weights):  # the folder is looked into before a download
+        shape = backbone_shape(image_size, channels)
+        images = _open_images(gallery, split, shape, data_dir, strict, limit)
+    opened = open_encoder(
+        encoder, weights, image_size, channels, pool, strategy, say=say
+    )
+    if shape is None:
+        shape = opened.image_shape
+        images = _open_images(gallery, split, shape, data_dir, strict, limit)
+    try:
+        if images is None:
+            found, left_out = _read_embeddings(gallery, opened), []
+        else:
+            say(f"embedding {images.size:,} images of {gallery}")
+            files = embed_source(
+                opened,
+                images,
+                place,
+                batch_size=batch_size,
+                shard_size=_SHARD_SIZE,
+                strict=strict,
+                say=say,
+                replace=True,
+            )
+            found, left_out = _load(files), files.manifest["skipped"]
+        arrays, normalize, zeros = _as_gallery(found, gallery, vote_k)
+        left_out = [*left_out, *zeros]
+        for line in name_left_out(left_out):
+            say(line)
+        version = export(
+            opened.model,
+            arrays,
+            base,
+            k=k,
+            normalize=normalize,
+            samples=None if images is None else _samples(images),
+            facts=_facts(encoder, opened, gallery, arrays, left_out, say),
+            report=report,
+            **options,
+        )
+        shutil.rmtree(place, ignore_errors=True)
+        return version
+    finally:
+        if made:
+            with suppress(OSError):
+                os.rmdir(base)  # only if empty
+
+
+def _without_head(options):
+    return {name: value for name, value in options.items() if name != "head"}
+
+
+def _check_gallery_name(gallery):
+    """Raises where it is a folder of images without its `folder:`."""
+    path = os.path.expanduser(os.fspath(gallery))
+    if os.path.isdir(path) and not _holds_embeddings(path):
+        raise ValueError(
+            "The gallery must be a source, such as folder:PATH, or embeddings. "
+            f"Received: {gallery!r}, a folder without embeddings. For the images in "
+            f"it, write folder:{gallery}."
+        )
+
+
+def _holds_embeddings(path):
+    if os.path.isdir(path):
+        names = ("manifest.json", "gallery.npz")
+        return any(os.path.isfile(os.path.join(path, name)) for name in names)
+    return os.path.isfile(path) and path.endswith((".npz", ".parquet"))
+
+
+def _open_images(gallery, split, image_shape, data_dir, strict, limit):
+    """Lists the images of a source; `None` where the gallery is embeddings."""
+    path = os.path.expanduser(os.fspath(gallery))
+    if _holds_embeddings(path):
+        if split != "all" or limit is not None:
+            raise ValueError(
+                "`split` and `limit` go with images. Received: "
+                f"split={split!r}, limit={limit!r}, with embeddings, {gallery!r}. "
+                "Leave them out."
+            )
+        return None
+    from tfembed.data.source_images import SourceImages
+
+    images = SourceImages(gallery, split, image_shape, data_dir, strict, limit)
+    if images.size < _LEAST:
+        raise ValueError(
+            f"The gallery must have {_LEAST} images or more, to find one by another. "
+            f"Received: {images.size} of {gallery!r}."
+        )
+    return images
+
+
+def _read_embeddings(gallery, encoder):
+    """Reads embeddings that were made before, and by this encoder as far as it is told.
+
+    Raises:
+        ValueError: If they are another encoder's.
+    """
+    from tfembed.formats.embeddings import read_embeddings
+
+    files = read_embeddings(gallery, text_labels=True)
+    theirs = ((files.manifest or {}).get("identity") or {}).get("model")
+    found = _load(files)
+    dim = found["embeddings"].shape[1]
+    if theirs not in (None, encoder.sha256) or dim != encoder.dim:
+        raise ValueError(
+            "The embeddings must be of the encoder that is published. Received: "
+            f"{gallery!r}, of {dim} numbers"
+            + (f", made by {theirs[:12]}" if theirs else "")
+            + f", and an encoder of {encoder.dim} numbers, {encoder.sha256[:12]}. "
+            "Embed the images with this one."
+        )
+    if len(found["ids"]) < _LEAST:
+        raise ValueError(
+            f"The gallery must have {_LEAST} rows or more, to find one by another. "
+            f"Received: {len(found['ids'])} of {gallery!r}."
+        )
+    return found
+
+
+def _load(files):
+    found = files.load()
+    return {
+        "embeddings": np.array(found.embeddings, np.float32),
+        "labels": found.labels,
+        "ids": found.ids,
+        "class_names": np.array(files.class_names, np.str_),
+    }
+
+
+def _as_gallery(arrays, name, vote_k):
+    """Prepares the arrays of a gallery.
+
+    Returns:
+        The arrays, with what votes; whether embeddings must be divided by their
+        length; and `(id, reason)` of the rows left out because they have none.
+    """
+    norms = np.linalg.norm(arrays["embeddings"], axis=1)
+    has_length = norms > 0
+    zeros = [(each, "its embedding is zero") for each in arrays["ids"][~has_length]]
+    if has_length.sum() < _LEAST:
+        raise ValueError(
+            f"The gallery must have {_LEAST} images or more that can be embedded. "
+            f"Received: {has_length.sum()} of {name!r}, whose embeddings are not zero."
+        )
+    rows = ("embeddings", "labels", "ids")
+    kept = {key: arrays[key][has_length] for key in rows}
+    names = arrays["class_names"]
+    named = {"class_names": names} if len(names) else {}
+    normalize = bool(np.abs(norms[has_length] - 1).max() > _UNIT_TOLERANCE)
+    return {**kept, **named, "vote_k": vote_k}, normalize, zeros
+
+
+def _samples(images):
+    """Returns the pixels of the first images, to try the export with."""
+    for _, pixels, _ in images.stream(0, min(images.size, 64), _SAMPLES):
+        if len(pixels):
+            return list(pixels)
+    return None
+
+
+def _facts(name, encoder, gallery, arrays, left_out, say):
+    """Returns what the model card says of encoder, images and quality."""
+    from tfembed.export.run_facts import facts_of_weights, read_facts
+
+    if encoder.facts:
+        made = dict(encoder.facts)
+        weights = made.pop("weights")
+        method = {**made, **facts_of_weights(weights)}
+        if weights is None:
+            method["weights"] = "none: not trained"
+            say(
+                "the backbone has no weights: its neighbours are an untrained network's"
+            )
+        facts = {"method": method}
+    else:
+        facts = read_facts(os.path.expanduser(os.fspath(name)))
+    metrics = _measure(arrays, say)
+    if left_out:
+        facts["data"] = {**facts.get("data", {}), "images_left_out": len(left_out)}
+    facts["metrics"] = [*facts.get("metrics", []), *metrics]
+    return {**facts, "source": str(gallery)}
+
+
+def _measure(arrays, say):
+    """Measures how often a labelled row's neighbours are of its class, itself apart."""
+    from tfembed.metrics import weighted_knn_hits
+
+    labels = arrays["labels"]
+    unknown = labels == "" if labels.dtype.kind == "U" else labels < 0
+    rows = np.flatnonzero(~unknown)
+    if len(np.unique(labels[rows])) < _LEAST:
+        return []
+    ids = np.arange(len(rows))
+    asked = np.sort(np.random.default_rng(0).permutation(ids)[:_MEASURED])
+    known, names = arrays["embeddings"][rows], labels[rows]
+    ks = sorted({1, min(int(arrays["vote_k"]), len(rows) - 1)})
+    hits = weighted_knn_hits(
+        known[asked], names[asked], known, names, ks, ids=asked, gallery_ids=ids
+    )
+    found = {k: float(hits[k].mean()) for k in ks}
+    count = f"{len(asked):,} images of the gallery, each among the others"
+    say(
+        f"of {count}: "
+        + ", ".join(
+            f"{100 * share:.1f} % find their class by "
+            + ("the nearest one" if k == 1 else f"the vote of {k}")
+            for k, share in found.items()
+        )
+    )
+    return [{"representation": count, **{f"knn_{k}": v for k, v in found.items()}}]
+
+
+def next_steps(base, gallery):
+    """Returns lines on what to do with what was published.
+
+    Args:
+        base: Folder of the versions.
+        gallery: The gallery, as it was named.
+    """
+    base, images = shlex.quote(os.fspath(base)), ""
+    kind, _, path = os.fspath(gallery).partition(":")
+    if kind == "folder":
+        from tfembed.data.layout import split_option
+
+        images = f" --images {shlex.quote(split_option(path)[0])}"
+    return [
+        "Search it in a browser, at http://localhost:8501/ while this runs:",
+        f"  python -m tfembed.serving {base}{images}",
+        "or from a shell, while that runs:",
+        f"  python -m tfembed.serving.query IMAGE{images} --picture answer.png",
+    ]
+
+
+def main(argv=None):
+    """Runs the command; returns the exit status."""
+    args = _parser().parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Leave like Ctrl-C does, so that an unfinished version is taken away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        publish(
+            args.encoder,
+            args.base,
+            args.gallery,
+            weights=args.weights,
+            pool=args.pool,
+            image_size=args.image_size,
+            channels=args.channels,
+            split=args.split,
+            limit=args.limit,
+            batch_size=args.batch_size,
+            data_dir=args.data_dir,
+            strict=args.strict,
+            report=lambda line: print(line, flush=True),
+            **search_options(args),
+        )
+    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
+        words = error.strerror if isinstance(error, OSError) else None
+        print(f"error: {words or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    print("\n" + "\n".join(next_steps(args.base, args.gallery)))
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m tfembed.publish",
+        description="Embeds a gallery of images and publishes it with the encoder as "
+        "the next version of a served model. Started again after it was stopped, it "
+        "goes on where it was.",
+    )
+    parser.add_argument(
+        "encoder",
+        metavar="ENCODER",
+        help="a run directory, a saved Keras model (.keras), or a backbone's name, "
+        "such as applications:MobileNetV2, with --weights",
+    )
+    parser.add_argument(
+        "base",
+        metavar="BASE",
+        help="folder with one numbered folder a version; made if missing",
+    )
+    parser.add_argument(
+        "--gallery",
+        required=True,
+        metavar="SOURCE",
+        help="folder:PATH, npz:PATH, tfds:NAME, fashion_mnist, mnist, cifar10, "
+        "cifar100 or synthetic; or embeddings of this encoder that tfembed.embed wrote",
+    )
+    add_image_flags(parser, BATCH_SIZE)
+    add_search_flags(
+        parser, "calibrated, on rows of the gallery", "as many as an answer has"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
