@@ -42,7 +42,7 @@ def check_encoder(name, weights=None, pool=None):
             raise ValueError(
                 "The encoder must be a run directory, a saved Keras model (.keras), or "
                 f"a backbone's name: {', '.join(_alike(name))}. "
-                f"Received: {name!r}, which is none of them."
+                f"Received: {name!r}, which does not exist."
             )
         if weights is not None or pool is not None:
             raise ValueError(
@@ -71,9 +71,10 @@ def check_encoder(name, weights=None, pool=None):
 
 
 def _alike(name):
-    """The names of the backbones that may be meant, of all of them else."""
+    """The names of a family of backbones, where one is meant; else the families."""
     family = [each for each in BACKBONES if each.startswith(f"{name.split(':')[0]}:")]
-    return family or BACKBONES
+    alone = [each for each in BACKBONES if ":" not in each]
+    return family or [f"{each}:NAME" for each in FAMILIES] + alone
 
 
 def open_encoder(
