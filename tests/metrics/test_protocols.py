@@ -83,5 +83,5 @@ def test_a_query_in_the_gallery_has_no_vote_for_itself(points):
             assert hits[k][row] == (alone[0] == labels[row])
     with pytest.raises(ValueError, match="from 1 to"):
         weighted_knn_hits(x, labels, x, labels, (60,), ids=ids, gallery_ids=ids)
-    with pytest.raises(ValueError, match="one label for each query"):
+    with pytest.raises(ValueError, match="`labels` must have one label for each row"):
         weighted_knn_hits(x, labels[:5], x, labels)

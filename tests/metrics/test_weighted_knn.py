@@ -107,7 +107,10 @@ def test_no_queries():
         ({"k": 301}, "`k` must be an integer from 1"),
         ({"k": 1.5}, "`k` must be an integer from 1"),
         ({"temperature": 0}, "`temperature` must be positive"),
-        ({"gallery_labels": np.zeros(5)}, "one label for each gallery row"),
+        (
+            {"gallery_labels": np.zeros(5)},
+            "one label for each row",
+        ),
         ({"queries": np.zeros((2, 5))}, "rows of the same length"),
         ({"queries": np.zeros(5)}, "must be a matrix"),
         ({"queries": np.full((2, 6), np.nan)}, "must be finite"),

@@ -3,7 +3,8 @@
 import numpy as np
 
 from tfembed.callbacks.epoch_metrics import EpochMetrics
-from tfembed.metrics import embed, weighted_knn
+from tfembed.metrics import embed, weighted_knn_hits
+from tfembed.metrics.labels import as_vector, kept
 
 
 class NeighborAccuracy(EpochMetrics):
@@ -24,6 +25,10 @@ class NeighborAccuracy(EpochMetrics):
         temperature: Of the vote; see `tfembed.metrics.weighted_knn`.
         every: Evaluate after so many epochs, and after the first one; the others log
             nothing.
+        ignore_label: Images of this label are left out of both sides; `None`: none is.
+
+    Raises:
+        ValueError: If labels are one-hot rows.
     """
 
     def __init__(
@@ -36,14 +41,17 @@ class NeighborAccuracy(EpochMetrics):
         ks=(10, 200),
         temperature=0.07,
         every=1,
+        ignore_label=None,
     ):
         super().__init__(every)
         self.encoder = encoder
         self.gallery = gallery
-        self.gallery_labels = np.asarray(gallery_labels)
+        self.gallery_labels = as_vector("gallery_labels", gallery_labels)
         self.queries = queries
-        self.query_labels = np.asarray(query_labels)
-        self.ks = [k for k in ks if k <= len(self.gallery_labels)]
+        self.query_labels = as_vector("query_labels", query_labels)
+        size = np.sum(kept(self.gallery_labels, ignore_label))
+        self.ks = [k for k in ks if k <= size]
+        self.ignore_label = ignore_label
         self.temperature = temperature
 
     def names(self):
@@ -52,14 +60,13 @@ class NeighborAccuracy(EpochMetrics):
 
     def evaluate(self):
         """Returns a dictionary from `"knn_K"` to accuracy, from 0 to 1."""
-        predictions = weighted_knn(
+        hits = weighted_knn_hits(
             embed(self.encoder, self.queries),
+            self.query_labels,
             embed(self.encoder, self.gallery),
             self.gallery_labels,
             self.ks,
             self.temperature,
+            ignore_label=self.ignore_label,
         )
-        return {
-            f"knn_{k}": float(np.mean(predicted == self.query_labels))
-            for k, predicted in predictions.items()
-        }
+        return {f"knn_{k}": float(np.mean(right)) for k, right in hits.items()}

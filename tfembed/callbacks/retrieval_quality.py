@@ -1,9 +1,8 @@
 """Retrieval among given images, after each epoch."""
 
-import numpy as np
-
 from tfembed.callbacks.epoch_metrics import EpochMetrics
 from tfembed.metrics import embed, retrieval
+from tfembed.metrics.labels import as_vector
 
 
 class RetrievalQuality(EpochMetrics):
@@ -31,6 +30,11 @@ class RetrievalQuality(EpochMetrics):
         every: Evaluate after so many epochs, and after the first one; the others log
             nothing.
         prefix: Put before each name, to tell two of these apart.
+        ignore_label: Images of this label are left out, here and in the gallery;
+            `None`: none is.
+
+    Raises:
+        ValueError: If labels are one-hot rows.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class RetrievalQuality(EpochMetrics):
         ks=(1,),
         every=1,
         prefix="",
+        ignore_label=None,
     ):
         super().__init__(every)
         if (gallery is None) != (gallery_labels is None):
@@ -54,13 +59,16 @@ class RetrievalQuality(EpochMetrics):
             )
         self.encoder = encoder
         self.queries = queries
-        self.labels = np.asarray(labels)
+        self.labels = as_vector("labels", labels)
         self.gallery = gallery
         self.gallery_labels = gallery_labels
+        if gallery_labels is not None:
+            self.gallery_labels = as_vector("gallery_labels", gallery_labels)
         self.ids = ids
         self.gallery_ids = gallery_ids
         self.ks = sorted(ks)
         self.prefix = prefix
+        self.ignore_label = ignore_label
 
     def names(self):
         """Returns the names that it logs."""
@@ -78,5 +86,6 @@ class RetrievalQuality(EpochMetrics):
             self.ids,
             self.gallery_ids,
             self.ks,
+            ignore_label=self.ignore_label,
         ).means()
         return {name: means[name[len(self.prefix) :]] for name in self.names()}

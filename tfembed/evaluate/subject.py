@@ -12,6 +12,7 @@ from tfembed.data import load_images, read_embeddings
 from tfembed.data.source_images import SourceImages
 from tfembed.evaluate.progress import Progress
 from tfembed.formats.npz import Npz
+from tfembed.metrics.labels import as_vector
 
 _NAMED = 3  # images left out that are named
 
@@ -319,6 +320,10 @@ def _read_npz(path):
             f"{path!r}: `embeddings` must be a float array (n, d). Received: "
             f"{embeddings.dtype} of shape {embeddings.shape}."
         )
+    try:
+        labels = as_vector("labels", labels)
+    except ValueError as error:
+        raise ValueError(f"{path!r}: {error}") from error
     for name, values in (("labels", labels), ("ids", arrays.get("ids"))):
         if values is not None and values.reshape(-1).shape != (len(embeddings),):
             raise ValueError(
@@ -327,7 +332,7 @@ def _read_npz(path):
                 f"{values.shape}."
             )
     ids = arrays.get("ids")
-    return Rows(embeddings, labels.reshape(-1), None if ids is None else ids.ravel())
+    return Rows(embeddings, labels, None if ids is None else ids.ravel())
 
 
 def _with_labels(name, rows):

@@ -2,13 +2,20 @@
 
 import numpy as np
 
+from tfembed.metrics.labels import without_ignored
 from tfembed.metrics.nearest import check_embeddings, unit_rows
 
 AVERAGES = ("geometric", "arithmetic", "min", "max")
 
 
 def clustering(
-    embeddings, labels, average="arithmetic", restarts=10, seed=0, normalize=True
+    embeddings,
+    labels,
+    average="arithmetic",
+    restarts=10,
+    seed=0,
+    normalize=True,
+    ignore_label=None,
 ):
     """Clusters by k-means into as many clusters as classes; compares the partitions.
 
@@ -26,6 +33,7 @@ def clustering(
         restarts: How often k-means starts anew; the best start by inertia counts.
         seed: Of its first centres.
         normalize: Whether rows are divided by their lengths first.
+        ignore_label: Rows of this label are left out; `None`: none is.
 
     Returns:
         `{"NMI": float, "AMI": float}`.
@@ -44,12 +52,7 @@ def clustering(
             f"`restarts` must be a positive integer. Received: restarts={restarts}."
         )
     rows = check_embeddings("embeddings", embeddings)
-    labels = np.asarray(labels).reshape(-1)
-    if len(labels) != len(rows):
-        raise ValueError(
-            "`labels` must have one label for each row. Received: "
-            f"{len(labels)} labels and {len(rows)} rows."
-        )
+    _, labels, rows = without_ignored(ignore_label, "labels", labels, embeddings=rows)
     try:
         from sklearn.cluster import KMeans
         from sklearn.metrics import (

@@ -2,11 +2,18 @@
 
 import numpy as np
 
+from tfembed.metrics.labels import without_ignored
 from tfembed.metrics.nearest import check_embeddings
 
 
 def linear_probe(
-    features, labels, test_features, test_labels, regularization=1.0, iterations=200
+    features,
+    labels,
+    test_features,
+    test_labels,
+    regularization=1.0,
+    iterations=200,
+    ignore_label=None,
 ):
     """Trains a linear classifier on given features and tests it.
 
@@ -20,24 +27,41 @@ def linear_probe(
         test_labels: `(queries,)`.
         regularization: scikit-learn's C, the inverse strength.
         iterations: Bound on L-BFGS' iterations.
+        ignore_label: Rows of this label are left out of both sides; `None`: none is.
 
     Returns:
         Accuracy on the test features, from 0 to 1.
 
     Raises:
         ImportError: If scikit-learn is not installed.
-        ValueError: If there are no features, to train or to test on.
+        ValueError: If there are no features, to train or to test on, or labels are
+            one-hot rows or not one for each row.
     """
     hits = linear_probe_hits(
-        features, labels, test_features, test_labels, regularization, iterations
+        features,
+        labels,
+        test_features,
+        test_labels,
+        regularization,
+        iterations,
+        ignore_label,
     )
     return float(np.mean(hits))
 
 
 def linear_probe_hits(
-    features, labels, test_features, test_labels, regularization=1.0, iterations=200
+    features,
+    labels,
+    test_features,
+    test_labels,
+    regularization=1.0,
+    iterations=200,
+    ignore_label=None,
 ):
-    """As `linear_probe`, query by query: whether it is right, bool `(queries,)`."""
+    """As `linear_probe`, query by query: whether it is right, bool `(queries,)`.
+
+    With `ignore_label`, of the queries that remain.
+    """
     import warnings
 
     try:
@@ -52,6 +76,12 @@ def linear_probe_hits(
 
     features = check_embeddings("features", features)
     test_features = check_embeddings("test_features", test_features)
+    _, labels, features = without_ignored(
+        ignore_label, "labels", labels, features=features
+    )
+    _, test_labels, test_features = without_ignored(
+        ignore_label, "test_labels", test_labels, test_features=test_features
+    )
     classifier = make_pipeline(
         StandardScaler(),
         LogisticRegression(C=regularization, max_iter=iterations),
@@ -59,6 +89,6 @@ def linear_probe_hits(
     with warnings.catch_warnings():
         # Stopping early is part of the probe's definition.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        classifier.fit(np.asarray(features, np.float64), np.asarray(labels))
+        classifier.fit(np.asarray(features, np.float64), labels)
     predicted = classifier.predict(np.asarray(test_features, np.float64))
-    return predicted == np.asarray(test_labels)
+    return predicted == test_labels

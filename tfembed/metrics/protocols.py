@@ -6,6 +6,7 @@ import numpy as np
 
 from tfembed.metrics.bootstrap import bootstrap_intervals
 from tfembed.metrics.clustering import clustering
+from tfembed.metrics.labels import without_ignored
 from tfembed.metrics.linear_probe import linear_probe_hits
 from tfembed.metrics.retrieval import retrieval
 from tfembed.metrics.weighted_knn import weighted_knn_hits
@@ -22,10 +23,10 @@ class Measurement:
         protocol: `"seen"` or `"unseen"`.
         values: `{name: number}`.
         intervals: `{name: (low, high)}`, of those that are means over the queries.
-        per_query: `{name: (queries,)}`, float64, of the same; NaN where a query does
-            not count.
-        queries: Number of queries.
-        gallery: Number of gallery rows.
+        per_query: `{name: (queries,)}`, float64, of the same, for all queries that were
+            given; NaN where one does not count.
+        queries: Number of queries, without those of an ignored label.
+        gallery: Number of gallery rows, likewise.
         lone: Queries whose class has no other row to find. They are in no mean of
             retrieval, and are misses of a vote.
     """
@@ -63,6 +64,7 @@ def measure_seen(
     resamples=2000,
     seed=0,
     progress=None,
+    ignore_label=None,
 ):
     """Measures on classes that were trained on: queries against a labelled gallery.
 
@@ -78,17 +80,34 @@ def measure_seen(
         temperature: Of the vote.
         ks: Ranks of recall and precision, `R@K` and `P@K`; likewise.
         probe: Whether a linear probe is trained on the gallery, `linear_probe`; or its
-            hits, bool `(queries,)`, where it was trained on other features.
+            hits, bool `(queries,)`, one for each that was given, where it was trained
+            on other features.
         normalize: Whether similarity is the cosine, or the inner product.
         confidence: Of the intervals.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
         progress: Called as `progress(what, done, total)`, in queries.
+        ignore_label: Queries and gallery rows of this label are left out; `None`: none
+            is.
 
     Returns:
         A `Measurement`.
+
+    Raises:
+        ValueError: As in `retrieval`.
     """
     per_query = {}
+    hits_given = None if probe is None or isinstance(probe, bool) else probe
+    remaining, labels, queries, ids, hits_given = without_ignored(
+        ignore_label, "labels", labels, queries=queries, ids=ids, probe=hits_given
+    )
+    _, gallery_labels, gallery, gallery_ids = without_ignored(
+        ignore_label,
+        "gallery_labels",
+        gallery_labels,
+        gallery=gallery,
+        gallery_ids=gallery_ids,
+    )
     room = len(gallery) - (ids is not None)
     knn = [k for k in knn if k <= room]
     if knn:
@@ -106,9 +125,9 @@ def measure_seen(
         )
         per_query.update({f"knn_{k}": np.float64(hits[k]) for k in knn})
     if probe is True:
-        probe = linear_probe_hits(gallery, gallery_labels, queries, labels)
-    if probe is not False and probe is not None:
-        per_query["linear_probe"] = np.float64(probe)
+        hits_given = linear_probe_hits(gallery, gallery_labels, queries, labels)
+    if hits_given is not None:
+        per_query["linear_probe"] = np.float64(hits_given)
     found = retrieval(
         queries,
         labels,
@@ -122,7 +141,15 @@ def measure_seen(
     )
     per_query.update(_of_all(found, len(queries)))
     return _measurement(
-        "seen", per_query, {}, len(gallery), found.lone, confidence, resamples, seed
+        "seen",
+        per_query,
+        {},
+        len(gallery),
+        found.lone,
+        confidence,
+        resamples,
+        seed,
+        remaining,
     )
 
 
@@ -136,6 +163,7 @@ def measure_unseen(
     resamples=2000,
     seed=0,
     progress=None,
+    ignore_label=None,
 ):
     """Measures on classes that were not trained on: each row among all others.
 
@@ -150,10 +178,17 @@ def measure_unseen(
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
         progress: Called as `progress(what, done, total)`, in queries.
+        ignore_label: Rows of this label are left out; `None`: none is.
 
     Returns:
         A `Measurement`.
+
+    Raises:
+        ValueError: As in `retrieval`.
     """
+    remaining, labels, embeddings = without_ignored(
+        ignore_label, "labels", labels, embeddings=embeddings
+    )
     found = retrieval(
         embeddings,
         labels,
@@ -174,10 +209,21 @@ def measure_unseen(
         confidence,
         resamples,
         seed,
+        remaining,
     )
 
 
-def _measurement(protocol, per_query, more, gallery, lone, confidence, resamples, seed):
+def _measurement(
+    protocol,
+    per_query,
+    more,
+    gallery,
+    lone,
+    confidence,
+    resamples,
+    seed,
+    remaining,
+):
     values = {
         name: float(np.mean(column[np.isfinite(column)]))
         if np.isfinite(column).any()
@@ -188,11 +234,18 @@ def _measurement(protocol, per_query, more, gallery, lone, confidence, resamples
         protocol,
         {**values, **more},
         bootstrap_intervals(per_query, confidence, resamples, seed),
-        per_query,
+        {name: _spread(column, remaining) for name, column in per_query.items()},
         len(next(iter(per_query.values()))),
         gallery,
         lone,
     )
+
+
+def _spread(column, remaining):
+    """Puts the values of the queries that remain where these stood among all."""
+    everywhere = np.full(len(remaining), np.nan)
+    everywhere[remaining] = column
+    return everywhere
 
 
 def _of_all(found, count):

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from tfembed.metrics.labels import without_ignored
 from tfembed.metrics.nearest import check_embeddings, rows_of_ids, unit_rows
 from tfembed.metrics.ranking import SCORE_BYTES, ranked_in_chunks
 
@@ -16,7 +17,8 @@ class Retrieval:
     no average, and counted in `lone`.
 
     Attributes:
-        queries: Positions of the queries that count, int64 `(counted,)`.
+        queries: Positions, among all that were given, of the queries that count, int64
+            `(counted,)`.
         recall: `{k: (counted,)}`, 1.0 where a row of the class is among the nearest
             k, else 0.0.
         precision: `{k: (counted,)}`, the share of the class among the nearest k.
@@ -65,6 +67,7 @@ def retrieval(
     normalize=True,
     score_bytes=SCORE_BYTES,
     progress=None,
+    ignore_label=None,
 ):
     """Measures Recall@k, Precision@k, R-precision, MAP@R and MRR, exactly.
 
@@ -85,20 +88,40 @@ def retrieval(
         normalize: Whether similarity is the cosine, or the inner product.
         score_bytes: Bound on the scores that stand in memory at a time.
         progress: Called as `progress(done, total)`, in queries, after each chunk.
+        ignore_label: Queries and gallery rows of this label are left out; `None`: none
+            is.
 
     Returns:
         A `Retrieval`.
 
     Raises:
-        ValueError: If shapes do not fit together, an id stands in the gallery twice,
-            or a k is out of range.
+        ValueError: If shapes do not fit together, labels are one-hot rows, an id stands
+            in the gallery twice, or a k is out of range.
 
     Reference: Musgrave et al., 2020, section 4.2 (https://arxiv.org/abs/2003.08505).
     """
     own = gallery is None
     queries = check_embeddings("embeddings", embeddings)
-    gallery = queries if own else check_embeddings("gallery", gallery)
-    codes, gallery_codes = _codes(labels, gallery_labels, queries, gallery, own)
+    if own != (gallery_labels is None):
+        raise ValueError(
+            "`gallery` and `gallery_labels` come together, or not at all. Received: "
+            f"{'gallery_labels' if own else 'gallery'} alone."
+        )
+    remaining, labels, queries, ids = without_ignored(
+        ignore_label, "labels", labels, queries=queries, ids=None if own else ids
+    )
+    if own:
+        gallery, gallery_labels = queries, labels
+    else:
+        gallery = check_embeddings("gallery", gallery)
+        _, gallery_labels, gallery, gallery_ids = without_ignored(
+            ignore_label,
+            "gallery_labels",
+            gallery_labels,
+            gallery=gallery,
+            gallery_ids=gallery_ids,
+        )
+    codes, gallery_codes = _codes(labels, gallery_labels, own)
     itself = np.arange(len(queries))
     if not own:
         itself = rows_of_ids(ids, gallery_ids, queries, gallery)
@@ -141,32 +164,17 @@ def retrieval(
         progress,
     ):
         _measure(right, first, relevant[rows], place[rows], ks, found)
-    return Retrieval(queries=counted, lone=len(queries) - total, **found)
+    return Retrieval(
+        queries=np.flatnonzero(remaining)[counted], lone=len(queries) - total, **found
+    )
 
 
-def _codes(labels, gallery_labels, queries, gallery, own):
+def _codes(labels, gallery_labels, own):
     """Numbers the classes of both sides alike."""
-    if own != (gallery_labels is None):
-        raise ValueError(
-            "`gallery` and `gallery_labels` come together, or not at all. Received: "
-            f"{'gallery_labels' if own else 'gallery'} alone."
-        )
-    sides = [("labels", labels, queries)]
-    if not own:
-        sides.append(("gallery_labels", gallery_labels, gallery))
-    flat = []
-    for name, values, rows in sides:
-        flat.append(np.asarray(values).reshape(-1))
-        if len(flat[-1]) != len(rows):
-            raise ValueError(
-                f"`{name}` must have one label a row. Received: {len(flat[-1])} "
-                f"labels and {len(rows)} rows."
-            )
-    _, codes = np.unique(np.concatenate(flat), return_inverse=True)
+    sides = [labels] if own else [labels, gallery_labels]
+    _, codes = np.unique(np.concatenate(sides), return_inverse=True)
     codes = codes.reshape(-1)
-    return codes[: len(queries)], codes[: len(gallery)] if own else codes[
-        len(queries) :
-    ]
+    return codes[: len(labels)], codes if own else codes[len(labels) :]
 
 
 def _measure(right, first, relevant, place, ks, found):

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from tfembed.metrics.labels import without_ignored
 from tfembed.metrics.nearest import (
     SCORE_BYTES,
     check_k,
@@ -20,6 +21,7 @@ def weighted_knn(
     temperature=0.07,
     normalize=True,
     score_bytes=SCORE_BYTES,
+    ignore_label=None,
 ):
     """Predicts each query's class by its `k` nearest gallery rows.
 
@@ -39,17 +41,22 @@ def weighted_knn(
             CIFAR-10.
         normalize: Whether similarity is the cosine, or the inner product.
         score_bytes: Bound on the scores that stand in memory at a time.
+        ignore_label: Gallery rows of this label are left out; `None`: none is.
 
     Returns:
         Predicted labels `(queries,)` in the dtype of `gallery_labels`; for a
         sequence of k, a dictionary from k to these.
 
     Raises:
-        ValueError: If shapes do not fit, or `k` or `temperature` is out of range.
+        ValueError: If shapes do not fit, labels are one-hot rows, or `k` or
+            `temperature` is out of range.
 
     Reference: Wu et al., 2018, section 3.4 (https://arxiv.org/abs/1805.01978).
     """
     ks = [k] if np.ndim(k) == 0 else list(k)
+    _, gallery_labels, gallery = without_ignored(
+        ignore_label, "gallery_labels", gallery_labels, gallery=gallery
+    )
     predictions = _predict(
         queries, gallery, gallery_labels, ks, temperature, normalize, score_bytes
     )
@@ -68,6 +75,7 @@ def weighted_knn_hits(
     normalize=True,
     score_bytes=SCORE_BYTES,
     progress=None,
+    ignore_label=None,
 ):
     """Tells which queries `weighted_knn` classifies rightly; the mean is the accuracy.
 
@@ -84,19 +92,25 @@ def weighted_knn_hits(
         normalize: As in `weighted_knn`.
         score_bytes: As in `weighted_knn`.
         progress: Called as `progress(done, total)`, in queries, after each chunk.
+        ignore_label: Queries and gallery rows of this label are left out; `None`: none
+            is.
 
     Returns:
-        `{k: bool (queries,)}`.
+        `{k: bool (queries,)}`, of the queries that remain.
 
     Raises:
         ValueError: As in `weighted_knn`, and if a query has no label or id.
     """
-    labels = np.asarray(labels).reshape(-1)
-    if len(labels) != len(queries):
-        raise ValueError(
-            "`labels` must have one label for each query. Received: "
-            f"{len(labels)} labels and {len(queries)} queries."
-        )
+    _, labels, queries, ids = without_ignored(
+        ignore_label, "labels", labels, queries=queries, ids=ids
+    )
+    _, gallery_labels, gallery, gallery_ids = without_ignored(
+        ignore_label,
+        "gallery_labels",
+        gallery_labels,
+        gallery=gallery,
+        gallery_ids=gallery_ids,
+    )
     predictions = _predict(
         queries,
         gallery,
@@ -114,7 +128,7 @@ def weighted_knn_hits(
 def _predict(
     queries,
     gallery,
-    gallery_labels,
+    labels,
     ks,
     temperature,
     normalize,
@@ -122,12 +136,6 @@ def _predict(
     itself=None,
     progress=None,
 ):
-    labels = np.asarray(gallery_labels).reshape(-1)
-    if len(labels) != len(gallery):
-        raise ValueError(
-            "`gallery_labels` must have one label for each gallery row. Received: "
-            f"{len(labels)} labels and {len(gallery)} rows."
-        )
     if not temperature > 0:
         raise ValueError(
             f"`temperature` must be positive. Received: temperature={temperature}."

@@ -4,6 +4,11 @@ import tensorflow as tf
 
 # From here on a dtype has no longer every whole number.
 _WHOLE = {tf.bfloat16: 2**8, tf.float16: 2**11, tf.float32: 2**24, tf.float64: 2**53}
+ONE_HOT = (
+    "{name} must have the shape `(batch,)` or `(batch, 1)`, class numbers and not "
+    "one-hot rows. Give `tf.argmax(labels, axis=-1)`, or `label_mode='int'` to "
+    "`image_dataset_from_directory`. Received: shape {shape}."
+)
 
 
 def flat_labels(labels):
@@ -37,18 +42,14 @@ def one_column(labels, name="`labels`"):
     """
     labels = tf.convert_to_tensor(labels)
     shape = labels.shape
-    hint = (
-        f"{name} must have the shape `(batch,)` or `(batch, 1)`, class numbers and not "
-        "one-hot rows. Give `tf.argmax(labels, axis=-1)`, or `label_mode='int'` to "
-        "`image_dataset_from_directory`. Received:"
-    )
     if shape.rank is None or shape[1:].num_elements() is None:
         columns = tf.reduce_prod(tf.shape(labels)[1:])
+        hint = ONE_HOT.split(" shape {")[0].format(name=name)
         one = tf.debugging.Assert(columns == 1, [hint, "shape", tf.shape(labels)])
         with tf.control_dependencies([one]):
             labels = tf.identity(labels)
     elif shape[1:].num_elements() != 1:
-        raise ValueError(f"{hint} shape {tuple(shape)}.")
+        raise ValueError(ONE_HOT.format(name=name, shape=tuple(shape)))
     return _told_apart(tf.reshape(labels, [-1]), name)
 
 
