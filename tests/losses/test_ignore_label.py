@@ -1,6 +1,5 @@
 """Rows of an ignored label are as if they were not there."""
 
-import contracts
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -148,29 +147,3 @@ def test_sample_weights_and_sums():
 def test_a_queue_refuses_it():
     with pytest.raises(ValueError, match="no `ignore_label`.*Received"):
         layers.CrossBatch(losses.MultiSimilarity(ignore_label=-1), size=8)
-
-
-@pytest.mark.parametrize(
-    "maker",
-    [
-        pytest.param(makers[0], id=layer.__name__)
-        for layer, makers in {
-            **contracts.ENDPOINTS,
-            layers.CrossBatch: contracts.LABEL_ENDPOINTS[layers.CrossBatch],
-        }.items()
-    ],
-)
-def test_weights_are_a_third_input_of_an_endpoint_layer(maker):
-    embeddings, ids = contracts.batch()
-    weights = np.float32(np.random.default_rng(0).uniform(size=len(ids)))
-
-    def added(*more):
-        keras.utils.set_random_seed(0)
-        layer = contracts.built(maker)
-        layer([tf.constant(each) for each in (embeddings, ids, *more)])
-        return float(layer.losses[0])
-
-    one_by_one = [added(np.float32(np.arange(len(ids)) == i)) for i in range(len(ids))]
-    np.testing.assert_allclose(added(np.ones(len(ids), "float32")), added(), rtol=1e-6)
-    np.testing.assert_allclose(sum(one_by_one), added(), rtol=1e-4)
-    np.testing.assert_allclose(added(weights), weights @ one_by_one, rtol=1e-4)

@@ -60,7 +60,8 @@ class Centers(ClassEndpoint):
 
     Call arguments:
         inputs: `[embeddings, labels]`: `(batch, dim)` floats; `(batch,)` integers in
-            `[0, num_classes)`.
+            `[0, num_classes)`. A third one, `(batch,)` floats, multiplies each row's
+            loss.
         training: Whether the centres move.
 
     Returns:

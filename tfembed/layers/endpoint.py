@@ -15,8 +15,9 @@ from tfembed.ops.rows import read_rows
 class Endpoint(compat.ReplicaLosses, keras.layers.Layer):
     """A layer that takes `[embeddings, ids]`, adds its loss, passes embeddings on.
 
-    A third input, `[embeddings, ids, weights]`, multiplies each row's loss: the
-    `sample_weight` of `fit` reaches the compiled loss alone, and not what a layer adds.
+    A third input, `[embeddings, ids, weights]`, multiplies each row's loss, as
+    `sample_weight` does a compiled loss, which alone it reaches: the loss is the sum
+    over the number of rows. What the layer remembers is as without weights.
 
     Subclasses say what a row's loss is, in `row_losses`, and what the ids are, in
     `kind` and `checked`.

@@ -42,7 +42,8 @@ class InstanceSoftmax(BankEndpoint):
 
     Call arguments:
         inputs: `[embeddings, ids]`: `(batch, dim)` floats, of unit length for the
-            similarity to be the cosine; `(batch,)` integers in `[0, size)`.
+            similarity to be the cosine; `(batch,)` integers in `[0, size)`. A third
+            one, `(batch,)` floats, multiplies each row's loss.
         training: Whether to update the bank.
 
     Returns:

@@ -59,6 +59,7 @@ class Margin(ClassEndpoint):
 
     Call arguments:
         inputs: `[embeddings, labels]`: `(batch, dim)` floats; `(batch,)` integers.
+            A third one, `(batch,)` floats, multiplies each row's loss.
 
     Returns:
         The embeddings, unchanged.

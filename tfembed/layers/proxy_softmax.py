@@ -58,7 +58,8 @@ class ProxySoftmax(ClassEndpoint):
 
     Call arguments:
         inputs: `[embeddings, labels]`: `(batch, dim)` floats of any length; `(batch,)`
-            integers in `[0, num_classes)`.
+            integers in `[0, num_classes)`. A third one, `(batch,)` floats, multiplies
+            each row's loss.
 
     Returns:
         The embeddings, unchanged.
