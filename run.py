@@ -1012,7 +1012,7 @@ def file_sha256(path):
 
 
 def choose_photos(folder, count):
-    """Returns names of photos below a folder, of as many of its classes as may be."""
+    """Returns names of photos below a folder, of its classes in turn, large first."""
     names = []
     for below, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(each for each in folders if not each.startswith("."))
@@ -1029,7 +1029,8 @@ def choose_photos(folder, count):
     seen = {}
     for name, label in zip(names, classes_of(names, folder)):
         seen.setdefault(label, []).append(name)
-    groups, chosen = [seen[label] for label in sorted(seen)], []
+    labels = sorted(seen, key=lambda label: (-len(seen[label]), label))
+    groups, chosen = [seen[label] for label in labels], []
     while len(chosen) < count and any(groups):
         for group in groups:
             if group and len(chosen) < count:
