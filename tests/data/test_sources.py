@@ -140,6 +140,32 @@ def test_the_debian_package_is_fetched_without_root(tmp_path, monkeypatch, lists
     assert fashion_mnist.find_files(str(tmp_path / "cache")) == folder
 
 
+def test_the_stamps_of_tux_paint_are_its_pictures_alone(tmp_path, monkeypatch, capsys):
+    from tfembed.data import tuxpaint_stamps
+
+    stamps = tmp_path / "made/usr/share/tuxpaint/stamps"
+    for name in ("animals/cat.png", "animals/cat.ogg", "town/a.svg", "readme.txt"):
+        (stamps / name).parent.mkdir(parents=True, exist_ok=True)
+        (stamps / name).write_text(name)
+    download = 'touch "$2_0_all.deb"'
+    _tool(tmp_path / "bin", "apt-get", download)
+    _tool(tmp_path / "bin", "dpkg", f'mkdir -p "$3" && cp -r {tmp_path}/made/usr "$3"/')
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(tuxpaint_stamps, "_INSTALLED", str(tmp_path / "installed"))
+    arguments = ["--data-dir", str(tmp_path / "cache")]
+    folder = tmp_path / "cache" / "tuxpaint-stamps"
+    for _ in range(2):  # the second time it is there
+        assert tuxpaint_stamps.main(arguments) == 0
+        assert capsys.readouterr().out.strip() == str(folder)
+        _tool(tmp_path / "bin", "apt-get", "echo 'E: Unable to locate it'; exit 100")
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    assert found == [folder / "animals" / "cat.png"]
+    assert os.listdir(folder) == ["animals"]  # what holds no pictures is gone
+    assert tuxpaint_stamps.main(["--data-dir", str(tmp_path / "other")]) == 1
+    said = capsys.readouterr().err
+    assert "Unable to locate it" in said and "a folder of pictures of your own" in said
+
+
 def test_why_the_debian_package_cannot_be_had(
     tmp_path, monkeypatch, capsys, no_network
 ):

@@ -126,3 +126,32 @@ def test_best_scores_in_parts(rng, monkeypatch):
 def test_bad_options(rng, options, message):
     with pytest.raises(ValueError, match=message):
         choose_threshold(a_gallery(rng), **options)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_held_out_rows_are_genuine_if_their_class_has_another_row(rng, alone):
+    """Far away, each in a class of its own, they say nothing of genuine queries."""
+    size = 40
+    rows = unit(rng, size, 64)
+    near = np.float32(rows[0] + 0.1 * rows[:30])
+    rows[:30] = near / np.linalg.norm(near, axis=1, keepdims=True)
+    labels = np.where(np.arange(size) < 30, 0, np.arange(size) if alone else -1)
+    gallery = make_gallery(
+        {
+            "embeddings": rows,
+            "labels": labels,
+            "ids": np.array([str(row) for row in range(size)]),
+        }
+    )
+    counted = 30 if alone else size
+    scores = rows @ rows.T
+    np.fill_diagonal(scores, -1)
+    best = scores.max(axis=1)[:counted]
+    chosen = choose_threshold(gallery)
+    assert chosen.queries == counted
+    assert chosen.value == pytest.approx(np.quantile(best, 0.05), abs=1e-6)
+
+
+def test_where_each_row_is_a_class_of_its_own_all_count(rng):
+    gallery = a_gallery(rng, 50, labels=np.arange(50))
+    assert choose_threshold(gallery).queries == 50

@@ -19,6 +19,7 @@ __all__ = ["find_folder", "main"]
 
 _PACKAGE = "tuxpaint-stamps-default"
 _PACKAGE_FOLDER = os.path.join("usr", "share", "tuxpaint", "stamps")
+_INSTALLED = os.path.join(os.sep, _PACKAGE_FOLDER)
 _FOLDER = "tuxpaint-stamps"
 
 
@@ -28,10 +29,7 @@ def find_folder(data_dir):
     Args:
         data_dir: Folder to look in first.
     """
-    for place in (
-        os.path.join(data_dir, _FOLDER),
-        os.path.join(os.sep, _PACKAGE_FOLDER),
-    ):
+    for place in (os.path.join(data_dir, _FOLDER), _INSTALLED):
         if os.path.isdir(place):
             return place
     return None
