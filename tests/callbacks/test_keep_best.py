@@ -81,7 +81,7 @@ def test_a_full_disk_leaves_the_best_before(tmp_path, monkeypatch):
     def full(path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("tfembed.callbacks.keep_best.sync", full)
+    monkeypatch.setattr("tfembed.formats.disk.sync", full)
     with pytest.raises(OSError, match="no room"):
         play(tmp_path / "best", [0.1, 0.5, 0.9], first=2)
     monkeypatch.undo()

@@ -6,6 +6,8 @@ and its folder is synced after; what was there goes when its successor has come.
 """
 
 import os
+import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -20,6 +22,7 @@ from tfembed.evaluate import results
 from tfembed.export.versions import new_version
 from tfembed.formats import disk
 from tfembed.formats.shards import write_shard
+from tfembed.interop import index_files
 
 
 @pytest.fixture
@@ -82,6 +85,65 @@ def test_a_file_is_synced_renamed_and_its_folder_synced(calls, tmp_path):
     assert os.listdir(tmp_path) == ["a"]
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_folder_is_synced_whole_renamed_and_the_one_above_synced(
+    calls, tmp_path, shared
+):
+    path = tmp_path / "above" / "a"
+    for content in ("old", "new"):
+        calls.clear()
+        with disk.folder_written_beside(path, shared) as partial:
+            os.mkdir(os.path.join(partial, "deep"))
+            with open(os.path.join(partial, "deep", "file"), "w") as file:
+                file.write(content)
+        place, source = assert_durable(calls, path)
+        synced = {call[1] for call in calls[:place] if call[0] == "sync"}
+        assert {source, f"{source}/deep", f"{source}/deep/file"} <= synced
+        assert (path / "deep" / "file").read_text() == content
+    removed = [number for number, call in enumerate(calls) if call[0] == "remove"]
+    assert calls.index(("sync", str(path.parent)), place) < removed[-1]  # the old one
+    with pytest.raises(KeyError), disk.folder_written_beside(path, shared) as partial:
+        open(os.path.join(partial, "file"), "w").close()
+        raise KeyError
+    assert os.listdir(path.parent) == ["a"]
+    assert (path / "deep" / "file").read_text() == "new"
+
+
+def test_names_as_long_as_a_folder_takes(tmp_path):
+    for name in ("n" * 255, "ö" * 127):
+        for shared in (False, True):
+            with disk.written_beside(tmp_path / name, shared) as partial:
+                open(partial, "wb").close()
+    assert sorted(os.listdir(tmp_path)) == ["n" * 255, "ö" * 127]
+
+
+def test_an_index_is_synced_before_it_has_its_name(calls, tmp_path):
+    with index_files.write_index(tmp_path / "index", ["a"], "cosine", 2) as partial:
+        with open(partial, "wb") as file:
+            file.write(b"x")
+    assert_durable(calls, tmp_path / "index")
+    assert_durable(calls, tmp_path / "index.ids.npz")
+
+
+def test_files_are_renamed_where_they_are_synced():
+    """Nothing that stays is written but through the rooms' few writers."""
+    package = pathlib.Path(disk.__file__).resolve().parents[1]
+    renames = re.compile(r"os\.(replace|rename|renames)\(|shutil\.move\(|\.rename\(")
+    found = {}
+    for path in package.rglob("*.py"):
+        count = len(renames.findall(path.read_text(encoding="utf-8")))
+        if count:
+            found[path.relative_to(package).as_posix()] = count
+    assert found == {
+        "formats/disk.py": 3,
+        "data/encoded_stream.py": 1,  # two files that are one
+        "data/debian_package.py": 1,  # what a package manager unpacked
+        "export/versions.py": 2,  # a version appears, under the folder's lock, or goes
+        "interop/beam.py": 1,  # of Beam, on any file system
+        "interop/index_files.py": 1,  # what a library wrote, and its ids
+    }
+
+
 def test_a_shard_is_written_so(calls, tmp_path):
     write_shard(tmp_path / "part-00000.npz", ["a"], [1], np.ones((1, 2), np.float32))
     assert_durable(calls, tmp_path / "part-00000.npz")
@@ -89,8 +151,7 @@ def test_a_shard_is_written_so(calls, tmp_path):
 
 def test_measurements_are_synced_before_they_have_their_name(calls, tmp_path):
     results.write(str(tmp_path / "table.json"), lambda file: file.write(b"{}"))
-    assert [call[0] for call in calls] == ["sync", "rename"]
-    assert calls[0][1] == os.path.realpath(calls[1][1])
+    assert_durable(calls, tmp_path / "table.json")
 
 
 def test_a_version_is_synced_whole_before_it_appears(calls, tmp_path):
@@ -114,8 +175,12 @@ def test_decoded_images_come_before_the_file_that_says_they_are_there(
     monkeypatch.setattr(encoded_stream, "_free_memory", lambda: 0)
     image = tf.io.encode_png(np.zeros((2, 2, 1), np.uint8)).numpy()
     encoded_stream.decode_stream(lambda: iter([("a", image, 0)]), 1, (2, 2, 1), "key")
-    renamed = [os.path.splitext(call[2])[1] for call in calls if call[0] == "rename"]
-    assert renamed == [".images", ".json"]
+    renamed = [call[2] for call in calls if call[0] == "rename"]
+    assert [os.path.splitext(name)[1] for name in renamed] == [".images", ".json"]
+    for name in renamed:
+        assert_durable(calls, name)
+    folder = ("sync", os.path.realpath(tmp_path / "tfembed"))
+    assert folder in calls[: [call[-1] for call in calls].index(renamed[1])]
 
 
 def test_a_backup_is_whole_before_the_one_before_it_goes(calls, tmp_path):

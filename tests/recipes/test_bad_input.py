@@ -125,6 +125,6 @@ def test_a_full_disk_is_told_and_the_run_goes_on_later(tmp_path, capsys):
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("error: There is no room for 'epoch-00001' in")
     assert "free some room and start again" in said
-    assert not list((run_dir / "backup").iterdir())
+    assert not list((run_dir / "backup").glob("*"))
     result = run_quietly(supervised, run_dir, settings)
     assert result["epochs"] == 1

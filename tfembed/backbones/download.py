@@ -34,13 +34,11 @@ def download(url, path, expected=None, say=None):
     """
     say = say or _say
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    own = f"{path}.{os.getpid()}"  # of this process, should two download at once
     try:
-        with written_beside(own) as partial:
+        with written_beside(path, shared=True) as partial:
             _receive(url, partial, say)
             if expected and not has_hash(partial, expected):
                 raise OSError(0, f"what came has another hash than {expected}")
-        os.replace(own, path)
     except FullDiskError:
         raise
     except (OSError, http.client.HTTPException, ValueError) as error:

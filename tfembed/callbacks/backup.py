@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
-from tfembed.formats.disk import full_disk, is_full_disk, sync
+from tfembed.formats.disk import folder_written_beside
 
 _NAME = re.compile(r"epoch-(\d+)$")
 
@@ -91,31 +91,12 @@ class Backup(keras.callbacks.Callback):
             with tempfile.TemporaryDirectory() as folder:
                 _checkpoint(self.model).write(os.path.join(folder, "state"))
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         final = self.folder / f"epoch-{epoch + 1:05d}"
-        partial = self.folder / ".partial"
-        try:
-            self._write(partial)
-        except (OSError, tf.errors.OpError) as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            if is_full_disk(error):
-                raise full_disk(final, error) from error
-            raise
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(partial, final)
-        sync(self.folder)
+        with folder_written_beside(final) as partial:
+            _checkpoint(self.model).write(os.path.join(partial, "state"))
         for path in self.folder.iterdir():
             if _NAME.match(path.name) and path != final:
                 shutil.rmtree(path)
-
-    def _write(self, folder):
-        """Writes and syncs a backup."""
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        _checkpoint(self.model).write(str(folder / "state"))
-        for path in folder.iterdir():
-            sync(path)
-        sync(folder)
 
 
 def _checkpoint(model):

@@ -11,7 +11,7 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow import keras
 
-from tfembed.formats.disk import full_disk, is_full_disk, sync, written_beside
+from tfembed.formats.disk import folder_written_beside, written_beside
 
 
 class KeepBest(keras.callbacks.Callback):
@@ -119,21 +119,9 @@ class KeepBest(keras.callbacks.Callback):
             with tempfile.TemporaryDirectory() as folder:
                 self._checkpoint().write(os.path.join(folder, "state"))
             return
-        partial, final = self.folder / ".partial", self.folder / name
-        try:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            self._checkpoint().write(str(partial / "state"))
-            for path in partial.iterdir():
-                sync(path)
-        except (OSError, tf.errors.OpError) as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            if is_full_disk(error):
-                raise full_disk(final, error) from error
-            raise
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(partial, final)
-        sync(self.folder)
+        final = self.folder / name
+        with folder_written_beside(final) as partial:
+            self._checkpoint().write(os.path.join(partial, "state"))
         with written_beside(self.folder / "best.json") as beside:
             Path(beside).write_text(json.dumps(self._best))
         for path in self.folder.glob("epoch-*"):

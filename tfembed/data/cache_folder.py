@@ -1,8 +1,8 @@
 """Where this package keeps what it found out about data, to save doing it twice."""
 
-import contextlib
 import os
-import tempfile
+
+from tfembed.formats.disk import written_beside
 
 __all__ = ["cache_folder", "write_cache"]
 
@@ -26,12 +26,6 @@ def write_cache(path, content):
         OSError: If it cannot be written; nothing is left of it then.
     """
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    handle, own = tempfile.mkstemp(dir=os.path.dirname(path))
-    try:
-        with open(handle, "wb") as file:
+    with written_beside(path, shared=True) as beside:
+        with open(beside, "wb") as file:
             file.write(content)
-        os.replace(own, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(own)
-        raise

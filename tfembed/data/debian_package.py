@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import tempfile
 
+from tfembed.formats.disk import sync, sync_all
+
 __all__ = ["fetch_debian_folder"]
 
 _SECONDS = 1200
@@ -48,7 +50,9 @@ def fetch_debian_folder(
         if not is_whole(place):
             shutil.rmtree(place, ignore_errors=True)
             try:
+                sync_all(unpacked)
                 os.replace(unpacked, place)
+                sync(parent)
             except OSError:  # another process may have put it there just now
                 if not is_whole(place):
                     raise

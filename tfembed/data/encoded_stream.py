@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from tfembed.data.array_split import ArraySplit, as_uint8
 from tfembed.data.cache_folder import cache_folder
-from tfembed.formats.disk import full_disk, is_full_disk
+from tfembed.formats.disk import raise_full_disk, sync
 from tfembed.formats.image_files import UnreadableImage, as_decodable
 from tfembed.ops.image_formats import DECODER_VERSION
 from tfembed.ops.images import decode_image
@@ -69,14 +69,15 @@ def _through_file(stream, shape, key, strict):
             images.flush()
             with open(f"{own}.json", "w", encoding="utf-8") as facts:
                 json.dump({"labels": labels, "names": names, "skipped": skipped}, facts)
-            os.replace(own, f"{base}.images")
-            os.replace(f"{own}.json", f"{base}.json")
+            for path, ending in ((own, "images"), (f"{own}.json", "json")):
+                sync(path)
+                os.replace(path, f"{base}.{ending}")
+                sync(cache_folder())  # the images' name, before the one that says so
         except BaseException as error:
             for path in (own, f"{own}.json"):
                 with contextlib.suppress(OSError):
                     os.unlink(path)
-            if is_full_disk(error):
-                raise full_disk(f"{base}.images", error) from error
+            raise_full_disk(f"{base}.images", error)
             raise
     with open(f"{base}.json", encoding="utf-8") as stream:
         facts = json.load(stream)

@@ -1,13 +1,13 @@
 """What is printed and written of a measurement."""
 
-import contextlib
 import dataclasses
+import io
 import json
-import os
 
 import numpy as np
 
 from tfembed.evaluate.measured import vote_temperature
+from tfembed.formats.disk import FullDiskError, written_beside
 
 
 def _table(columns, rows):
@@ -101,17 +101,25 @@ def _finite(value):
 
 
 def write(path, fill):
-    """Writes a file beside, and renames it into place."""
-    partial = f"{path}.partial"
+    """Writes a file beside, and renames it into place.
+
+    Args:
+        path: The file.
+        fill: Function that is given an open binary file.
+
+    Raises:
+        FullDiskError: With a sentence, if there is no room.
+        ValueError: If it cannot be written for another reason.
+    """
+    content = io.BytesIO()  # NumPy says of a full disk twice, once when it is collected
+    fill(content)
     try:
-        with open(partial, "wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        with written_beside(path, shared=True) as partial:
+            with open(partial, "wb") as file:
+                file.write(content.getbuffer())
+    except FullDiskError:
+        raise
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.remove(partial)
         raise ValueError(f"{path!r} cannot be written: {error.strerror}.") from error
 
 

@@ -27,10 +27,8 @@ from tfembed.export.versions import (
     NewerVersionError,
     held,
     new_version,
-    no_room,
     version_paths,
 )
-from tfembed.formats.disk import is_full_disk
 
 _TRIES = 5
 # Rows that may come, change and go before the cells of an ivf head are made anew.
@@ -204,13 +202,8 @@ class _Update:
             progress=say,
             **{name: value for name, value in wanted.items() if value},
         )
-        try:
-            _copy_rest(path, version.path)
-            rewrite_variables(path, version.path, gallery_state(gallery, built))
-        except (OSError, tf.errors.OpError) as error:
-            if is_full_disk(error):
-                raise no_room(version.base, needed) from error
-            raise
+        _copy_rest(path, version.path)
+        rewrite_variables(path, version.path, gallery_state(gallery, built))
         say("wrote the gallery")
         head_card = dict(built.card)
         if "cells_kept" in head_card:

@@ -30,9 +30,8 @@ from tfembed.export.search_model import SearchModel
 from tfembed.export.stock_ops import check_stock_ops
 from tfembed.export.threshold import check_threshold, choose_threshold
 from tfembed.export.verify import check_answers
-from tfembed.export.versions import new_version, no_room
+from tfembed.export.versions import new_version
 from tfembed.export.warmup import BATCH_SIZES, warmup_requests, write_warmup
-from tfembed.formats.disk import is_full_disk
 
 
 def export_model(run_dir, model_base, *, head="auto", report=print, **options):
@@ -209,7 +208,7 @@ def export(
             normalize,
         )
         del state, head_state.arrays
-        _save(model, version, needed)
+        tf.saved_model.save(model, str(version.path), signatures=model.signatures)
         del model
         say("wrote the SavedModel")
         check_stock_ops(version.path)
@@ -267,15 +266,6 @@ def export(
         write_card(version.path, card)
     say(f"published version {version.number}: {version.path}")
     return version.path
-
-
-def _save(model, version, needed):
-    try:
-        tf.saved_model.save(model, str(version.path), signatures=model.signatures)
-    except (OSError, tf.errors.OpError) as error:
-        if is_full_disk(error):
-            raise no_room(version.base, needed) from error
-        raise
 
 
 def _as_gallery(gallery, class_names, normalize):

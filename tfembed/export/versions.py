@@ -20,11 +20,17 @@ import shutil
 import uuid
 from pathlib import Path
 
-from tfembed.formats.disk import is_full_disk, is_refused, sync
+from tfembed.formats.disk import (
+    FullDiskError,
+    is_full_disk,
+    is_refused,
+    sync,
+    sync_all,
+    written_beside,
+)
 
 _STAGING = ".tfembed-staging-"
 _HIGHEST = ".tfembed-highest-version"
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TRIES = 100
 _AT_ONCE = fcntl.LOCK_EX | fcntl.LOCK_NB
 _EXPORT_FIRST = "Write one with `python -m tfembed.export model RUN_DIR MODEL_BASE`."
@@ -220,8 +226,8 @@ def new_version(base, needed_bytes=0, basis=None):
                     raise
         yield version
         version._publish(basis)
-    except OSError as error:
-        if is_full_disk(error) and error.filename is not None:
+    except Exception as error:
+        if is_full_disk(error) and not isinstance(error, FullDiskError):
             raise no_room(base, needed_bytes) from error
         raise
     finally:
@@ -246,7 +252,7 @@ class NewVersion:
             self._handle = _locked_folder(self.path, fcntl.LOCK_EX)
 
     def _publish(self, basis):
-        _sync_tree(self.path)
+        sync_all(self.path)
         with _locked(self.base):
             newest = max(version_numbers(self.base), default=None)
             if basis is not None and newest != basis:
@@ -267,11 +273,12 @@ class NewVersion:
 def no_room(base, needed_bytes):
     """Returns the error that says that the disk is full."""
     free = shutil.disk_usage(base).free
-    return OSError(
+    return FullDiskError(
+        errno.ENOSPC,
         f"`model_base` must have room for a version of about "
         f"{needed_bytes / 1e6:.0f} MB. Received: model_base={str(base)!r}, with "
         f"{free / 1e6:.0f} MB free, or a limit on file sizes. "
-        "Free some room, or give a folder on another disk."
+        "Free some room, or give a folder on another disk.",
     )
 
 
@@ -381,15 +388,5 @@ def _read_highest(base):
 
 
 def _write_highest(base, number):
-    path = base / _HIGHEST
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(f"{number}\n")
-    sync(beside)
-    os.replace(beside, path)
-
-
-def _sync_tree(root):
-    for folder, _, files in os.walk(root):
-        for name in files:
-            sync(os.path.join(folder, name))
-        sync(folder)
+    with written_beside(base / _HIGHEST) as beside:
+        Path(beside).write_text(f"{number}\n")

@@ -14,7 +14,13 @@ import tempfile
 import numpy as np
 
 from tfembed.data.image_stream import decode_or_reason
-from tfembed.formats.shards import MANIFEST, parquet_schema, parquet_table
+from tfembed.formats.disk import sync_all
+from tfembed.formats.shards import (
+    MANIFEST,
+    parquet_schema,
+    parquet_table,
+    write_manifest,
+)
 from tfembed.version import __version__
 
 try:
@@ -281,10 +287,14 @@ def embed_files(
             + "".join(f"; the first, {name!r}: {why}" for name, why in skipped[:1])
             + "."
         )
-    path = posixpath.join(output, MANIFEST)
-    with FileSystems.create(path + ".partial") as file:
-        file.write((json.dumps(manifest, indent=1) + "\n").encode())
-    FileSystems.rename([path + ".partial"], [path])
+    if FileSystems.get_scheme(output) is None:
+        sync_all(output)
+        write_manifest(output, manifest)
+    else:
+        path = posixpath.join(output, MANIFEST)
+        with FileSystems.create(path + ".partial") as file:
+            file.write((json.dumps(manifest, indent=1) + "\n").encode())
+        FileSystems.rename([path + ".partial"], [path])
     return manifest
 
 

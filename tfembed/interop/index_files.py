@@ -8,17 +8,19 @@ Both are written beside and renamed. The stamp tells an index from the ids of an
 
 import contextlib
 import hashlib
+import io
 import os
 
 import numpy as np
 
-from tfembed.formats.disk import written_beside
+from tfembed.formats.disk import raise_full_disk, sync, written_beside
 from tfembed.formats.npz import Npz
 
 __all__ = ["METRICS", "NeighborIndex", "check_embeddings", "read_ids", "write_index"]
 
 METRICS = ("cosine", "euclidean")
 ROWS_AT_ONCE = 1 << 16
+_ROOM = 1 << 16
 _STAMPED = 1 << 20
 
 
@@ -151,11 +153,19 @@ def write_index(path, ids, metric, dim, endings=("",)):
         arrays = {"ids": ids, "metric": np.array(metric), "dim": np.int64(dim)}
         stamp = np.array(_stamp(partial, endings))
         with written_beside(ids_path(path)) as beside:
+            content = io.BytesIO()  # NumPy leaves a broken archive on a full disk
+            np.savez(content, stamp=stamp, **arrays)
             with open(beside, "wb") as file:
-                np.savez(file, stamp=stamp, **arrays)
+                file.write(content.getbuffer())
         for ending in endings:
+            sync(partial + ending)
             os.replace(partial + ending, path + ending)
-    except RuntimeError as error:  # what the libraries raise, whatever it is
+        sync(folder)
+    except (OSError, RuntimeError) as error:  # the libraries', whatever they raise
+        raise_full_disk(path, error)
+        if isinstance(error, OSError):
+            raise
+        _ask_for_room(path, partial, endings)
         raise OSError(
             f"The index could not be written to {path!r}: {error}. Check the folder "
             "and its free room, and write it again."
@@ -164,6 +174,16 @@ def write_index(path, ids, metric, dim, endings=("",)):
         for ending in endings:
             with contextlib.suppress(OSError):
                 os.unlink(partial + ending)
+
+
+def _ask_for_room(path, partial, endings):
+    """Raises if there is no more room for what was being written: NMSLIB is silent."""
+    for ending in endings:
+        try:
+            with open(partial + ending, "ab") as file:
+                file.write(bytes(_ROOM))
+        except OSError as error:
+            raise_full_disk(path, error)
 
 
 def read_ids(path, endings=("",)):

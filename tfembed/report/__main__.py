@@ -11,7 +11,8 @@ import importlib
 import os
 import pathlib
 import sys
-import tempfile
+
+from tfembed.formats.disk import FullDiskError, written_beside
 
 LIBRARIES = ("jinja2", "matplotlib", "PIL", "sklearn")
 MAPS = ("both", "tsne", "pca")
@@ -26,7 +27,7 @@ def main(arguments=None):
     options = _parser().parse_args(arguments)
     try:
         _write(options)
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, FullDiskError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -85,15 +86,8 @@ def _need_libraries():
 
 def _replace(path, content):
     """Writes beside the place and renames, so that none reads half a page."""
-    handle, beside = tempfile.mkstemp(suffix=".partial", dir=path.resolve().parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
+    with written_beside(path, shared=True) as partial:
+        pathlib.Path(partial).write_bytes(content)
 
 
 def _parser():

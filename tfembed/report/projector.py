@@ -1,8 +1,13 @@
 """The files of TensorBoard's embedding projector, beside a run's logs."""
 
+import pathlib
+
 import numpy as np
 
+from tfembed.formats.disk import folder_written_beside, written_beside
+
 FOLDER = "projector"
+CONFIG = "projector_config.pbtxt"
 MOST_POINTS = 5000
 MOST_PIXELS = 8192  # side of the largest sprite that browsers draw
 CELL = 64  # longest side of a picture
@@ -31,14 +36,9 @@ def write_projector(run, seed=0):
         return None
     logs = run.path / "tensorboard"
     folder = logs / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
     images = run.judged
     rows = np.random.default_rng(seed).permutation(images.size)[:MOST_POINTS]
     rows = np.sort(rows)
-    np.savetxt(
-        folder / "embeddings.tsv", images.embeddings[rows], fmt="%.7g", delimiter="\t"
-    )
-    _write_metadata(folder / "metadata.tsv", run, rows)
     thumbnails = [images.picture(row) for row in rows]
     shapes = [each.shape for each in thumbnails if each is not None]
     cell = None
@@ -46,17 +46,28 @@ def write_projector(run, seed=0):
         cell = min(CELL, max(max(shape[:2]) for shape in shapes))
         cell = max(1, min(cell, MOST_PIXELS // int(np.ceil(np.sqrt(len(rows))))))
         sheet, _ = pictures.sprite(thumbnails, cell)
-        sheet.save(folder / "sprite.png")
-    for place, prefix in ((folder, ""), (logs, f"{FOLDER}/")):
-        config = ProjectorConfig()
-        embedding = config.embeddings.add()
+
+    def config(prefix):
+        made = ProjectorConfig()
+        embedding = made.embeddings.add()
         embedding.tensor_name = run.name
         embedding.tensor_path = f"{prefix}embeddings.tsv"
         embedding.metadata_path = f"{prefix}metadata.tsv"
         if cell is not None:
             embedding.sprite.image_path = f"{prefix}sprite.png"
             embedding.sprite.single_image_dim.extend([cell, cell])
-        (place / "projector_config.pbtxt").write_text(str(config), encoding="utf-8")
+        return str(made)
+
+    with folder_written_beside(folder, shared=True) as beside:
+        place = pathlib.Path(beside)
+        points = images.embeddings[rows]
+        np.savetxt(place / "embeddings.tsv", points, fmt="%.7g", delimiter="\t")
+        _write_metadata(place / "metadata.tsv", run, rows)
+        if cell is not None:
+            sheet.save(place / "sprite.png")
+        (place / CONFIG).write_text(config(""), encoding="utf-8")
+    with written_beside(logs / CONFIG, shared=True) as beside:
+        pathlib.Path(beside).write_text(config(f"{FOLDER}/"), encoding="utf-8")
     return folder
 
 

@@ -11,9 +11,9 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import threading
 
+from tfembed.formats.disk import written_beside
 from tfembed.serving.ports import check_free
 from tfembed.serving.versions import check_model_dir
 
@@ -81,7 +81,9 @@ def main(arguments=None):
         flush=True,
     )
     if options.ready_file:
-        _write_whole(options.ready_file, json.dumps(addresses))
+        with written_beside(options.ready_file, shared=True) as beside:
+            with open(beside, "w", encoding="utf-8") as file:
+                file.write(json.dumps(addresses) + "\n")
     stopped.wait()
     server.stop()
     print("stopped", flush=True)
@@ -271,14 +273,6 @@ def _above_zero(text):
     if not 0.0 < _number(text) < float("inf"):
         raise argparse.ArgumentTypeError(f"a number above 0, please. Received: {text}")
     return float(text)
-
-
-def _write_whole(path, text):
-    """Writes a file beside its place and renames it, so that none reads half."""
-    folder = os.path.dirname(os.path.abspath(path))
-    with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
-        file.write(text + "\n")
-    os.replace(file.name, path)
 
 
 if __name__ == "__main__":

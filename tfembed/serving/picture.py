@@ -2,7 +2,8 @@
 
 import os
 import re
-import tempfile
+
+from tfembed.formats.disk import written_beside
 
 _RIGHT, _WRONG, _PLAIN, _QUERY = "#1a7f4b", "#c2342b", "#b8bec6", "#24292f"
 _FAINT, _EMPTY = "#6a737d", "#f0f2f4"
@@ -232,17 +233,9 @@ class _Page:
 
 def _save(figure, path):
     """Writes beside the place and renames, so that none reads half a picture."""
-    folder = os.path.dirname(os.path.abspath(path))
-    os.makedirs(folder, exist_ok=True)
-    handle, beside = tempfile.mkstemp(suffix=".png", dir=folder)
-    os.close(handle)
-    try:
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    with written_beside(path, shared=True) as beside:
         figure.savefig(beside, dpi=_DPI * _DENSITY, format="png", facecolor="white")
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
 
 
 def _letters(label):

@@ -47,7 +47,11 @@ def main(arguments=None):
         curves.append(curves_of(name, every[name]))
         each = curves[-1]
         print(f"{name:24} {each.kind:9} {' '.join(each.types)}", flush=True)
-    draw(curves, options.output)
+    try:
+        draw(curves, options.output)
+    except (OSError, ValueError) as error:  # no room, or no format of Matplotlib's
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     print(f"{options.output}: {len(curves)} losses")
     return 0
 

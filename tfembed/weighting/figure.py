@@ -1,10 +1,12 @@
 """One figure of how every loss weighs a pair."""
 
 import dataclasses
+import os
 
 import numpy as np
 
 from tfembed import losses
+from tfembed.formats.disk import written_beside
 from tfembed.weighting.anchors import anchor_weights
 from tfembed.weighting.dependence import similarity_types
 from tfembed.weighting.derivatives import on_proxies
@@ -139,7 +141,9 @@ def draw(curves, path):
             lowest = number + COLUMNS >= len(members)
             _panel(panel, each, lowest)
         top += -(-len(members) // COLUMNS) * CELL[1]
-    figure.savefig(path, dpi=150, facecolor="white")
+    kind = os.path.splitext(path)[1][1:] or "png"
+    with written_beside(path, shared=True) as beside:
+        figure.savefig(beside, dpi=150, facecolor="white", format=kind)
     pyplot.close(figure)
 
 
