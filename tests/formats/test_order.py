@@ -19,7 +19,7 @@ from tfembed import compat
 from tfembed.callbacks import Backup
 from tfembed.data import encoded_stream
 from tfembed.evaluate import results
-from tfembed.export.versions import new_version
+from tfembed.export.versions import new_version, prune_versions
 from tfembed.formats import disk
 from tfembed.formats.shards import write_shard
 from tfembed.interop import index_files
@@ -166,6 +166,17 @@ def test_a_version_is_synced_whole_before_it_appears(calls, tmp_path):
     assert there <= synced
     (number,) = [call for call in calls[:place] if call[0] == "rename"]
     assert calls.index(("sync", number[1])) < calls.index(number)  # given out for good
+
+
+def test_a_version_is_taken_away_whole(calls, tmp_path):
+    """Out of sight, and its folder synced, before the first of its files goes."""
+    for number in (1, 2):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "saved_model.pb").write_text("x")
+    assert prune_versions(tmp_path, keep=1)[0] == [1]
+    (hidden,) = [n for n, call in enumerate(calls) if call[1:2] == (f"{tmp_path}/1",)]
+    removed = calls.index(("remove", calls[hidden][2]))
+    assert ("sync", os.path.realpath(tmp_path)) in calls[hidden:removed]
 
 
 def test_decoded_images_come_before_the_file_that_says_they_are_there(
