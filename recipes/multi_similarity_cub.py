@@ -23,6 +23,7 @@ config = Config(
     backbone="keras:bn_inception.keras",
     frozen_batch_norm=True,
     dim=512,
+    head_norm=False,
     optimizer="adamw",
     learning_rate=3e-5,
     weight_decay=5e-4,

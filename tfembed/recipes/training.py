@@ -276,7 +276,7 @@ def _start(recipe, config, directory, chief):
         say(f"weights: {weights.source}, sha256 {weights.sha256[:8]}")
     compat.set_precision(config.precision)
     with strategy.scope():
-        networks = _compiled(recipe, recipe.build, config, data)
+        networks = compiled(recipe, recipe.build, config, data)
     if config.init is not None and not backup.newest()[0]:
         initial.start_from(networks.encoder, config.init)
         begin_averages(networks.model)
@@ -317,7 +317,7 @@ def beside(run, build, folder):
     config = run.config
     keras.utils.set_random_seed(config.seed)
     with run.strategy.scope():
-        networks = _compiled(run.recipe, build, config, run.data)
+        networks = compiled(run.recipe, build, config, run.data)
     backup = Backup(folder / "backup", run.chief)
     if config.init is not None and not backup.newest()[0]:
         initial.start_from(networks.encoder, config.init)
@@ -334,7 +334,7 @@ def beside(run, build, folder):
     )
 
 
-def _compiled(recipe, build, config, data):
+def compiled(recipe, build, config, data):
     """Returns networks with their optimizer, built; in the strategy's scope."""
     from tfembed import compat
     from tfembed.recipes.fine_tuning import with_backbone_rates

@@ -1,0 +1,81 @@
+"""The runs are what the table says of them; the table is read from their files."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tfembed.recipes import config as configs
+from tfembed.recipes import instdisc, invaspread, supervised
+
+RECIPES = {"instdisc": instdisc, "invaspread": invaspread, "supervised": supervised}
+
+
+def planned(module, folder, *words):
+    words = ["--photos", "photos", "--weights", "w.pth", "--runs", str(folder), *words]
+    options = module.parse(words)
+    return options, module.plan(options, "photos", "w.pth")
+
+
+def read(command):
+    recipe = RECIPES[command[2].rsplit(".", 1)[1]]
+    return configs.parse(recipe.Config, "", "", list(map(str, command[3:])))[0]
+
+
+def test_losses_differ_in_the_loss_and_the_rate_of_proxies(script, tmp_path):
+    module = script("finetuning")
+    _, runs = planned(module, tmp_path)
+    found = {name: read(command) for (name, _), (_, command) in runs.items()}
+    first = found["multi_similarity"]
+    assert first.limit is None and first.weights == "w.pth" and first.split == "seen"
+    for loss, config in found.items():
+        assert config.loss == loss
+        changed = {
+            field
+            for field in supervised.Config.__dataclass_fields__
+            if getattr(config, field) != getattr(first, field)
+        }
+        assert changed <= {"loss", "proxy_rate"}
+
+
+def test_parts(script, tmp_path):
+    module = script("finetuning")
+    _, unlabelled = planned(module, tmp_path, "--part", "unlabelled", "--seeds", "3")
+    for (recipe, seed), (_, command) in unlabelled.items():
+        assert command[2] == f"tfembed.recipes.{recipe}" and seed == 3
+        assert read(command).split == "seen" and read(command).epochs == 3
+    _, unseen = planned(module, tmp_path, "--part", "unseen", "--rows", "sup_con")
+    ((_, command),) = unseen.values()
+    assert read(command).split == "unseen" and read(command).loss == "sup_con"
+    with pytest.raises(SystemExit):
+        planned(module, tmp_path, "--part", "unseen", "--rows", "instdisc")
+
+
+def test_a_row_is_read_from_the_files_of_its_run(script, tmp_path):
+    module = script("finetuning")
+    options, runs = planned(module, tmp_path, "--rows", "sup_con", "--seeds", "0")
+    ((folder, _),) = runs.values()
+    folder.mkdir(parents=True)
+    (folder / "log.csv").write_text("epoch,knn_10\n0,nan\n1,0.75\n")
+    np.savez(
+        folder / "gallery.npz", embeddings=np.eye(3, dtype="float32"), labels=[0, 1, 2]
+    )
+    np.savez(
+        folder / "queries.npz",
+        embeddings=np.float32([[0.9, 0.1, 0], [0.1, 0.9, 0]]),
+        labels=[0, 2],
+    )
+    rows = [
+        {"representation": "softmax classifier", "knn_10": 0.8},
+        {"representation": "trained encoder", "knn_10": 0.875},
+    ]
+    result = {"protocol": "seen", "table": rows, "seconds": 90, "epochs": 4}
+    result["seconds_are_of"] = "epochs 1 to 4"
+    (folder / "result.json").write_text(json.dumps(result))
+    before = dict.fromkeys(module.COLUMNS["seen"], 0.5)
+    *_, first, second, third = module.lines_of(
+        options, runs, module.gather(runs), before
+    )
+    assert first == "| frozen | | 0.500 | 0.500 | 0.500 | |"
+    assert second == "| sup_con | 1 | 0.750 | 0.875 | 0.500 | 1.5 |"
+    assert third.startswith("| softmax classifier, beside it | 1 | | 0.800 |")
