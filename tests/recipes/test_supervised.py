@@ -177,3 +177,13 @@ def test_options_are_read():
     assert read_options("") == {} and read_schedule("") is None
     assert read_schedule("0:0.0625,60:0.25") == {0: 0.0625, 60: 0.25}
     assert set(MINERS) and LOSSES["multi_similarity"][0] == PAIR
+
+
+def test_defaults_are_those_that_were_measured():
+    """The table of docs/experiments.md is of these; who changes one measures again."""
+    config = supervised.Config()
+    assert config.head_norm and config.unit_norm and config.proxy_rate == 10.0
+    jitter = ("brightness", "contrast", "saturation", "hue", "grayscale", "flip")
+    assert all(getattr(config, name) == 0 for name in jitter)
+    assert (config.crop_min, config.samples_per_class) == (0.5, 16)
+    assert (config.optimizer, config.learning_rate) == ("adam", 0.001)

@@ -36,7 +36,12 @@ class Config(Settings):
     epochs: int = default(Settings, "epochs", 6)
     optimizer: str = default(Settings, "optimizer", "adam")
     learning_rate: float = default(Settings, "learning_rate", 0.001)
-    head_norm: bool = default(Settings, "head_norm", False)
+    # Labels say what is alike: a colour may be what tells two classes apart.
+    brightness: float = default(Settings, "brightness", 0.0)
+    contrast: float = default(Settings, "contrast", 0.0)
+    saturation: float = default(Settings, "saturation", 0.0)
+    hue: float = default(Settings, "hue", 0.0)
+    grayscale: float = default(Settings, "grayscale", 0.0)
 
     loss: str = option("multi_similarity", "the loss, by name", tuple(LOSSES))
     loss_options: str = option("", "its settings, as margin=0.5,form=cosine")
@@ -61,7 +66,7 @@ class Config(Settings):
         0.0, "draws the proxies of a class together; 0.2 in SoftTriple's paper"
     )
     proxy_rate: float = option(
-        1.0, "learning rate of the proxies, as a multiple of the network's"
+        10.0, "learning rate of the proxies, as a multiple of the network's"
     )
     temperature_schedule: str = option(
         "",
