@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -25,3 +28,12 @@ def run_quietly(recipe, run_dir, settings, **more):
     if hasattr(recipe.Config, "softmax_baseline"):
         settings = {"softmax_baseline": False, **settings}
     return recipe.main(arguments(run_dir, settings, **more))
+
+
+def write_images(folder, sizes):
+    """Writes a PNG of noise for each `(height, width)`: 0.png, 1.png and so on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    for number, size in enumerate(sizes):
+        pixels = rng.integers(0, 256, (*size, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")

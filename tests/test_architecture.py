@@ -8,7 +8,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tfembed"
 
-BASE = {"compat", "formats", "ops"}
+BASE = {"command_line", "compat", "formats", "ops"}
 PARTS = {
     "backbones",
     "callbacks",
@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "tfembed": {"registration", "version"},
     "version": set(),
     "registration": set(),  # imports rooms by name, when Keras asks for a class
+    "command_line": set(),
     "compat": set(),
     "ops": set(),
     "formats": {"ops"},

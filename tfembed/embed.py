@@ -12,7 +12,6 @@ contents of their images: files are read once for that, and again where they cha
 many machines.
 """
 
-import argparse
 import os
 import sys
 import time
@@ -21,6 +20,8 @@ import numpy as np
 
 from tfembed.backbones.named import check_encoder, open_encoder
 from tfembed.backbones.names import POOLS
+from tfembed.command_line import CommandLine
+from tfembed.data.sources import check_source
 from tfembed.version import __version__
 
 __all__ = ["embed_source"]
@@ -273,6 +274,7 @@ def main(argv=None):
     args = _parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
+        check_source(args.source)  # before TensorFlow starts
         files = embed_source(
             args.model,
             args.source,
@@ -381,7 +383,7 @@ def add_image_flags(parser, batch_size):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="python -m tfembed.embed",
         description="Writes the embeddings of every image of a source. Started again "
         "after it was stopped, it goes on where it was.",

@@ -12,7 +12,6 @@ Killed at any moment, the same command goes on: what was embedded is kept in a h
 folder below BASE until the version is there.
 """
 
-import argparse
 import os
 import shlex
 import shutil
@@ -28,6 +27,8 @@ from tfembed.backbones.named import (
     is_backbone,
     open_encoder,
 )
+from tfembed.command_line import CommandLine
+from tfembed.data.sources import check_source
 from tfembed.embed import (
     add_image_flags,
     check_arguments,
@@ -179,6 +180,8 @@ def _check_gallery_name(gallery):
             f"Received: {gallery!r}, a folder without embeddings. For the images in "
             f"it, write folder:{gallery}."
         )
+    if not os.path.exists(path):
+        check_source(gallery)
 
 
 def _holds_embeddings(path):
@@ -387,7 +390,7 @@ def main(argv=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="python -m tfembed.publish",
         description="Embeds a gallery of images and publishes it with the encoder as "
         "the next version of a served model. Started again after it was stopped, it "

@@ -102,7 +102,8 @@ def test_unknown_keys_and_values_of_a_file_list_the_known_ones(tmp_path, capsys)
     with pytest.raises(SystemExit):
         parse("--config", path)
     text = capsys.readouterr().err
-    assert "Unknown keys: epoch. Known ones: dataset, data_dir" in text
+    assert "Unknown keys: epoch. Did you mean epochs" in text
+    assert "Known ones: dataset, data_dir" in text
     path.write_text('{"objective": "softmax"}')
     with pytest.raises(SystemExit):
         parse("--config", path)

@@ -15,17 +15,21 @@ import re
 import sys
 import time
 
+import numpy as np
 import tensorflow as tf
 
 from tfembed.data.cache_folder import cache_folder, write_cache
 from tfembed.formats.image_files import MissingReader, UnreadableImage, as_decodable
+from tfembed.formats.image_header import declared_size
 from tfembed.ops.image_formats import DECODER_VERSION
 from tfembed.ops.images import decode_rgb
 
-__all__ = ["check_files"]
+__all__ = ["check_files", "find_two_sizes"]
 
 _LOG = logging.getLogger(__name__)
 _SECONDS_BETWEEN_REPORTS = 5.0
+_HEADERS = 256  # that are looked at
+_HEAD = 2**16  # bytes, in which a header usually is
 
 
 def check_files(root, names, strict=False):
@@ -79,6 +83,37 @@ def check_files(root, names, strict=False):
             raise ValueError(_strict_message(root, name, reason))
     sizes = {tuple(size) for one in found for size in one["sizes"]}
     return skipped, sizes, all(one["gray"] for one in found)
+
+
+def find_two_sizes(root, names):
+    """Looks whether images differ in size, by some headers, and decodes two at most.
+
+    Args:
+        root: The folder.
+        names: Paths of the files below it.
+
+    Returns:
+        Two names and their `(height, width)`, `[(name, size), (name, size)]`, of images
+        that decode; `None` where none were found, although there may be some.
+    """
+    first = {}
+    for place in np.linspace(0, len(names) - 1, min(_HEADERS, len(names))).astype(int):
+        try:
+            with open(os.path.join(root, names[place]), "rb") as stream:
+                size = declared_size(stream.read(_HEAD))
+        except OSError:
+            continue
+        if all(size):
+            first.setdefault(size, names[place])
+    if len(first) < 2:
+        return None
+    found = []
+    for name in list(first.values())[:2]:
+        result = _decode_one(os.path.join(root, name))
+        if not isinstance(result, str):
+            found.append((name, tuple(result[:2])))
+    different = len({size for _, size in found}) == 2  # not a photo on its side
+    return found if different else None
 
 
 def _strict_message(root, name, reason):

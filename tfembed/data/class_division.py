@@ -29,10 +29,11 @@ def divide_classes(labels, test_labels, split, holdout):
     """
     if labels is None or (split == "given" and test_labels is None):
         raise ValueError(
-            f"split={split!r} needs a label for each image"
+            "Training on some classes and measuring on others needs a label for each "
+            "image"
             + (", and a test part" if split == "given" else "")
             + ". Received: none. Name a source with labels (a folder with one folder "
-            "a class), or take split='seen'."
+            "a class), or measure on the classes that are trained on."
         )
     classes = np.unique(labels)
     if split == "given":
@@ -59,7 +60,8 @@ def divide_classes(labels, test_labels, split, holdout):
         pool = "train"
     if not len(classes) or not len(test_classes):
         raise ValueError(
-            f"split={split!r} needs two classes or more. Received: "
-            f"{len(classes) + len(test_classes)}."
+            "Training on some classes and measuring on others needs two classes or "
+            f"more. Received: {len(classes) + len(test_classes)}. Name a source with "
+            "more (a folder with one folder a class)."
         )
     return classes, test_classes, pool

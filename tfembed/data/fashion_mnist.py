@@ -6,11 +6,11 @@ makes sure that the files are there, by whichever way works, and prints the fold
 does without TensorFlow unless it has to download the Keras way.
 """
 
-import argparse
 import os
 import subprocess
 import sys
 
+from tfembed.command_line import CommandLine
 from tfembed.data.debian_package import fetch_debian_folder
 from tfembed.data.idx import IMAGE_FILES, find_folder, read_idx
 from tfembed.data.keras_cache import keras_datasets_folder
@@ -120,7 +120,7 @@ def _one_line(reason):
 
 def main(arguments=None):
     """Makes sure that the data is there; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="python -m tfembed.data.fashion_mnist",
         description="Makes sure that Fashion-MNIST is on this machine: looks in DIR, "
         "in Keras' cache and where Debian's package puts it, else fetches Debian's "

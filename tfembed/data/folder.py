@@ -28,7 +28,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfembed.data.array_split import as_uint8
-from tfembed.data.checked_files import check_files
+from tfembed.data.checked_files import check_files, find_two_sizes
 from tfembed.data.decodable import decodable
 from tfembed.data.file_digests import file_digests
 from tfembed.data.layout import find_layout, split_option
@@ -147,6 +147,10 @@ class FolderSplit(Split):
     def take(self, rows):
         """Returns a split of the images `rows`, renumbered."""
         return self._with(self.image_shape, rows, self.skipped)
+
+    def two_sizes(self):
+        """Returns two images that differ in size, as `find_two_sizes`, or `None`."""
+        return find_two_sizes(self.root, self.names.tolist())
 
     def checked(self, request):
         """Returns a split of the images that decode, with the size they share."""

@@ -81,6 +81,11 @@ def load_images(
         count = validation.size if validation is not None else 0
         taken += f"; {count:,} validation images are of other classes than the test's"
     parts = [train, test, validation]
+    if request.image_size is None:  # told before all files are decoded
+        for part in parts:
+            two = part.two_sizes() if hasattr(part, "two_sizes") else None
+            if two:
+                raise ValueError(_sizes_differ(name, two))
     parts = [part and _checked(part, request, name) for part in parts]
     shape = _target_shape(parts, request, name)
     train, test, validation = (part and part.converted(shape) for part in parts)
@@ -173,11 +178,17 @@ def _target_shape(parts, request, name):
     sizes = {shape[:2] for shape in shapes}
     size = request.image_size or sizes.pop()
     if request.image_size is None and (sizes or size == (None, None)):
-        raise ValueError(
-            f"`image_size` must be given where images differ in size, as in {name!r}. "
-            "Received: image_size=None. Give an integer or (height, width)."
-        )
+        raise ValueError(_sizes_differ(name))
     return (*size, request.channels or max(shape[2] for shape in shapes))
+
+
+def _sizes_differ(name, two=()):
+    shown = ", ".join(f"{image} {size[0]}x{size[1]}" for image, size in two)
+    return (
+        f"`image_size` must be given where images differ in size, as in {name!r}"
+        + (f" ({shown})" if shown else "")
+        + ". Received: image_size=None. Give an integer or (height, width)."
+    )
 
 
 def _count(argument, value, smallest=1):

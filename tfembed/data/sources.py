@@ -1,8 +1,11 @@
 """The names of image sources."""
 
 import importlib
+import os
 
-__all__ = ["SOURCES", "find_source"]
+from tfembed.command_line import near
+
+__all__ = ["SOURCES", "check_source", "find_source"]
 
 SOURCES = {
     "fashion_mnist": "60,000 + 10,000 gray images 28x28 of ten kinds of clothing",
@@ -29,6 +32,34 @@ _MODULES = {
 }
 
 
+def check_source(name):
+    """Checks a source's name, and nothing of what it holds; imports no TensorFlow.
+
+    Args:
+        name: As in `SOURCES`, with its own path or name after the colon.
+
+    Returns:
+        `(source, argument)`: the name before the colon, and what stood after it (`None`
+        where nothing belongs).
+
+    Raises:
+        ValueError: If there is no such source, or the colon's other side is missing
+            or too many. The message lists the known sources.
+    """
+    source, colon, argument = str(name).partition(":")
+    takes_argument = {key.partition(":")[0]: ":" in key for key in SOURCES}
+    if source in _MODULES and takes_argument[source] == bool(colon and argument):
+        return source, argument or None
+    message = f"`name` must be one of {', '.join(SOURCES)}. Received: name={name!r}."
+    names = near(source, list(_MODULES)) if source not in _MODULES else []
+    if names:
+        known = [next(key for key in SOURCES if key.startswith(each)) for each in names]
+        message += f" Did you mean {' or '.join(known)}?"
+    elif os.path.isdir(os.path.expanduser(str(name))):
+        message += f" Did you mean folder:{name}?"
+    raise ValueError(message)
+
+
 def find_source(name):
     """Looks a source up by its name.
 
@@ -43,11 +74,6 @@ def find_source(name):
         ValueError: If there is no such source, or the colon's other side is missing
             or too many. The message lists the known sources.
     """
-    source, colon, argument = str(name).partition(":")
-    takes_argument = {key.partition(":")[0]: ":" in key for key in SOURCES}
-    if source not in _MODULES or takes_argument[source] != bool(colon and argument):
-        raise ValueError(
-            f"`name` must be one of {', '.join(SOURCES)}. Received: name={name!r}."
-        )
+    source, argument = check_source(name)
     module = importlib.import_module(f"tfembed.data.{_MODULES[source]}")
-    return source, module.find, argument or None
+    return source, module.find, argument

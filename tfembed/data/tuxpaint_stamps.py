@@ -7,11 +7,11 @@ makes sure that the pictures are there, and prints their folder, which is a sour
 of Debian's package tuxpaint-stamps-default, 161 MB. It does without TensorFlow.
 """
 
-import argparse
 import os
 import subprocess
 import sys
 
+from tfembed.command_line import CommandLine
 from tfembed.data.debian_package import fetch_debian_folder
 from tfembed.data.keras_cache import keras_datasets_folder
 
@@ -49,7 +49,7 @@ def _leave_pictures(folder):
 
 def main(arguments=None):
     """Makes sure that the pictures are there; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="python -m tfembed.data.tuxpaint_stamps",
         description="Makes sure that the stamps of Tux Paint are on this machine: "
         "looks in DIR and where Debian's package puts them, else fetches that package "

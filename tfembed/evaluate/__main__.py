@@ -10,12 +10,16 @@ has its bootstrap interval, and writes it as JSON; with `--compare`, how far apa
 are on the same queries. Nothing that was measured is changed.
 """
 
-import argparse
 import os
 import sys
 
+from tfembed.command_line import CommandLine
+from tfembed.data.sources import check_source
+
 
 def _check(options):
+    if options.dataset is not None:
+        check_source(options.dataset)
     for flag, path in (("output", options.output), ("per-query", options.per_query)):
         folder = os.path.dirname(os.path.abspath(path)) if path else None
         if path and (os.path.isdir(path) or not os.path.isdir(folder)):
@@ -125,7 +129,7 @@ def main(argv=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="python -m tfembed.evaluate",
         description="Measures an embedding: neighbours' votes and retrieval, each mean "
         "over the queries with its bootstrap interval.",

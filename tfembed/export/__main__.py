@@ -10,12 +10,12 @@
 TF Serving (or `python -m tfembed.serving MODEL_BASE`) then picks up by itself.
 """
 
-import argparse
 import json
 import os
 import signal
 import sys
 
+from tfembed.command_line import CommandLine
 from tfembed.export.flags import add_search_flags, search_options
 
 
@@ -90,7 +90,7 @@ def _prune(args):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="python -m tfembed.export",
         description="Publishes a trained encoder and its gallery as a SavedModel.",
     )

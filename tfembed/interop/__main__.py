@@ -7,9 +7,10 @@ The first writes an index of what `tfembed.embed` or a run left; the second runs
 embedding job as an Apache Beam pipeline.
 """
 
-import argparse
 import os
 import sys
+
+from tfembed.command_line import CommandLine
 
 
 def main(argv=None):
@@ -66,7 +67,7 @@ def _embed(args, others):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="python -m tfembed.interop",
         description="Embeddings to indexes of other libraries, and the embedding job "
         "on Apache Beam.",

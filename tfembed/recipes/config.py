@@ -3,9 +3,12 @@
 import argparse
 import dataclasses
 import json
+import re
 import runpy
 import typing
 from pathlib import Path
+
+from tfembed.command_line import CommandLine, suggestion
 
 
 def option(default, help, choices=None):
@@ -46,7 +49,7 @@ def parse(config_class, recipe, description, argv=None):
 
 def build_parser(config_class, recipe, description):
     """Returns the `argparse` parser of a recipe."""
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog=f"python -m tfembed.recipes.{recipe}",
         usage="%(prog)s [--run-dir DIR] [--config FILE] [--SETTING VALUE ...]",
         description=description,
@@ -106,7 +109,15 @@ def load(config_class, path):
         for known in ("recipe", "backbone_weights"):  # which are no settings
             values.pop(known, None)
         return from_dict(config_class, values)
-    config = runpy.run_path(str(path)).get("config")
+    try:
+        config = runpy.run_path(str(path)).get("config")
+    except TypeError as error:
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if unknown is None:
+            raise
+        raise ValueError(
+            f"{str(path)!r}: {_unknown([unknown[1]], _names(config_class))}"
+        ) from error
     if not isinstance(config, config_class):
         raise ValueError(
             f"{str(path)!r} must define `config`, a "
@@ -117,13 +128,26 @@ def load(config_class, path):
 
 def from_dict(config_class, values):
     """Builds a config from a dictionary, refusing unknown keys by name."""
-    known = [field.name for field in dataclasses.fields(config_class)]
+    known = _names(config_class)
     unknown = sorted(set(values) - set(known))
     if unknown:
-        raise ValueError(
-            f"Unknown keys: {', '.join(unknown)}. Known ones: {', '.join(known)}."
-        )
+        raise ValueError(_unknown(unknown, known))
     return config_class(**values)
+
+
+def _names(config_class):
+    return [field.name for field in dataclasses.fields(config_class)]
+
+
+def _unknown(keys, known):
+    guesses = [suggestion(key, known) for key in keys]
+    return " ".join(
+        [
+            f"Unknown keys: {', '.join(keys)}.",
+            *filter(None, guesses),
+            f"Known ones: {', '.join(known)}.",
+        ]
+    )
 
 
 def check_choices(config):

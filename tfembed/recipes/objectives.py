@@ -2,7 +2,10 @@
 
 import ast
 import inspect
+from pathlib import Path
 from typing import Any, NamedTuple
+
+from tfembed.command_line import suggestion
 
 PAIR, PROXY, ENDPOINT = "pair", "proxy", "endpoint"
 
@@ -166,14 +169,52 @@ def _with_miner(config, target, options):
 def _make(target, options, name):
     """Calls a class with options, refusing unknown ones by name."""
     known = list(inspect.signature(target).parameters)
+    _refuse_unknown(name, options, known)
+    return target(**options)
+
+
+def check_options(name, options):
+    """Refuses options that a loss has not, by its source: TensorFlow need not start.
+
+    Args:
+        name: Of `LOSSES`.
+        options: A dictionary, as of `read_options`.
+
+    Raises:
+        ValueError: If there is an unknown one.
+    """
+    if not options:
+        return
+    kind, class_name = LOSSES[name]
+    room = "layers" if kind == ENDPOINT else "losses"
+    begin = f"class {class_name}("
+    for path in sorted((Path(__file__).parents[1] / room).glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if begin in text:
+            break
+    node = next(
+        each
+        for each in ast.walk(ast.parse(text))
+        if isinstance(each, ast.ClassDef) and each.name == class_name
+    )
+    arguments = next(
+        each.args
+        for each in node.body
+        if isinstance(each, ast.FunctionDef) and each.name == "__init__"
+    )
+    _refuse_unknown(name, options, [each.arg for each in arguments.args[1:]])
+
+
+def _refuse_unknown(name, options, known):
     known = [each for each in known if each not in ("kwargs", "name", "reduction")]
     unknown = sorted(set(options) - set(known))
     if unknown:
-        raise ValueError(
-            f"--loss-options of {name} must be among {', '.join(known)}. "
-            f"Received: {', '.join(unknown)}."
+        allowed = f"must be among {', '.join(known)}" if known else "must be empty"
+        received = (
+            f"--loss-options of {name} {allowed}. Received: {', '.join(unknown)}."
         )
-    return target(**options)
+        guesses = filter(None, (suggestion(each, known) for each in unknown))
+        raise ValueError(" ".join([received, *guesses]))
 
 
 def read_options(text):

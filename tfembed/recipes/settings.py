@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Optional
 
+from tfembed.data.sources import check_source
 from tfembed.recipes import config as configs
 from tfembed.recipes.config import option
 
@@ -141,6 +142,7 @@ class Settings:
 
     def __post_init__(self):
         configs.check_choices(self)
+        check_source(self.dataset)
         counts = ["dim", "batch_size", "epochs", "knn_every", "replicas"]
         configs.check_range(self, counts, 1)
         configs.check_range(self, ["limit", "test_limit", "image_size"], 1)

@@ -18,6 +18,7 @@ from tfembed.recipes.objectives import (
     MINERS,
     TWO_ROWS,
     build_objective,
+    check_options,
     read_options,
     read_schedule,
 )
@@ -85,7 +86,7 @@ class Config(Settings):
         counts = ["steps_per_epoch", "cross_batch", "cross_batch_warmup"]
         configs.check_range(self, [*counts, "proxy_merge"], 0)
         configs.check_range(self, ["proxy_rate"], 0, open_low=True)
-        read_options(self.loss_options)
+        check_options(self.loss, read_options(self.loss_options))
         read_schedule(self.temperature_schedule)
         if self.loss in TWO_ROWS and self.samples_per_class != 2:
             raise ValueError(
@@ -224,6 +225,13 @@ class Supervised(Recipe):
                 "class, or train without labels: tfembed.recipes.instdisc."
             )
         classes = np.unique(data.train.labels)
+        if len(classes) < 2:
+            raise ValueError(
+                "Supervised training tells classes apart: it needs two or more. "
+                f"Received: {config.dataset!r}, with one class to train on. Take a "
+                "folder with one folder a class, or train without labels: "
+                "tfembed.recipes.instdisc."
+            )
         wanted = config.batch_size // config.samples_per_class
         if wanted > len(classes):
             raise ValueError(

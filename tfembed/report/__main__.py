@@ -12,6 +12,7 @@ import os
 import pathlib
 import sys
 
+from tfembed.command_line import CommandLine
 from tfembed.formats.disk import FullDiskError, written_beside
 
 LIBRARIES = ("jinja2", "matplotlib", "PIL", "sklearn")
@@ -91,7 +92,7 @@ def _replace(path, content):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="python -m tfembed.report",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

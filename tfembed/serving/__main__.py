@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 
+from tfembed.command_line import CommandLine
 from tfembed.formats.disk import written_beside
 from tfembed.serving.ports import check_free
 from tfembed.serving.versions import check_model_dir
@@ -139,7 +140,7 @@ def _images(given):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="python -m tfembed.serving",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 
+from tfembed.command_line import CommandLine
 from tfembed.formats.folders import walk
 from tfembed.formats.image_files import ENDINGS, name_some, part_images
 
@@ -227,7 +228,7 @@ def _aligned(rows):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="python -m tfembed.serving.query",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

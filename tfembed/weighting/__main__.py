@@ -1,9 +1,10 @@
 """Draws how every loss weighs a pair, as one figure, and prints what decides it."""
 
-import argparse
 import os
 import pathlib
 import sys
+
+from tfembed.command_line import CommandLine
 
 
 def main(arguments=None):
@@ -57,7 +58,7 @@ def main(arguments=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="python -m tfembed.weighting",
         description=__doc__,
         epilog="S: the pair's own similarity; N and P: its similarity relative to the "
