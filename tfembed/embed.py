@@ -22,6 +22,7 @@ from tfembed.backbones.named import check_encoder, open_encoder
 from tfembed.backbones.names import POOLS
 from tfembed.command_line import CommandLine
 from tfembed.data.sources import check_source
+from tfembed.quiet_imports import quiet_start
 from tfembed.version import __version__
 
 __all__ = ["embed_source"]
@@ -272,7 +273,7 @@ def _duration(seconds):
 def main(argv=None):
     """Runs the command; returns the exit status."""
     args = _parser().parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet_start()
     try:
         check_source(args.source)  # before TensorFlow starts
         files = embed_source(

@@ -36,6 +36,7 @@ from tfembed.embed import (
     name_left_out,
 )
 from tfembed.export.flags import add_search_flags, search_options
+from tfembed.quiet_imports import quiet_start
 
 __all__ = ["publish"]
 
@@ -358,7 +359,7 @@ def next_steps(base, gallery):
 def main(argv=None):
     """Runs the command; returns the exit status."""
     args = _parser().parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet_start()
     # Leave like Ctrl-C does, so that an unfinished version is taken away.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:

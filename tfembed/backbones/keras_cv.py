@@ -17,6 +17,7 @@ from tfembed.backbones.scaling import as_rgb, pool
 from tfembed.backbones.seeding import seed_kernels
 from tfembed.backbones.synchronized import synchronize
 from tfembed.backbones.weights import Weights
+from tfembed.quiet_imports import import_keras_cv
 
 __all__ = ["find_preset", "keras_cv_backbone"]
 
@@ -108,7 +109,7 @@ def keras_cv_backbone(
         pooling: As in `tfembed.backbones.scaling.pool`.
     """
     try:
-        from keras_cv import models
+        models = import_keras_cv().models
     except ImportError as error:
         raise ImportError(
             f"The backbone 'keras_cv:{variant}' needs keras-cv, which could not be "

@@ -37,6 +37,7 @@ import threading
 import tensorflow as tf
 
 from tfembed.data.draws import Draws, lent_generator, stateless_factor, use_draws
+from tfembed.quiet_imports import import_keras_cv
 
 __all__ = ["Augmentation"]
 
@@ -150,7 +151,7 @@ class Augmentation:
 
 def _require_keras_cv():
     try:
-        import keras_cv  # noqa: F401
+        import_keras_cv()
     except ImportError as error:
         raise ImportError(
             "Augmentation is made of keras-cv's layers, which could not be imported "

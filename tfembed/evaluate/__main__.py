@@ -15,6 +15,7 @@ import sys
 
 from tfembed.command_line import CommandLine
 from tfembed.data.sources import check_source
+from tfembed.quiet_imports import quiet_start
 
 
 def _check(options):
@@ -109,7 +110,7 @@ def _run(options):
 def main(argv=None):
     """Runs the command; returns the exit status."""
     options = _parser().parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet_start()
     try:
         _run(options)
     except (ValueError, TypeError, OSError, ImportError) as error:

@@ -11,18 +11,18 @@ TF Serving (or `python -m tfembed.serving MODEL_BASE`) then picks up by itself.
 """
 
 import json
-import os
 import signal
 import sys
 
 from tfembed.command_line import CommandLine
 from tfembed.export.flags import add_search_flags, search_options
+from tfembed.quiet_imports import quiet_start
 
 
 def main(argv=None):
     """Runs the command; returns the exit status."""
     args = _parser().parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet_start()
     # Leave like Ctrl-C does, so that an unfinished version is taken away.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:

@@ -7,10 +7,10 @@ The first writes an index of what `tfembed.embed` or a run left; the second runs
 embedding job as an Apache Beam pipeline.
 """
 
-import os
 import sys
 
 from tfembed.command_line import CommandLine
+from tfembed.quiet_imports import quiet_start
 
 
 def main(argv=None):
@@ -19,7 +19,7 @@ def main(argv=None):
     args, others = parser.parse_known_args(argv)
     if others and args.command != "embed":
         parser.error(f"unrecognized arguments: {' '.join(others)}")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet_start()
     try:
         print(_embed(args, others) if args.command == "embed" else _index(args))
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:

@@ -161,6 +161,7 @@ class Mining:
             epochs=last,
             steps_per_epoch=-(-self.run.data.train.size // self.config.gan_batch_size),
             callbacks=[self._log_of(name, number, rows, before), self.backup],
+            shuffle=False,
             verbose=0,
         )
         return rows[before:]

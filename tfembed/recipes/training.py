@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tfembed.formats.disk import FullDiskError, full_disk, is_full_disk
+from tfembed.quiet_imports import quiet_start
 from tfembed.recipes.run_directory import RunDirectory, cut_log, is_chief
 
 SAMPLE = 256
@@ -27,6 +28,7 @@ def main(recipe, config, run_dir):
         The content of `result.json`. A user's mistake, or a full disk, ends the
         process with status 2 and a sentence.
     """
+    quiet_start()
     try:
         chief = is_chief()
         if config.strategy == "multi_worker" and run_dir is None:
@@ -128,6 +130,7 @@ class Run:
             initial_epoch=first_epoch,
             steps_per_epoch=self.steps,
             callbacks=_callbacks(self),
+            shuffle=False,  # the batches are; Keras 3 would warn of its own default
             verbose=(1 if sys.stdout.isatty() else 2) if self.chief else 0,
         ).history
         if not math.isfinite(history["loss"][-1]):
@@ -218,7 +221,6 @@ def _go_on_longer(run):
 
 def _start(recipe, config, directory, chief):
     """Makes everything that a run trains with; nothing is trained or restored yet."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings about devices
     from tensorflow import keras
 
     from tfembed import compat

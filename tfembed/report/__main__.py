@@ -8,12 +8,12 @@ TensorBoard log it writes the files of TensorBoard's embedding projector.
 
 import argparse
 import importlib
-import os
 import pathlib
 import sys
 
 from tfembed.command_line import CommandLine
 from tfembed.formats.disk import FullDiskError, written_beside
+from tfembed.quiet_imports import quiet_start
 
 LIBRARIES = ("jinja2", "matplotlib", "PIL", "sklearn")
 MAPS = ("both", "tsne", "pca")
@@ -53,7 +53,7 @@ def _write(options):
             f"Received: {str(output)!r}."
         )
     _need_libraries()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet_start()
     from tfembed.report.page import build_page
     from tfembed.report.projector import write_projector
     from tfembed.report.run import read_runs

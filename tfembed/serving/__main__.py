@@ -15,6 +15,7 @@ import threading
 
 from tfembed.command_line import CommandLine
 from tfembed.formats.disk import written_beside
+from tfembed.quiet_imports import quiet_start
 from tfembed.serving.ports import check_free
 from tfembed.serving.versions import check_model_dir
 
@@ -29,7 +30,7 @@ def main(arguments=None):
     options = parser.parse_intermixed_args(arguments)
     models = _models(parser, options)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet_start()
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

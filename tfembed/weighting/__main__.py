@@ -1,10 +1,10 @@
 """Draws how every loss weighs a pair, as one figure, and prints what decides it."""
 
-import os
 import pathlib
 import sys
 
 from tfembed.command_line import CommandLine
+from tfembed.quiet_imports import quiet_start
 
 
 def main(arguments=None):
@@ -21,7 +21,7 @@ def main(arguments=None):
             file=sys.stderr,
         )
         return 2
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet_start()
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
