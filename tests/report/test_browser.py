@@ -7,6 +7,10 @@ import numpy as np
 import pytest
 from browser import DESK, NEEDS_CHROMIUM, PHONE, Browser
 
+from tfembed.report import figures
+from tfembed.report.page import build_page
+from tfembed.report.run import read_runs
+
 pytestmark = NEEDS_CHROMIUM
 
 
@@ -138,3 +142,119 @@ def test_a_comparison_turns_from_run_to_run(browser, compared):
         "document.querySelector('nav a[href=\"#run0\"]').click()"
     )
     assert browser.one("#run0").is_displayed()
+
+
+LONG = "W" * 250
+RIGHT_TO_LEFT = "נעל", "תיק"
+
+
+@pytest.fixture(scope="module")
+def hostile(make_shared_run):
+    """Pages of one run, and of two: with long names, and names read leftwards."""
+    make = make_shared_run
+    paths = []
+    for name, seed in ((f"run_{'x' * 240}", 0), ("ריצה 7", 0)):
+        path = make(name, queries=30, width=0.9, seed=seed, temperature=0.1)
+        paths.append(path)
+        for part in ("gallery", "queries"):
+            with np.load(path / f"{part}.npz") as archive:
+                arrays = dict(archive)
+            names = ["y" * [3, 240][row % 2] for row in range(len(arrays["ids"]))]
+            ids = [f"{part}/{name}{row}.png" for row, name in enumerate(names)]
+            arrays["ids"] = np.array(ids)
+            if part == "gallery":
+                arrays["class_names"] = np.array([LONG, *RIGHT_TO_LEFT])
+            np.savez(path / f"{part}.npz", **arrays)
+    make.add_positives(paths[0])
+    pages = {}
+    for count, file in ((1, "one.html"), (2, "two.html")):
+        pages[count] = make.folder / file
+        page = build_page(read_runs(paths[:count]), ("pca",))
+        pages[count].write_text(page, encoding="utf-8")
+    return pages
+
+
+@pytest.mark.parametrize("width", [DESK, PHONE])
+@pytest.mark.parametrize("count", [1, 2])
+def test_unbroken_names_do_not_widen_the_page(browser, hostile, count, width):
+    browser.open(hostile[count], width)
+    assert browser.run("document.documentElement.scrollWidth") == width
+    browser.driver.execute_script(
+        "for (const each of document.querySelectorAll('details')) each.open = true"
+    )
+    assert browser.run("document.documentElement.scrollWidth") == width
+    # Nor is any of it beyond the window where nothing scrolls.
+    outside = browser.run(
+        """[...document.querySelectorAll("main *")].filter(each => {
+          if (each.closest(".scroll, svg, .hidden, .caption, .nopicture")) return false;
+          return each.getBoundingClientRect().right > innerWidth + 1;
+        }).map(each => each.outerHTML.slice(0, 80))"""
+    )
+    assert not outside
+
+
+def test_names_that_are_read_leftwards_turn_nothing_around(browser, hostile):
+    browser.open(hostile[1], DESK)
+    turned = browser.run(
+        """[...document.querySelectorAll(".confused p")].map(each => {
+          const [first, second] = [...each.querySelectorAll("strong")].map(
+            name => name.getBoundingClientRect());
+          return [each.textContent, first.top === second.top, first.left < second.left];
+        }).filter(([text]) => !text.includes("W"))"""
+    )
+    assert turned and all(same and right for _, same, right in turned), turned
+    # "Look out" stands after the run's name.
+    browser.open(hostile[2], DESK)
+    places = browser.run(
+        """[...document.querySelectorAll(".note strong")].slice(1).map(each => {
+          const range = document.createRange();
+          range.selectNode(each.lastChild);
+          return [each.querySelector("bdi").getBoundingClientRect().left,
+                  range.getBoundingClientRect().left];
+        })"""
+    )
+    assert places and all(name < words for name, words in places)
+    said = browser.one("#agreement").get_attribute("textContent")
+    assert "\u2068ריצה 7\u2069 on " in said
+
+
+def test_tables_show_that_they_go_on(browser, hostile):
+    browser.open(hostile[2], PHONE)
+    state = """[...document.querySelectorAll(".scroll")].filter(
+      each => each.offsetParent).map(each => [
+        each.scrollWidth > each.clientWidth + 1, each.classList.contains("goes-on"),
+        getComputedStyle(each).maskImage !== "none",
+        getComputedStyle(each.nextElementSibling).display !== "none" &&
+          each.nextElementSibling.textContent.includes("goes on to the side")])"""
+    found = browser.run(state)
+    assert any(each[0] for each in found) and not all(each[0] for each in found)
+    assert all(len(set(each)) == 1 for each in found), found
+    browser.driver.execute_script(
+        "for (const each of document.querySelectorAll('.scroll')) each.scrollLeft = 1e5"
+    )
+    browser.driver.execute_async_script(
+        "const done = arguments[0]; requestAnimationFrame(() => setTimeout(done))"
+    )
+    assert not any(goes_on for _, goes_on, _, _ in browser.run(state))
+
+
+def test_lines_on_each_other_are_all_seen(browser, tmp_path, hostile):
+    x, y = np.arange(40.0), np.cos(np.arange(40) / 9)
+    for count in (2, 3):
+        lines = [(f"run {number}", number, x, y) for number in range(count)]
+        svg = figures.curves("curve", lines, "Curves.")
+        assert svg.count("stroke-dasharray") >= count - 1
+        style = hostile[1].read_text("utf-8").split("<style>")[1].split("</style>")[0]
+        page = tmp_path / f"{count}.html"
+        page.write_text(f"<style>{style}</style><body>{svg}", encoding="utf-8")
+        browser.open(page, DESK)
+        pixels = browser.screenshot(f"lines-{count}")[300:].astype(int)
+        colors = browser.run(
+            "['--s0', '--s1', '--s2'].map(name => "
+            "getComputedStyle(document.body).getPropertyValue(name))"
+        )
+        seen = []
+        for color in colors[:count]:
+            color = [int(color.strip()[at : at + 2], 16) for at in (1, 3, 5)]
+            seen.append(int((np.abs(pixels - color).max(-1) < 12).sum()))
+        assert min(seen) > 0.1 * sum(seen), seen

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from tfembed.metrics import compare
+from tfembed.report.names import isolated
 from tfembed.report.neighbors import Search
 
 SHOWN = 6
@@ -37,11 +38,12 @@ class Agreement:
         """Returns what the template shows."""
         names = [view.run.name for view in self.views]
         both, first, second, neither = self.counts()
+        shown = [isolated(name) for name in names]
         total = len(self.right[0])
         rows = [
             ("both", both),
-            (f"{names[0]} alone", first),
-            (f"{names[1]} alone", second),
+            (f"{shown[0]} alone", first),
+            (f"{shown[1]} alone", second),
             ("neither", neither),
         ]
         groups = []
@@ -55,11 +57,11 @@ class Agreement:
                 ]
                 for each in at
             ]
-            groups.append({"name": names[who], "queries": queries})
+            groups.append({"name": shown[who], "queries": queries})
         paired = compare(*({"vote": np.float64(each)} for each in self.right))["vote"]
         low, high = (100 * each for each in paired.interval)
         text = (
-            f"{names[0]} is right on {100 * paired.first:.1f} %, {names[1]} on "
+            f"{shown[0]} is right on {100 * paired.first:.1f} %, {shown[1]} on "
             f"{100 * paired.second:.1f} %: a difference of "
             f"{100 * paired.difference:+.1f} points, 95 % interval {low:+.1f} to "
             f"{high:+.1f}, p = {paired.p_value:.2g} (the queries being paired). It is "

@@ -3,6 +3,7 @@
 import numpy as np
 
 from tfembed.report import figures
+from tfembed.report.names import isolated
 from tfembed.report.tables import percent, title_of
 
 LAST = ("mean_cosine", "effective_rank", "mean_norm", "learning_rate")
@@ -193,6 +194,8 @@ def _words(share, lines):
         value = y[np.isfinite(y)][-1]
         text = percent(value) if share else f"{value:.4g}"
         said.append(
-            f"{name}: {text} at the end" if len(lines) > 1 else f"{text} at the end"
+            f"{isolated(name)}: {text} at the end"
+            if len(lines) > 1
+            else f"{text} at the end"
         )
     return "; ".join(said) + "."

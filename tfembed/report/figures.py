@@ -10,9 +10,14 @@ from html import escape
 
 import numpy as np
 
+from tfembed.report.names import short
+
 WIDTH, HEIGHT = 4.2, 2.5  # inches; the page makes them as wide as there is room
 LEGEND_CHARACTERS = 42  # in the width of a figure
+TICK_CHARACTERS = 26
 SERIES = 8  # colours for runs, used again after these
+DASHES = ((4, 3.5), (1.2, 2.5), (7, 2.5, 1.2, 2.5), (2.2, 5))  # second line on
+MARKS = "osD^v"
 _INK, _MUTED, _GRID, _PAPER = "#010101", "#020202", "#030303", "#040404"
 _GOOD, _BAD = "#050505", "#060606"
 _STAND_INS = {
@@ -91,17 +96,10 @@ def curves(key, lines, described, baselines=(), x_label="epoch", share=False):
         The SVG, a string.
     """
     with _figure(key, described) as (figure, axes, done):
-        for name, color, x, y in lines:
+        for number, (name, color, x, y) in enumerate(lines):
             there = np.isfinite(y)
-            mark = "o" if there.sum() < 25 else ""
-            axes.plot(
-                x[there],
-                y[there],
-                color=series_color(color),
-                marker=mark,
-                markersize=3.2,
-                label=name,
-            )
+            marks = there.sum() < 25
+            axes.plot(x[there], y[there], label=name, **_line(number, color, marks))
         for number, (name, value) in enumerate(baselines):
             dashes = (0, [(4, 2), (1.2, 1.6), (7, 2), (4, 1.5, 1, 1.5)][number % 4])
             axes.axhline(value, color=_MUTED, lw=1.1, ls=dashes, label=name, zorder=1)
@@ -134,7 +132,7 @@ def intervals(key, rows, described):
             if interval is not None:
                 axes.plot(interval, [at, at], color=ink, lw=2.4, alpha=0.55)
             axes.plot([value], [at], "o", color=ink, markersize=5.5)
-        axes.set_yticks(places, [_short(row[0]) for row in rows])
+        axes.set_yticks(places, [short(row[0], TICK_CHARACTERS) for row in rows])
         axes.tick_params(axis="y", length=0, labelcolor=_INK)
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
@@ -193,10 +191,10 @@ def spectrum(key, lines, described):
         The SVG, a string.
     """
     with _figure(key, described) as (figure, axes, done):
-        for name, color, values in lines:
+        for number, (name, color, values) in enumerate(lines):
             share = np.cumsum(values) / max(values.sum(), 1e-30)
             x = np.arange(1, len(values) + 1)
-            axes.plot(x, share, color=series_color(color), label=name)
+            axes.plot(x, share, label=name, **_line(number, color, False))
         axes.set_xlabel("directions, the largest first")
         axes.set_ylabel("share of the variance")
         axes.set_ylim(0, 1.03)
@@ -229,8 +227,22 @@ def scatter(key, points, colors, described):
     return done[0]
 
 
-def _short(name, most=26):
-    return name if len(name) <= most else f"{name[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+def _line(number, color, marks):
+    """Returns how the line of a number is drawn.
+
+    Lines may lie on each other: the first is the broadest and lowest, those above it
+    are dashed, each in its own way, and show between their dashes what is below them.
+    Marks grow outwards in the same way, those above being hollow.
+    """
+    style = {"color": series_color(color), "zorder": 2 + 0.01 * number}
+    style.update(linewidth=3.0 if not number else 1.6)
+    style["linestyle"] = "-" if not number else (0, DASHES[(number - 1) % len(DASHES)])
+    if marks:
+        style["marker"] = MARKS[number % len(MARKS)]
+        style["markersize"] = 3.6 if not number else 4.6 + 0.9 * (number % len(MARKS))
+        style["markerfacecolor"] = series_color(color) if not number else "none"
+        style["markeredgewidth"] = 1.1
+    return style
 
 
 def _percent(value, _):
@@ -274,14 +286,14 @@ def _legend(figure, axes, count):
     if count < 2:
         return
     handles, names = axes.get_legend_handles_labels()
-    names = [_short(each, LEGEND_CHARACTERS) for each in names]
+    names = [short(each, LEGEND_CHARACTERS) for each in names]
     figure.legend(
         handles,
         names,
         loc="outside upper left",
         ncols=2 if max(map(len, names)) <= LEGEND_CHARACTERS // 2 else 1,
         columnspacing=1.2,
-        handlelength=1.6,
+        handlelength=2.8,
         borderaxespad=0.1,
     )
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tfembed.report import curves, figures, tables
 from tfembed.report.agreement import agreement
+from tfembed.report.names import as_element, isolated
 from tfembed.report.view import View
 
 MOST_BYTES = 10 * 10**6
@@ -58,6 +59,8 @@ def _render(frame, views, agreements):
         lstrip_blocks=True,
     )
     environment.filters["code"] = _code
+    environment.filters["bdi"] = as_element
+    environment.filters["isolated"] = isolated
     template = environment.get_template("page.html")
     frame = {**frame, "agreements": agreements}
     return template.render(

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tfembed.report.names import isolated
+
 TITLES = {
     "loss": "Loss",
     "linear_probe": "Linear probe",
@@ -190,7 +192,7 @@ def accuracy(runs):
     baselines = [row["name"] for row in rows if row["number"] is None]
     for row in rows:
         if row["number"] is None and baselines.count(row["name"]) > 1:
-            row["name"] += f" ({row['run']})"
+            row["name"] += f" ({isolated(row['run'])})"
     rows.sort(key=lambda row: -1 if row["number"] is None else row["number"])
     for key in keys:
         values = [row["cells"][key]["value"] for row in rows]

@@ -53,6 +53,23 @@ for (const list of document.querySelectorAll("[data-tabs]")) {
   follow();
 }
 
+// What is wider than the window shows that it goes on, until its end is reached.
+for (const box of document.querySelectorAll(".scroll")) {
+  const hint = document.createElement("p");
+  hint.className = "quiet more";
+  hint.textContent = "The table goes on to the side: scroll it.";
+  hint.hidden = true;
+  box.after(hint);
+  const look = () => {
+    const left = box.scrollWidth - box.clientWidth;
+    hint.hidden = left < 2;
+    box.classList.toggle("goes-on", left - box.scrollLeft > 2);
+  };
+  box.addEventListener("scroll", look, { passive: true });
+  new ResizeObserver(look).observe(box); // also when it is unfolded, or its tab opened
+  look();
+}
+
 // The map: Matplotlib drew the points; here they are found, shown and faded.
 for (const map of document.querySelectorAll("[data-map]")) {
   const data = JSON.parse(document.getElementById(map.dataset.map).textContent);
@@ -106,7 +123,9 @@ for (const map of document.querySelectorAll("[data-map]")) {
     vote.textContent = "";
     if (data.right[i] !== null) {
       vote.classList.add(data.right[i] ? "right" : "wrong");
-      vote.textContent = `${data.right[i] ? "✓" : "✗"} vote: ${data.votes[i]}`;
+      const name = document.createElement("bdi");
+      name.textContent = data.votes[i];
+      vote.append(`${data.right[i] ? "✓" : "✗"} vote: `, name);
     }
     canvas.hidden = !sprite;
     if (sprite) {
