@@ -1,5 +1,6 @@
 """The recipe as a command: its run directory, resume after SIGKILL, replicas."""
 
+import contextlib
 import csv
 import json
 import os
@@ -231,30 +232,64 @@ def test_other_objectives_train(flags, tmp_path):
     assert encoder.outputs[0].dtype in ("float32", np.float32)
 
 
+def free_ports(count):
+    """Ports that nobody listens at, below those that the system hands out itself."""
+    ports, numbers = [], np.random.default_rng()
+    while len(ports) < count:
+        port = int(numbers.integers(15000, 32000))
+        with socket.socket() as each, contextlib.suppress(OSError):
+            each.bind(("127.0.0.1", port))
+            ports.append(port)
+    return ports
+
+
+@contextlib.contextmanager
 def workers(run_dir, **flags):
-    """Starts the processes of two workers on this machine."""
-    with socket.socket() as first, socket.socket() as second:
-        for each in (first, second):
-            each.bind(("127.0.0.1", 0))
-        ports = [each.getsockname()[1] for each in (first, second)]
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-    return [
-        subprocess.Popen(
-            command(run_dir, strategy="multi_worker", linear_probe=False, **flags),
-            cwd=run_dir.parent,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(ROOT),
-                "TF_CONFIG": json.dumps(
-                    {"cluster": cluster, "task": {"type": "worker", "index": index}}
-                ),
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for index in range(2)
-    ]
+    """Two workers on this machine, as processes; none outlives the block.
+
+    What a worker prints goes to `worker-N.txt`: nobody need read for it to go on.
+    """
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
+    processes = []
+    try:
+        for index in range(2):
+            task = {"type": "worker", "index": index}
+            with open(run_dir.parent / f"worker-{index}.txt", "w") as printed:
+                processes.append(
+                    subprocess.Popen(
+                        command(
+                            run_dir,
+                            strategy="multi_worker",
+                            linear_probe=False,
+                            **flags,
+                        ),
+                        cwd=run_dir.parent,
+                        env={
+                            **os.environ,
+                            "PYTHONPATH": str(ROOT),
+                            "TF_CONFIG": json.dumps({"cluster": cluster, "task": task}),
+                        },
+                        stdin=subprocess.DEVNULL,
+                        stdout=printed,
+                        stderr=subprocess.STDOUT,
+                    )
+                )
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def wait_until(reached, processes, run_dir):
+    """Waits for a condition, for long: the machine may have much else to do."""
+    deadline = time.monotonic() + 900
+    while not reached():
+        codes = [process.poll() for process in processes]
+        if any(codes) or time.monotonic() > deadline:
+            printed = [path.read_text() for path in run_dir.parent.glob("worker-*.txt")]
+            raise AssertionError("\n\n".join([f"ended with {codes}", *printed]))
+        time.sleep(0.05)
 
 
 @pytest.mark.skipif(not compat.KERAS_3, reason="several workers are of the other stack")
@@ -271,21 +306,18 @@ def test_several_workers_get_a_sentence_on_keras_3(tmp_path, monkeypatch, capsys
 @pytest.mark.slow
 @pytest.mark.skipif(compat.KERAS_3, reason="several workers are of the other stack")
 def test_two_workers_train_as_one_run_and_go_on(tmp_path):
-    run_dir = tmp_path / "run"
+    run_dir, alone = tmp_path / "run", tmp_path / "alone"
     flags = {"epochs": 2, "limit": 96, "test_limit": 30}
-    processes = workers(run_dir, **flags)
-    deadline = time.monotonic() + 300
-    while not (run_dir / "backup" / "epoch-00001").exists():
-        assert all(each.poll() is None for each in processes), [
-            each.communicate()[0] for each in processes if each.poll() is not None
-        ]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    for process in processes:
-        process.kill()
-        process.communicate()
-    for process in workers(run_dir, **flags):
-        finish(process)
+    with workers(run_dir, **flags) as processes:
+        backup = run_dir / "backup" / "epoch-00001"
+        wait_until(backup.exists, processes, run_dir)
+    assert not (run_dir / "result.json").exists()
+    with workers(run_dir, **flags) as processes:
+        wait_until(
+            lambda: [process.poll() for process in processes] == [0, 0],
+            processes,
+            run_dir,
+        )
     assert [int(row["epoch"]) for row in log(run_dir)] == [0, 1]
     assert (run_dir / "result.json").exists()
     encoder = tfembed.load_model(run_dir / "model.keras")
@@ -293,6 +325,12 @@ def test_two_workers_train_as_one_run_and_go_on(tmp_path):
     images = np.load(run_dir / "thumbnails.npz")["images"]
     found = encoder.predict(np.float32(images), verbose=0)
     np.testing.assert_allclose(found, gallery, atol=1e-4)
+    # Two workers are one process, killed and gone on or not.
+    instdisc.main(arguments(alone, SMALL, linear_probe=False, **flags))
+    losses = [[float(row["loss"]) for row in log(each)] for each in (run_dir, alone)]
+    np.testing.assert_allclose(*losses, rtol=1e-3)
+    expected = np.load(alone / "gallery.npz")["embeddings"]
+    np.testing.assert_allclose(gallery, expected, atol=1e-2)
 
 
 def test_a_folder_without_labels(tmp_path, caplog):
