@@ -370,8 +370,11 @@ def test_a_failed_export_keeps_the_embeddings(
         publishing.publish(run_dir, tmp_path / "base", published.source, report=None)
     assert os.listdir(tmp_path / "base") == [".tfembed-embeddings"]
     monkeypatch.setattr(exporting, "export", lambda *_, **__: None)
-    embedded["images"] = 0
-    publishing.publish(run_dir, tmp_path / "base", published.source, report=None)
+    embedded["images"], lines = 0, []
+    publishing.publish(
+        run_dir, tmp_path / "base", published.source, report=lines.append
+    )
+    assert "all images were embedded before" in lines
     assert embedded["images"] == 0 and os.listdir(tmp_path / "base") == []
 
 

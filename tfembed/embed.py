@@ -142,7 +142,9 @@ def embed_source(
         "class_names": list(images.class_names),
     }
     with open_shards(output, identity, about, images.skipped, replace) as shards:
-        if not shards.finished:
+        if shards.finished:
+            say("all images were embedded before")
+        else:
             _embed(shards, encoder, images, batch_size, shard_size, dtype, strict, say)
             if not shards.embedded:
                 reasons = [f"{name!r}: {reason}" for name, reason in shards.skipped]
