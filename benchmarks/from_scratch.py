@@ -69,7 +69,8 @@ FACTORS = {
     "rate .0003": {"learning_rate": 0.0003},
     "an epoch of warm-up": {"warmup_epochs": 1},
     "K 8": {"samples_per_class": 8},
-    "K 4": {"samples_per_class": 4},
+    "K 8, no crop": {"samples_per_class": 8, "crop_min": 1.0},
+    "K 8, half a crop": {"samples_per_class": 8, "crop_min": 0.8},
     "proxies' rate 10": {"proxy_rate": 10.0},
     "proxies' rate 100": {"proxy_rate": 100.0},
     "batch norms' momentum .9": {"momentum": 0.9},
@@ -135,8 +136,7 @@ def settings_of(loss, seed, changes, options):
     }
     if loss in TWO_ROWS:
         # Two images of a class and not more; there are ten classes.
-        settings.update(samples_per_class=2, batch_size=20)
-        settings["steps_per_epoch"] = 47
+        settings.update(batch_size=20, samples_per_class=2, steps_per_epoch=47)
     return settings
 
 

@@ -26,6 +26,7 @@ CLASSES = 100  # of the analysis
 AS_MEASURED = {  # what was the recipe's default when the numbers in the docs were made
     "head_norm": False,
     "samples_per_class": 16,
+    "crop_min": 0.5,
     "brightness": 0.3,
     "contrast": 0.4,
     "flip": 0.0,

@@ -5,8 +5,7 @@
 These are the recipe's defaults; some minutes on a CPU. Five classes are few to learn a
 metric from: raw pixels found more of the other five in every run of
 docs/experiments.md. Where it gains: `supervised_glyphs.py`.
-Any other loss: `--loss proxy_anchor`,
-`--loss npair --samples-per-class 2`, ...
+Any other loss: `--loss proxy_anchor`, `--loss contrastive`, ...
 """
 
 from tfembed.recipes.supervised import Config

@@ -17,6 +17,7 @@ config = Config(
     loss_options="base=1.0",
     head_norm=False,
     samples_per_class=16,
+    crop_min=0.5,
     brightness=0.3,
     contrast=0.4,
     flip=0.0,

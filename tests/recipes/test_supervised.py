@@ -144,8 +144,9 @@ def test_a_rate_multiplies_an_update():
 @pytest.mark.parametrize(
     "settings, word",
     [
-        ({"loss": "npair"}, "samples_per_class=16"),
-        ({"batch_size": 50}, "multiple"),
+        ({"loss": "npair", "samples_per_class": 16}, "samples_per_class=16"),
+        ({"batch_size": 50, "samples_per_class": 16}, "multiple"),
+        ({"loss": "npair", "batch_size": 61}, "samples_per_class=2"),
         ({"cross_batch": 10}, "cross_batch"),
         ({"loss_options": "margin:3"}, "margin=0.5"),
         ({"temperature_schedule": "3"}, "0:0.0625"),
@@ -179,11 +180,36 @@ def test_options_are_read():
     assert set(MINERS) and LOSSES["multi_similarity"][0] == PAIR
 
 
+@pytest.mark.parametrize(
+    "settings, classes, expected",
+    [
+        ({}, 10, 8),
+        ({}, 1000, 8),
+        ({}, 5, 16),  # four of the five in a batch
+        ({}, 2, 32),
+        ({"batch_size": 60}, 10, 10),
+        ({"batch_size": 16}, 10, 8),
+        ({"batch_size": 12}, 10, 6),  # two classes, and not one of twelve
+        ({"batch_size": 4}, 10, 2),
+        ({"samples_per_class": 4}, 10, 4),
+        ({"loss": "npair", "batch_size": 20}, 10, 2),
+    ],
+)
+def test_images_of_a_class(settings, classes, expected):
+    config = supervised.Config(**settings)
+    assert supervised.samples_of_a_class(config, classes) == expected
+
+
+def test_a_batch_that_makes_no_classes_is_refused():
+    with pytest.raises(ValueError, match="batch_size=61, 10 classes. Take 64"):
+        supervised.samples_of_a_class(supervised.Config(batch_size=61), 10)
+
+
 def test_defaults_are_those_that_were_measured():
     """The table of docs/experiments.md is of these; who changes one measures again."""
     config = supervised.Config()
     assert config.head_norm and config.unit_norm and config.proxy_rate == 10.0
     jitter = ("brightness", "contrast", "saturation", "hue", "grayscale", "flip")
     assert all(getattr(config, name) == 0 for name in jitter)
-    assert (config.crop_min, config.samples_per_class) == (0.5, 16)
+    assert (config.crop_min, config.samples_per_class) == (1.0, None)
     assert (config.optimizer, config.learning_rate) == ("adam", 0.001)

@@ -9,6 +9,7 @@ other five; a few minutes on a CPU.
 """
 
 import dataclasses
+from typing import Optional
 
 from tfembed.recipes import config as configs
 from tfembed.recipes.config import default, option
@@ -27,6 +28,7 @@ from tfembed.recipes.settings import Settings
 from tfembed.recipes.softmax_baseline import classifier, softmax_row
 
 SCHEDULED = ("temperature", "scale", "alpha")
+SAMPLES = 8  # of a class in a batch, where there are classes enough
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Config(Settings):
     epochs: int = default(Settings, "epochs", 6)
     optimizer: str = default(Settings, "optimizer", "adam")
     learning_rate: float = default(Settings, "learning_rate", 0.001)
-    # Labels say what is alike: a colour may be what tells two classes apart.
+    # What is alike is said by labels: a small budget goes into them, not into views.
+    crop_min: float = default(Settings, "crop_min", 1.0)
     brightness: float = default(Settings, "brightness", 0.0)
     contrast: float = default(Settings, "contrast", 0.0)
     saturation: float = default(Settings, "saturation", 0.0)
@@ -46,8 +49,11 @@ class Config(Settings):
 
     loss: str = option("multi_similarity", "the loss, by name", tuple(LOSSES))
     loss_options: str = option("", "its settings, as margin=0.5,form=cosine")
-    samples_per_class: int = option(
-        16, "images of a class in a batch, K; the batch has batch_size / K classes"
+    samples_per_class: Optional[int] = option(
+        None,
+        "images of a class in a batch, K; the batch has batch_size / K classes. By "
+        "default 8, more where there are too few classes for that, and 2 for losses "
+        "that want 2",
     )
     steps_per_epoch: int = option(
         0, "batches of an epoch; 0 for as many as hold all images"
@@ -88,23 +94,54 @@ class Config(Settings):
         configs.check_range(self, ["proxy_rate"], 0, open_low=True)
         check_options(self.loss, read_options(self.loss_options))
         read_schedule(self.temperature_schedule)
-        if self.loss in TWO_ROWS and self.samples_per_class != 2:
+        if self.loss in TWO_ROWS and self.samples_per_class not in (None, 2):
             raise ValueError(
                 f"--loss {self.loss} wants two images of each class in a batch: "
                 "--samples-per-class 2. Received: "
                 f"samples_per_class={self.samples_per_class}."
             )
-        if self.batch_size % self.samples_per_class:
+        least = 2 if self.loss in TWO_ROWS else 1
+        if self.batch_size % (self.samples_per_class or least):
             raise ValueError(
                 "`batch_size` must be a multiple of `samples_per_class`. Received: "
                 f"batch_size={self.batch_size}, "
-                f"samples_per_class={self.samples_per_class}."
+                f"samples_per_class={self.samples_per_class or least}."
             )
         if 0 < self.cross_batch < self.batch_size:
             raise ValueError(
                 "`cross_batch` must be 0, or at least `batch_size`. Received: "
                 f"cross_batch={self.cross_batch}, batch_size={self.batch_size}."
             )
+
+
+def samples_of_a_class(config, classes):
+    """Returns how many images of a class a batch has.
+
+    By default the fewest, 8 at least, with which the batch has not more classes than
+    there are; with a small batch the most that leave it two classes.
+
+    Args:
+        config: The config.
+        classes: Number of training classes.
+
+    Raises:
+        ValueError: If the batch cannot be divided into classes.
+    """
+    size = config.batch_size
+    if config.samples_per_class is not None:
+        return config.samples_per_class
+    if config.loss in TWO_ROWS:
+        return 2
+    fitting = [
+        each for each in range(1, size) if size % each == 0 and size // each <= classes
+    ]
+    if not fitting:
+        raise ValueError(
+            "`batch_size` must be a number of classes, 2 at least and not more than "
+            f"there are, times a number of images. Received: batch_size={size}, "
+            f"{classes} classes. Take 64, or say --samples-per-class."
+        )
+    return next((each for each in fitting if each >= SAMPLES), fitting[-1])
 
 
 class Supervised(Recipe):
@@ -172,7 +209,8 @@ class Supervised(Recipe):
 
         config, train = run.config, run.data.train
         classes = self._classes(config, run.data)
-        inputs = [each.name for each in run.networks.model.inputs]
+        each = samples_of_a_class(config, len(classes))
+        inputs = [known.name for known in run.networks.model.inputs]
 
         def example(batch):
             labels = batch["labels"]
@@ -182,8 +220,8 @@ class Supervised(Recipe):
 
         return class_balanced(
             np.searchsorted(classes, train.labels),
-            config.batch_size // config.samples_per_class,
-            config.samples_per_class,
+            config.batch_size // each,
+            each,
             seed=config.seed,
             read=train,
             augmentation=run.augmentation,
@@ -232,7 +270,7 @@ class Supervised(Recipe):
                 "folder with one folder a class, or train without labels: "
                 "tfembed.recipes.instdisc."
             )
-        wanted = config.batch_size // config.samples_per_class
+        wanted = config.batch_size // samples_of_a_class(config, len(classes))
         if wanted > len(classes):
             raise ValueError(
                 f"A batch would hold {wanted} classes, batch_size / samples_per_class, "
