@@ -82,7 +82,11 @@ setup(
         "Topic :: Scientific/Engineering :: Image Recognition",
     ],
     packages=find_packages(include=["tfembed*"]),
-    package_data={"tfembed.report": ["page/*"], "tfembed.serving": ["page/*"]},
+    package_data={
+        "tfembed.dedup": ["page/*"],
+        "tfembed.report": ["page/*"],
+        "tfembed.serving": ["page/*"],
+    },
     python_requires=">=3.9",
     # TensorFlow 2.21 writes TensorBoard's logs only where tensorboard is installed;
     # the ones before bring it themselves.

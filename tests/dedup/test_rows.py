@@ -1,10 +1,14 @@
 """Rows by blocks: of arrays, of mapped files, and of what cannot be mapped."""
 
+import resource
+import signal
+
 import numpy as np
 import pytest
 
 from tfembed.data import read_embeddings
 from tfembed.dedup.rows import Rows
+from tfembed.formats.disk import FullDiskError
 from tfembed.formats.shards import write_shard
 
 
@@ -65,3 +69,18 @@ def test_mapped_files_are_not_mapped_while_they_are_read(rng, tmp_path):
 def test_rows_of_several_lengths_are_a_sentence(tmp_path):
     with pytest.raises(ValueError, match="rows of 2 and of 3 numbers"):
         Rows([(np.ones((2, 2)), None), (np.ones((2, 3)), None)])
+
+
+def test_a_full_disk_is_a_sentence(tmp_path):
+    """The limit on a file's size stands for the disk: real writes fail, half-way."""
+    values = np.ones((200, 50), np.float32)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+    try:
+        with pytest.raises(FullDiskError, match="There is no room for 'embeddings'"):
+            Rows([(values, None)], folder=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, old)
+    assert not list(tmp_path.iterdir())

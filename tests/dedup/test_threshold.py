@@ -24,6 +24,14 @@ def test_a_valley_is_found_whatever_the_shares(rng, copies, others):
     assert f"{np.sum(scores >= found.value):,} are nearer" in found.reason
 
 
+@pytest.mark.parametrize("same", [200, 20000])
+def test_not_between_equal_copies_and_changed_ones(rng, same):
+    equal, changed = np.ones(same), near(9, 2, 300, rng)
+    scores = np.concatenate([equal, changed, near(40, 5, 3000, rng)])
+    found = choose_threshold(scores.astype(np.float32))
+    assert found.source == "valley" and 16 < np.degrees(np.arccos(found.value)) < 30
+
+
 @pytest.mark.parametrize("count", [1, 30, 3000, 100000])
 def test_no_valley_is_the_default_and_says_so(rng, count):
     for degrees, spread in ((35, 6), (12, 4), (80, 5)):

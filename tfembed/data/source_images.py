@@ -62,6 +62,11 @@ class SourceImages:
         # What a source decoded while it was found, and left out, has no number.
         self.skipped = [list(pair) for part in self._parts for pair in part.skipped]
 
+    @property
+    def parts(self):
+        """The `Split`s that it is made of, in order."""
+        return list(self._parts)
+
     def fingerprint(self):
         """Returns a digest of what it holds; reads every image once for it."""
         return fingerprint(self._parts)

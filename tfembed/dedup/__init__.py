@@ -9,6 +9,7 @@ _HOMES = {
     "Duplicates": "duplicates",
     "Links": "search",
     "choose_threshold": "threshold",
+    "dedup_source": "command",
     "find_duplicates": "duplicates",
     "find_links": "search",
 }

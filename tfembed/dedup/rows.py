@@ -6,6 +6,8 @@ import tempfile
 
 import numpy as np
 
+from tfembed.formats.disk import raise_full_disk
+
 __all__ = ["Rows"]
 
 _AT_ONCE = 1 << 14
@@ -134,10 +136,18 @@ class _Nameless:
     """Rows in a file without a name, which is gone with the process."""
 
     def __init__(self, folder, shape):
-        self._file, self._shape = tempfile.TemporaryFile(dir=folder), shape
+        # Without a buffer: what does not fit would be written once more at the end.
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)
+        self._shape, self._place = shape, os.path.join(folder, "embeddings")
 
     def write(self, values):
-        self._file.write(np.ascontiguousarray(values, np.float32).tobytes())
+        content = memoryview(np.ascontiguousarray(values, np.float32)).cast("B")
+        try:
+            while content:
+                content = content[self._file.write(content) :]
+        except OSError as error:
+            raise_full_disk(self._place, error)
+            raise
 
     def __getitem__(self, rows):
         count = max(0, rows.stop - rows.start)

@@ -79,6 +79,9 @@ def find_links(embeddings, floor=None, block=BLOCK, say=None, state=None):
         begin = 0
     else:
         begin, links = taken
+    if begin >= rows.size:
+        (say or (lambda line: None))("compared before; not again")
+        return links
     forest = SpanningForest(rows.size, links.floor)
     if len(links.first):
         forest.add(links.first, links.second, links.scores)

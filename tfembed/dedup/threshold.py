@@ -19,6 +19,7 @@ DEFAULT = 0.95
 _DEGREES = 90
 _SMOOTH = np.array([1, 4, 6, 4, 1]) / 16
 _DEPTH = 1.5  # of roots of counts, of which chance moves one by a half
+_NEARLY = 0.8  # of the deepest valley's depth is as deep
 _FEWEST = 4  # rows on the near side of a valley
 
 
@@ -73,8 +74,8 @@ def choose_threshold(nearest, lowest=0.8):
         lowest: No valley is looked for below it.
 
     Returns:
-        `Threshold`: at the deepest valley, in the middle of its bin or bins; else
-        `DEFAULT`, or `lowest` where that is higher.
+        `Threshold`: at the bottom of the deepest valley, of several as deep ones the
+        farthest; else `DEFAULT`, or `lowest` where that is higher.
     """
     counts = histogram(nearest).counts
     smooth = np.convolve(counts, _SMOOTH, "same")
@@ -96,8 +97,12 @@ def choose_threshold(nearest, lowest=0.8):
             f"duplicates and others, so it is the default, {value:.3f}; look at the "
             "least certain groups, and give another with --threshold",
         )
-    flat = np.flatnonzero(depth >= deepest - 1e-9)
-    flat = flat[: 1 + np.argmax(np.append(np.diff(flat), 2) > 1)]
+    # The farthest valley that is as good as the deepest: copies have valleys of their
+    # own, between those that are the same and those that are not quite.
+    deep = np.flatnonzero(depth >= max(_DEPTH, _NEARLY * deepest))
+    deep = _runs(deep)[-1]
+    flat = deep[heights[deep] <= heights[deep].min() + 1e-9]
+    flat = max(_runs(flat), key=len)
     middle = (flat[0] + flat[-1] + 1) / 2
     value = float(np.cos(np.radians(middle)))
     nearer = int(np.sum(np.asarray(nearest) >= value))
@@ -107,3 +112,8 @@ def choose_threshold(nearest, lowest=0.8):
         f"the valley of the scores of the nearest pictures: {nearer:,} are nearer, "
         f"{len(nearest) - nearer:,} farther",
     )
+
+
+def _runs(numbers):
+    """Parts ascending integers where one is missing."""
+    return np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
