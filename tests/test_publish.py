@@ -2,7 +2,9 @@
 
 import json
 import os
+import resource
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -376,6 +378,26 @@ def test_a_failed_export_keeps_the_embeddings(
     )
     assert "all images were embedded before" in lines
     assert embedded["images"] == 0 and os.listdir(tmp_path / "base") == []
+
+
+def test_a_full_disk_is_a_sentence_and_the_same_command_goes_on(
+    run_dir, published, exports, tmp_path, capsys
+):
+    """The limit on a file's size stands for the disk."""
+    arguments = [str(run_dir), str(tmp_path / "base"), "--gallery", published.source]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # a manifest, and no shard
+    try:
+        assert publishing.main(arguments) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, old)
+    said = capsys.readouterr().err
+    assert "There is no room for 'part-00000.npz'" in said and "start again" in said
+    assert not exports
+    assert publishing.main(arguments) == 0
+    assert len(exports[0]["gallery"]["ids"]) == COUNT
 
 
 BAD = {
