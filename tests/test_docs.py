@@ -45,6 +45,7 @@ PROGRAMS |= {
     "export",
     "sed",
     "sudo",
+    "xargs",
 }
 
 
