@@ -76,6 +76,21 @@ def test_files_that_go_after_they_were_listed(photos, tmp_path):
     assert len(found.ids) == 4
 
 
+@pytest.mark.parametrize("name", [b"hat/caf\xe9.png", b"m\xfctze/a.png"])
+def test_names_that_are_no_utf8_are_named_before_anything_is_embedded(
+    photos, tmp_path, name
+):
+    path = os.path.join(os.fsencode(tmp_path), b"photos", name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(b"a")
+    with pytest.raises(
+        ValueError, match="whose names are UTF-8: .* Rename them"
+    ) as error:
+        read_additions(photos, lambda images: pytest.fail("it embedded some"))
+    assert repr(name) in str(error.value)
+
+
 def test_a_folder_without_images(tmp_path):
     (tmp_path / "photos").mkdir()
     source = f"images:{tmp_path / 'photos'}"

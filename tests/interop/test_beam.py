@@ -85,6 +85,22 @@ def test_embeds_what_the_local_command_embeds(place, tmp_path):
         embed_files(place, place / "paths.txt", output)
 
 
+def test_a_list_that_is_no_utf8_is_named_before_anything_is_embedded(place, tmp_path):
+    pytest.importorskip("apache_beam", exc_type=ImportError)
+    from tfembed.interop import embed_files
+
+    path = os.path.join(os.fsencode(tmp_path), b"caf\xe9.png")
+    with open(path, "wb") as file:
+        file.write((place / "images" / "a" / "00.png").read_bytes())
+    (tmp_path / "paths.txt").write_bytes(b"ok.png\n" + path + b"\t3\n")
+    with pytest.raises(
+        ValueError, match=r"UTF-8.*paths.txt', line 2: .*xe9.png"
+    ) as error:
+        embed_files("no model", tmp_path / "paths.txt", tmp_path / "out")
+    assert "Rename the file" in str(error.value)
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
 def test_a_worker_loads_once_and_strict_stops(place, monkeypatch):
     pytest.importorskip("apache_beam", exc_type=ImportError)
     from tfembed.interop import beam

@@ -1,6 +1,9 @@
 """`python -m tfembed.serving.query`: filters, pins, folders, JSON."""
 
 import json
+import os
+import subprocess
+import sys
 
 import digits as digit_model
 import numpy as np
@@ -76,6 +79,26 @@ def test_a_folder_as_json(ask, digit_server, folder, capsys):
         assert names == expected.ids[row].tolist()
         scores = [each["score"] for each in found["neighbours"]]
         np.testing.assert_allclose(scores, expected.scores[row], atol=1e-6)
+
+
+def test_files_whose_names_are_no_utf8(digit_server, tmp_path):
+    """Asked with in a process of its own, whose output takes UTF-8 alone."""
+    (tmp_path / "images").mkdir()
+    path = os.path.join(os.fsencode(tmp_path), b"images", b"bag-\xe9.png")
+    with open(path, "wb") as file:
+        file.write(tf.io.encode_png(digit_model.load()[0][0]).numpy())
+    command = [sys.executable, "-m", "tfembed.serving.query", tmp_path / "images"]
+    command += ["--address", digit_server.grpc_address, "--name", "digits"]
+    environment = {**os.environ, "PYTHONUTF8": "1", "PYTHONPATH": ":".join(sys.path)}
+    said = [
+        subprocess.run(
+            [*command, *flags], env=environment, capture_output=True, check=True
+        ).stdout
+        for flags in ([f"--picture={tmp_path}/p.png"], ["--json"])
+    ]
+    assert rb"bag-\xe9.png" in said[0] and (tmp_path / "p.png").exists()
+    (row,) = json.loads(said[1])
+    assert os.fsencode(row["image"]) == path and row["valid"]
 
 
 def test_filters(ask):

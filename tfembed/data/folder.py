@@ -34,7 +34,7 @@ from tfembed.data.file_digests import file_digests
 from tfembed.data.layout import find_layout, split_option
 from tfembed.data.request import Source
 from tfembed.data.split import Split
-from tfembed.formats.folders import walk
+from tfembed.formats.folders import check_names, walk
 from tfembed.formats.image_files import name_some, part_images
 from tfembed.ops.image_formats import ENDINGS
 from tfembed.ops.images import decode_image
@@ -59,14 +59,11 @@ def find(argument, request):
             f"`folder:PATH` must hold images ({' '.join(ENDINGS)}). "
             f"Received: {argument!r}, in which there are none."
         )
-    odd = [name for name in names if not _is_text(name)]
-    if odd:
-        raise ValueError(
-            "`folder:PATH` must hold files and folders whose names are UTF-8: they "
-            f"become ids. Received: {argument!r} with {os.fsencode(odd[0])!r}"
-            + (f" and {len(odd) - 1:,} more" if len(odd) > 1 else "")
-            + ". Rename them."
-        )
+    check_names(
+        names,
+        "`folder:PATH` must hold files and folders whose names are UTF-8: they become "
+        f"ids. Received: {argument!r}",
+    )
     with os.scandir(root) as entries:
         folders = sorted(
             entry.name
@@ -104,14 +101,6 @@ def _list(root):
             name_some(others),
         )
     return images
-
-
-def _is_text(name):
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _split(root, listing, class_names):

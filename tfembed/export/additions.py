@@ -8,7 +8,7 @@ import numpy as np
 
 from tfembed.export.run_directory import check_unit_rows
 from tfembed.formats.embeddings import read_embeddings
-from tfembed.formats.folders import walk
+from tfembed.formats.folders import check_names, walk
 from tfembed.formats.image_files import UnreadableImage, as_decodable, name_some
 from tfembed.formats.npz import Npz
 
@@ -153,6 +153,11 @@ def _embed_folder(source, embed, strict, say):
             "`images:FOLDER` must hold images, in a folder for each class. "
             f"Received: {source!r}, which holds no files."
         )
+    check_names(
+        (path.relative_to(root).as_posix() for path in paths),
+        "`images:FOLDER` must hold files and folders whose names are UTF-8: they "
+        f"become ids and labels. Received: {source!r}",
+    )
     ids, labels, rows, skipped = [], [], [], []
     for start in range(0, len(paths), _BATCH):
         some = paths[start : start + _BATCH]

@@ -1,9 +1,13 @@
-"""The files below a folder, links followed, and each folder walked once."""
+"""The files below a folder, links followed, and each folder walked once; their names.
+
+A file's name is bytes, which need not be text. Python makes lone surrogates of what is
+not UTF-8, so that it still finds the file; no id, label or file of text takes those.
+"""
 
 import collections
 import os
 
-__all__ = ["walk"]
+__all__ = ["check_names", "is_text", "shown", "walk"]
 
 
 def walk(top):
@@ -38,6 +42,40 @@ def walk(top):
             seen.add(_identity(folder))
             yield folder, sorted(name for name in names if not name.startswith("."))
         links.extend(sorted(below))
+
+
+def is_text(name):
+    """Tells whether a name has a form in UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(name):
+    """Returns a name as text: what is not UTF-8 in it as escaped bytes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def check_names(names, source):
+    """Raises unless all names are UTF-8.
+
+    Args:
+        names: Names or paths of files that are to become ids.
+        source: Where they come from, as the user gave it, with what it must hold: the
+            start of the sentence.
+
+    Raises:
+        ValueError: With the first one that is not.
+    """
+    odd = [name for name in names if not is_text(name)]
+    if odd:
+        raise ValueError(
+            f"{source} with {os.fsencode(odd[0])!r}"
+            + (f" and {len(odd) - 1:,} more" if len(odd) > 1 else "")
+            + ". Rename them."
+        )
 
 
 def _is_loop(link):

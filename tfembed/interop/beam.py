@@ -238,6 +238,7 @@ def embed_files(
     """
     output = str(output).rstrip("/")
     _check_new(output)
+    _check_list(str(paths))
     encoder = open_encoder(str(model), image_size, channels)
     if os.path.isdir(str(model)):
         model = encoder.name
@@ -296,6 +297,21 @@ def embed_files(
             file.write((json.dumps(manifest, indent=1) + "\n").encode())
         FileSystems.rename([path + ".partial"], [path])
     return manifest
+
+
+def _check_list(pattern):
+    """Raises a ValueError at the first line that is not UTF-8: ids are made of them."""
+    for name in _files(pattern):
+        with FileSystems.open(name) as file:
+            for number, line in enumerate(iter(file.readline, b""), 1):
+                try:
+                    line.decode()
+                except UnicodeDecodeError as error:
+                    raise ValueError(
+                        "`paths` must list files whose names are UTF-8: they become "
+                        f"ids. Received: {name!r}, line {number}: {line.rstrip()!r}. "
+                        "Rename the file, and write the list as UTF-8."
+                    ) from error
 
 
 def _path_and_label(line):

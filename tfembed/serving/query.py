@@ -10,7 +10,7 @@ import re
 import sys
 
 from tfembed.command_line import CommandLine
-from tfembed.formats.folders import walk
+from tfembed.formats.folders import is_text, shown, walk
 from tfembed.formats.image_files import ENDINGS, name_some, part_images
 
 _FILTERS = ("allow_labels", "exclude_labels", "allow_ids", "exclude_ids")
@@ -60,9 +60,11 @@ def _run(options):
             )
         else:
             result = client.search(paths, options.k, progress=progress)
-    names = [os.path.basename(path) for path in paths]
+    names = [shown(os.path.basename(path)) for path in paths]
     if options.json:
-        print(json.dumps(_rows(paths, result, truth), indent=2, ensure_ascii=False))
+        escaped = not all(map(is_text, paths))  # a surrogate escaped is read back as it
+        rows = _rows(paths, result, truth)
+        print(json.dumps(rows, indent=2, ensure_ascii=escaped))
     else:
         print("\n".join(_table(names, result, truth)))
     if options.long and not options.json:
