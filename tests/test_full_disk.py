@@ -19,6 +19,7 @@ import tensorflow as tf
 from small_runs import arguments
 from tensorflow import keras
 
+import tfembed.dedup.__main__ as dedup
 import tfembed.embed
 import tfembed.evaluate.__main__ as evaluate
 import tfembed.export.__main__ as export
@@ -187,6 +188,12 @@ COMMANDS = {
         ),
         [0, 2, 3],
     ),
+    "dedup": (
+        lambda place, to: dedup.main(
+            [f"npz:{place}/images.npz", f"--encoder={place}/run", f"--output={to}/a"]
+        ),
+        [0, 5, 12],
+    ),
     "interop index": (
         lambda place, to: interop.main(
             ["index", f"{place}/run", f"{to}/a", "--library=faiss"]
@@ -204,7 +211,7 @@ COMMANDS = {
         [0, 2],
     ),
 }
-GOES_ON = {"embed", "embed, one file"}
+GOES_ON = {"dedup", "embed", "embed, one file"}
 
 
 def copied(place, to):

@@ -17,7 +17,7 @@ from tfembed.dedup.pictures import ArrayPictures, FolderPictures
 from tfembed.dedup.state import State
 from tfembed.dedup.threshold import histogram
 from tfembed.dedup.thumbnails import FOLDER
-from tfembed.formats.disk import written_beside
+from tfembed.formats.disk import raise_full_disk, written_beside
 
 __all__ = ["DedupResult", "dedup_source"]
 
@@ -111,7 +111,11 @@ def dedup_source(
         "channels": channels,
     }
     _check_output(output, source)
-    os.makedirs(output, exist_ok=True)
+    try:
+        os.makedirs(output, exist_ok=True)
+    except OSError as error:
+        raise_full_disk(output, error)
+        raise
     start, skipped = time.monotonic(), []
     if is_images(source, encoder):
         if encoder is None:

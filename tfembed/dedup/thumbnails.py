@@ -27,7 +27,11 @@ class Thumbnails:
     def __init__(self, output, rows, pictures):
         self._output, self._rows, self._pictures = output, rows, pictures
         folder = os.path.join(output, FOLDER)
-        os.makedirs(folder, exist_ok=True)
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise_full_disk(folder, error)
+            raise
         for name in os.listdir(folder):
             if re.fullmatch(r"\d+\.jpg", name):
                 with contextlib.suppress(OSError):
