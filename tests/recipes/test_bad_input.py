@@ -112,6 +112,7 @@ def test_validation_images_are_watched_and_not_reported(tmp_path, capsys):
 
 def test_a_full_disk_is_told_and_the_run_goes_on_later(tmp_path, capsys):
     settings = {**CLASSED, "dataset": "synthetic", "limit": 64, "test_limit": 32}
+    settings["softmax_baseline"] = False
     run_dir = tmp_path / "run"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     # No file may be larger than this; what the optimizer remembers is.

@@ -34,7 +34,12 @@ RECIPES = {
         "radius": 0.3,
         "knn_every": 2,
     },
-    "supervised": {"split": "seen", "samples_per_class": 7, "steps_per_epoch": 5},
+    "supervised": {
+        "split": "seen",
+        "samples_per_class": 7,
+        "steps_per_epoch": 5,
+        "softmax_baseline": False,
+    },
 }
 RUN = """
 import importlib, json, sys
