@@ -270,6 +270,43 @@ def test_hostile_ids_are_text(page, browser, digit_server, tmp_path):
 
 
 @NEEDS_CHROMIUM
+@pytest.mark.parametrize("width", [DESK, PHONE])
+def test_names_of_any_length_and_direction(page, files, width):
+    """What a gallery of such names would be answered is put in the answer's place."""
+    browser = page(width)
+    choose(browser, files / "digit.png")
+    long, leftwards = "W" * 250, "נעל 7"
+    for label in (long, leftwards):
+        browser.driver.execute_script(
+            """const [label, long] = arguments;
+            const found = state.answer.labels[0].length;
+            state.answer.labels[0] = Array.from({length: found}, (_, at) => at % 3
+              ? label : `${label} and some words`);
+            state.answer.vote[0] = label;
+            show({...state.query, name: `${long}.png`});
+            at("model").options[0].text = long;
+            render();
+            for (const each of document.querySelectorAll("#neighbours .id")) {
+              each.textContent = `${long}/${each.textContent}`;
+            }""",
+            label,
+            long,
+        )
+        assert browser.run("document.documentElement.scrollWidth") == width
+        outside = browser.run(
+            "[...document.querySelectorAll('main *, header *')].filter(each => "
+            "!each.matches('option') && "
+            "each.getBoundingClientRect().right > innerWidth + 1).length"
+        )
+        assert outside == 0
+        browser.screenshot(f"names-{width}-{len(label)}")
+        tallest = "Math.max(...[...document.querySelectorAll('.tile .label')].map("
+        assert browser.run(tallest + "each => each.offsetHeight))") < 130
+    status = browser.one("#status").get_attribute("textContent")
+    assert f"\u2068{leftwards} and some words\u2069, score" in status
+
+
+@NEEDS_CHROMIUM
 def test_what_is_no_image_gets_a_sentence(page, files):
     browser = page()
     choose(browser, files / "junk.png")

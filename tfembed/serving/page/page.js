@@ -33,6 +33,9 @@ async function getJson(url, options) {
   throw new Told(`The server refused: ${said}`);
 }
 
+// A name within a sentence: one of Hebrew or Arabic letters turns nothing beside it around.
+const isolated = (name) => (/[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/.test(name) ? `\u2068${name}\u2069` : name);
+
 const model = () => state.models[at("model").selectedIndex];
 const modelPath = (name) => `/v1/models/${encodeURIComponent(name)}`;
 
@@ -70,7 +73,7 @@ async function choose() {
   ]);
   if (model() !== chosen) return;
   state.card = card;
-  const facts = state.models.length < 2 ? [chosen.name] : [];
+  const facts = state.models.length < 2 ? [isolated(chosen.name)] : [];
   const versions = ((status && status.model_version_status) || []).filter((each) => each.state === "AVAILABLE");
   if (versions.length) facts.push(`version ${versions.map((each) => each.version).join(", ")}`);
   const gallery = card && card.gallery;
@@ -249,7 +252,7 @@ function render() {
   list.classList.toggle("plain", !pictures);
   list.replaceChildren(...Array.from({ length: count }, (_, rank) => tile(rank, pictures)));
   at("no-pictures").hidden = pictures;
-  const nearest = count ? ` The nearest is ${answer.labels[0][0] || answer.ids[0][0]}, score ${best}.` : "";
+  const nearest = count ? ` The nearest is ${isolated(answer.labels[0][0] || answer.ids[0][0])}, score ${best}.` : "";
   at("status").textContent =
     `${count} ${count === 1 ? "neighbour" : "neighbours"}.${nearest}` +
     (asked > most ? ` This model gives at most ${most}.` : "");
@@ -288,7 +291,9 @@ function tile(rank, pictures) {
   }
   const text = element("span", "text");
   const line = element("span", "line");
-  line.append(element("span", "label", label || "no label"), element("span", "score", score.toFixed(3)));
+  const named = element("bdi", "label", label || "no label");
+  named.title = label;
+  line.append(named, element("span", "score", score.toFixed(3)));
   text.append(line, element("span", "id", id));
   if (state.query.id === id) {
     own.classList.add("same");
