@@ -46,7 +46,7 @@ SETTINGS = {
     "grayscale": 0.0,
     "flip": 0.5,
 }
-LABELLED = {"head_norm": True, "learning_rate": 0.001, "samples_per_class": 8}
+LABELLED = {"head_norm": True, "learning_rate": 0.001}
 PROXIES = {**LABELLED, "proxy_rate": 10.0}
 LOSSES = {
     "multi_similarity": LABELLED,

@@ -46,7 +46,11 @@ def test_parts(script, tmp_path):
         assert read(command).split == "seen" and read(command).epochs == 3
     _, unseen = planned(module, tmp_path, "--part", "unseen", "--rows", "sup_con")
     ((_, command),) = unseen.values()
-    assert read(command).split == "unseen" and read(command).loss == "sup_con"
+    config = read(command)
+    assert config.split == "unseen" and config.loss == "sup_con"
+    for classes in (5, 10):  # of five a batch cannot have eight
+        each = supervised.samples_of_a_class(config, classes)
+        assert config.batch_size // each <= classes
     with pytest.raises(SystemExit):
         planned(module, tmp_path, "--part", "unseen", "--rows", "instdisc")
 
