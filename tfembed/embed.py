@@ -400,8 +400,8 @@ def _parser():
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="folder:PATH, npz:PATH, tfds:NAME, fashion_mnist, mnist, cifar10, "
-        "cifar100 or synthetic",
+        help="folder:PATH, csv:FILE, npz:PATH, tfds:NAME, fashion_mnist, mnist, "
+        "cifar10, cifar100 or synthetic",
     )
     parser.add_argument(
         "output",

@@ -342,12 +342,10 @@ def next_steps(base, gallery):
         base: Folder of the versions.
         gallery: The gallery, as it was named.
     """
-    base, images = shlex.quote(os.fspath(base)), ""
-    kind, _, path = os.fspath(gallery).partition(":")
-    if kind == "folder":
-        from tfembed.data.layout import split_option
+    from tfembed.data.sources import folder_of
 
-        images = f" --images {shlex.quote(split_option(path)[0])}"
+    base, folder = shlex.quote(os.fspath(base)), folder_of(os.fspath(gallery))
+    images = "" if folder is None else f" --images {shlex.quote(folder)}"
     return [
         "Search it in a browser, at http://localhost:8501/ while this runs:",
         f"  python -m tfembed.serving {base}{images}",
@@ -412,8 +410,9 @@ def _parser():
         "--gallery",
         required=True,
         metavar="SOURCE",
-        help="folder:PATH, npz:PATH, tfds:NAME, fashion_mnist, mnist, cifar10, "
-        "cifar100 or synthetic; or embeddings of this encoder that tfembed.embed wrote",
+        help="folder:PATH, csv:FILE, npz:PATH, tfds:NAME, fashion_mnist, mnist, "
+        "cifar10, cifar100 or synthetic; or embeddings of this encoder that "
+        "tfembed.embed wrote",
     )
     add_image_flags(parser, BATCH_SIZE)
     add_search_flags(

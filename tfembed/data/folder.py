@@ -120,18 +120,19 @@ class FolderSplit(Split):
             into.
         labels: int64 `[n]`, or `None`.
         names: The files' paths below `root`, `[n]`.
-        skipped: As in `Split`.
+        skipped, metadata: As in `Split`.
     """
 
-    def __init__(self, root, image_shape, labels, names, skipped=()):
+    def __init__(self, root, image_shape, labels, names, skipped=(), metadata=None):
         """Keeps names; opens nothing."""
-        super().__init__(image_shape, labels, names, skipped)
+        super().__init__(image_shape, labels, names, skipped, metadata)
         self.root = root
 
     def _with(self, image_shape, rows, skipped):
         labels = None if self.labels is None else self.labels[rows]
         names = self.names[rows]
-        return FolderSplit(self.root, image_shape, labels, names, skipped)
+        metadata = {name: values[rows] for name, values in self.metadata.items()}
+        return FolderSplit(self.root, image_shape, labels, names, skipped, metadata)
 
     def take(self, rows):
         """Returns a split of the images `rows`, renumbered."""
@@ -148,7 +149,8 @@ class FolderSplit(Split):
         good = np.array([name not in skipped for name in names], bool)
         size = next(iter(sizes)) if len(sizes) == 1 else (None, None)
         shape = (*size, 1 if gray else 3)
-        return self._with(shape, np.flatnonzero(good), list(skipped.items()))
+        skipped = [*self.skipped, *skipped.items()]
+        return self._with(shape, np.flatnonzero(good), skipped)
 
     def converted(self, image_shape):
         """Returns a split whose images are decoded to `image_shape`."""

@@ -14,7 +14,7 @@ import os
 import re
 from typing import Optional
 
-__all__ = ["LAYOUTS", "PARTS", "Layout", "find_layout", "split_option"]
+__all__ = ["LAYOUTS", "PARTS", "Layout", "find_layout", "part_of", "split_option"]
 
 LAYOUTS = ("classes", "parts")
 PARTS = ("train", "validation", "test")
@@ -26,6 +26,11 @@ _PART_OF = {
     "test": "test",
 }
 _NAMED = 8  # folders that are named, of many
+
+
+def part_of(name):
+    """Returns which of `PARTS` a name means, in capitals or not, or `None`."""
+    return _PART_OF.get(name.lower())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +90,7 @@ def find_layout(names, folders, layout, argument):
     found = {}
     for name in folders:
         if counts[name] or name.lower() == "train":
-            found.setdefault(_PART_OF.get(name.lower()), []).append(name)
+            found.setdefault(part_of(name), []).append(name)
     others = found.pop(None, [])
     layout_given = layout
     if layout is None:

@@ -28,9 +28,9 @@ def load_images(
 
     Args:
         name: `fashion_mnist`, `mnist`, `cifar10`, `cifar100`, `folder:PATH`,
-            `npz:PATH`, `tfds:NAME` or `synthetic`; `tfembed.data.SOURCES` says what
-            each is. A folder's own folders are classes, or parts of it; see
-            `tfembed/data/layout.py`.
+            `csv:FILE`, `npz:PATH`, `tfds:NAME` or `synthetic`; `tfembed.data.SOURCES`
+            says what each is. A folder's own folders are classes, or parts of it; see
+            `tfembed/data/layout.py`; a list's columns, `tfembed/data/image_list.py`.
         data_dir: Folder to look in first, and for `tfds` the folder of prepared data.
         limit: Train on the first so many images only. A folder is sorted by class, so
             there it is a choice that `seed` determines.

@@ -117,7 +117,7 @@ def _limited(parts, limit):
 def _absolute(source):
     """Returns a source's name, with the whole of a path that it has."""
     kind, colon, path = str(source).partition(":")
-    if kind in ("folder", "npz") and colon:
+    if kind in ("folder", "csv", "npz") and colon:
         return f"{kind}:{os.path.abspath(os.path.expanduser(path))}"
     return str(source)
 

@@ -5,7 +5,7 @@ import os
 
 from tfembed.command_line import near
 
-__all__ = ["SOURCES", "check_source", "find_source"]
+__all__ = ["SOURCES", "check_source", "find_source", "folder_of"]
 
 SOURCES = {
     "fashion_mnist": "60,000 + 10,000 gray images 28x28 of ten kinds of clothing",
@@ -14,6 +14,8 @@ SOURCES = {
     "cifar100": "50,000 + 10,000 colour images 32x32 of a hundred kinds of things",
     "folder:PATH": "image files, one folder a class or flat, streamed from disk; below "
     "train, val and test where it is split",
+    "csv:FILE": "a list of image files, CSV or Parquet: the columns path, label and "
+    "split, or others by csv:FILE,label=COLUMN",
     "npz:PATH": "a NumPy archive: images, labels or x_train, y_train, x_test, y_test",
     "tfds:NAME": "a data set of tensorflow-datasets",
     "synthetic": "2,000 + 500 images drawn on the spot, for trying things out",
@@ -26,6 +28,7 @@ _MODULES = {
     "cifar10": "cifar10",
     "cifar100": "cifar100",
     "folder": "folder",
+    "csv": "image_list",
     "npz": "npz",
     "tfds": "tfds",
     "synthetic": "synthetic",
@@ -77,3 +80,24 @@ def find_source(name):
     source, argument = check_source(name)
     module = importlib.import_module(f"tfembed.data.{_MODULES[source]}")
     return source, module.find, argument
+
+
+def folder_of(name):
+    """Returns the folder below which a source's images have their names as paths.
+
+    Args:
+        name: As in `SOURCES`, or anything else.
+
+    Returns:
+        The folder as it was named, or `None` for a source that has none.
+    """
+    source, _, argument = str(name).partition(":")
+    if source == "folder":
+        from tfembed.data.layout import split_option
+
+        return split_option(argument)[0]
+    if source == "csv":
+        from tfembed.data.image_list import list_option
+
+        return os.path.dirname(list_option(argument)[0])
+    return None

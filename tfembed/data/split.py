@@ -32,15 +32,21 @@ class Split(abc.ABC):
             whichever images are chosen beside it.
         skipped: List of `(name, reason)` of the images that did not decode and were
             left out; they have no number.
+        metadata: What else a list of images says of each: arrays of strings `[size]`,
+            by the names of the columns. Empty for other sources.
     """
 
-    def __init__(self, image_shape, labels, names, skipped=()):
+    def __init__(self, image_shape, labels, names, skipped=(), metadata=None):
         """Keeps what all splits have."""
         self.image_shape = image_shape
         self.labels = None if labels is None else np.asarray(labels, np.int64)
         self.names = np.asarray(names, np.str_)
         self.size = len(self.names)
         self.skipped = list(skipped)
+        self.metadata = {
+            name: np.asarray(values, np.str_)
+            for name, values in (metadata or {}).items()
+        }
 
     @abc.abstractmethod
     def take(self, rows):

@@ -132,7 +132,7 @@ def _parser():
     add(
         "source",
         metavar="SOURCE",
-        help="pictures, with --encoder: folder:PATH, npz:PATH, tfds:NAME, "
+        help="pictures, with --encoder: folder:PATH, csv:FILE, npz:PATH, tfds:NAME, "
         "fashion_mnist, ...; or embeddings: what this command or tfembed.embed wrote, "
         "an .npz (npz:FILE), a .parquet, a run directory, an export",
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tfembed.data.sources import folder_of
 from tfembed.dedup.duplicates import check_threshold, find_duplicates
 from tfembed.dedup.forest import groups_of
 from tfembed.dedup.gallery import RESULT, KnownEncoder, find_gallery, is_images
@@ -189,9 +190,9 @@ def _embedded(source, output, encoder, options, images, say, embedding):
         **embedding,
     )
     gallery = find_gallery(folder, images, output)
-    kind, _, path = found.name.partition(":")
-    if images is None and kind == "folder":
-        pictures = FolderPictures(path)
+    pictured = folder_of(found.name)
+    if images is None and pictured is not None:
+        pictures = FolderPictures(pictured)
     elif images is None:
         pictures = ArrayPictures(found.parts)
     else:
@@ -253,9 +254,9 @@ def _check_output(output, source):
             "--output must be a folder. Received: "
             f"{output!r}, which is a file. Give another."
         )
-    kind, _, path = str(source).partition(":")
-    if kind == "folder":
-        root = os.path.realpath(os.path.expanduser(path))
+    pictures = folder_of(source)
+    if pictures is not None and str(source).startswith("folder:"):
+        root = os.path.realpath(os.path.expanduser(pictures))
         if os.path.commonpath([root, os.path.realpath(output)]) == root:
             raise ValueError(
                 "--output must not be in the folder of pictures: its small pictures "

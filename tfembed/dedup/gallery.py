@@ -6,6 +6,7 @@ import os
 import re
 from typing import Any, Optional
 
+from tfembed.data.sources import folder_of
 from tfembed.dedup.pictures import FolderPictures, NoPictures
 from tfembed.dedup.rows import Rows
 from tfembed.formats.embeddings import read_embeddings
@@ -172,10 +173,8 @@ def _of_export(path, name):
 
 def _folder_of(source):
     """The folder that was embedded, if it was one and is there."""
-    if not source or not source.startswith("folder:"):
-        return None
-    folder = source[len("folder:") :]
-    return folder if os.path.isdir(folder) else None
+    folder = folder_of(source) if source else None
+    return folder if folder is not None and os.path.isdir(folder) else None
 
 
 def _pictures(images):

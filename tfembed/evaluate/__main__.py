@@ -157,8 +157,8 @@ def _parser():
     images(
         "--dataset",
         metavar="NAME",
-        help="folder:PATH, npz:PATH, tfds:NAME, fashion_mnist, mnist, cifar10, "
-        "cifar100 or synthetic",
+        help="folder:PATH, csv:FILE, npz:PATH, tfds:NAME, fashion_mnist, mnist, "
+        "cifar10, cifar100 or synthetic",
     )
     images(
         "--split",

@@ -4,6 +4,8 @@ import abc
 
 import numpy as np
 
+from tfembed.data.sources import folder_of
+
 BATCH = 500
 QUERIES = 8
 KNOWN_SHARE = 0.95
@@ -177,7 +179,7 @@ class Judge(abc.ABC):
         }
 
     def _write_thumbnails(self, directory, name, split):
-        in_memory = not self.config.dataset.startswith("folder:")
+        in_memory = folder_of(self.config.dataset) is None
         if in_memory and split.size * np.prod(self.data.image_shape) <= THUMBNAIL_BYTES:
             directory.write_npz(
                 name,

@@ -14,8 +14,8 @@ class Settings:
 
     dataset: str = option(
         "fashion_mnist",
-        "fashion_mnist, mnist, cifar10, cifar100, folder:PATH, npz:PATH, tfds:NAME "
-        "or synthetic",
+        "fashion_mnist, mnist, cifar10, cifar100, folder:PATH, csv:FILE, npz:PATH, "
+        "tfds:NAME or synthetic",
     )
     data_dir: Optional[str] = option(None, "where the data set is, or is put")
     limit: Optional[int] = option(
