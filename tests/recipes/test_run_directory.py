@@ -52,6 +52,18 @@ def test_another_config_is_refused_by_name(tmp_path):
         opened(tmp_path / "run", other)
 
 
+def test_a_setting_that_has_come_since_has_its_default(tmp_path):
+    opened(tmp_path / "run").close()
+    path = tmp_path / "run" / "config.json"
+    settings = json.loads(path.read_text())
+    del settings["linear_probe"], settings["keep"]
+    path.write_text(json.dumps(settings))
+    opened(tmp_path / "run").close()
+    other = dataclasses.replace(CONFIG, linear_probe=False)
+    with pytest.raises(ValueError, match="linear_probe=True there, False here"):
+        opened(tmp_path / "run", other)
+
+
 def test_two_processes_cannot_train_in_one_directory(tmp_path):
     first = opened(tmp_path / "run")
     with pytest.raises(ValueError, match="Another process is training"):

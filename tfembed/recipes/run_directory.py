@@ -48,6 +48,9 @@ class RunDirectory:
 
     def __init__(self, path, recipe, config, parent="runs", chief=True):
         self.settings = {"recipe": recipe, **dataclasses.asdict(config)}
+        self._defaults = {
+            each.name: each.default for each in dataclasses.fields(config)
+        }
         self._lock, self._new = None, []
         for trial in range(_TRIES):
             self.path = Path(path) if path else self._find(Path(parent))
@@ -212,7 +215,12 @@ class RunDirectory:
             )
 
     def _differences(self, theirs):
-        """`{key: (there, here)}`; a run of an earlier version may lack a key."""
+        """`{key: (there, here)}`.
+
+        A run of an earlier version lacks the settings that have come since: it has
+        their defaults.
+        """
+        theirs = {**self._defaults, **theirs}
         return {
             key: (theirs.get(key), value)
             for key, value in self.settings.items()

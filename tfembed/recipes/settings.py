@@ -5,6 +5,7 @@ from typing import Optional
 
 from tfembed.data.sources import check_source
 from tfembed.recipes import config as configs
+from tfembed.recipes import own_parts
 from tfembed.recipes.config import option
 
 
@@ -125,6 +126,11 @@ class Settings:
         ("mirrored", "multi_worker"),
     )
 
+    augmentation: Optional[str] = option(
+        None,
+        "module:function, a function of images and a seed to take the place of "
+        "keras-cv's layers, whose strengths follow here",
+    )
     crop_min: float = option(0.5, "smallest area of a random crop, 1 for no crop")
     brightness: float = option(0.3, "strength of the jitter, 0 for none")
     contrast: float = option(0.4, "strength of the jitter, 0 for none")
@@ -133,6 +139,11 @@ class Settings:
     grayscale: float = option(0.2, "probability; colour images only")
     flip: float = option(0.0, "probability of a horizontal flip")
 
+    callbacks: Optional[str] = option(
+        None,
+        "module:name of a Keras callback to train with, a class of one, or a function "
+        "that returns some; several with commas between",
+    )
     knn_temperature: float = option(0.07, "temperature of the neighbours' vote")
     knn_every: int = option(1, "evaluate after so many epochs")
     linear_probe: bool = option(True, "train linear classifiers at the end")
@@ -156,6 +167,14 @@ class Settings:
         configs.check_range(self, ["layer_decay"], 0, 1, open_low=True)
         configs.check_range(self, ["ema"], 0, 0.999999)
         configs.check_range(self, ["patience"], 1)
+        for name in ("augmentation", "callbacks"):
+            if getattr(self, name) is not None:
+                own_parts.check_names(name, getattr(self, name))
+        if "," in (self.augmentation or ""):
+            raise ValueError(
+                "--augmentation takes one module:function. "
+                f"Received: {self.augmentation!r}."
+            )
         for name in ("monitor", "patience"):
             if self.keep == "last" and getattr(self, name) is not None:
                 raise ValueError(

@@ -79,12 +79,14 @@ class Run:
         chief: Whether this process writes to it.
         data: The `ImageData`.
         strategy: The `tf.distribute.Strategy`.
-        augmentation: The `Augmentation` of training images.
+        augmentation: Function of training images and a seed, an `Augmentation` but
+            where the user has one.
         networks: The `Networks`.
         judge: What measures the encoder.
         backup: The `Backup` of model and optimizer.
         keeper: What keeps the best epoch, a `KeepBest`, or `None`.
         known_images: Names and digests of the images, for `data.npz`.
+        own_callbacks: The user's Keras callbacks.
         first_epoch: Epochs that were done before, by a run that was stopped.
     """
 
@@ -100,6 +102,7 @@ class Run:
     backup: Any
     known_images: Any
     keeper: Any = None
+    own_callbacks: Any = ()
     first_epoch: int = 0
 
     @property
@@ -227,7 +230,7 @@ def _start(recipe, config, directory, chief):
     from tfembed.backbones import find_weights
     from tfembed.callbacks import Backup
     from tfembed.data import Augmentation, load_images
-    from tfembed.recipes import devices, evaluation, initial, known_images
+    from tfembed.recipes import devices, evaluation, initial, known_images, own_parts
     from tfembed.training import begin_averages
 
     if config.init is not None and not (directory / "backup").exists():
@@ -235,6 +238,11 @@ def _start(recipe, config, directory, chief):
     devices.split_cpu(config.replicas)
     strategy = devices.build_strategy(config.strategy, config.replicas)
     keras.utils.set_random_seed(config.seed)
+    own_callbacks = (
+        own_parts.find_callbacks(config.callbacks) if config.callbacks else ()
+    )
+    if config.augmentation is not None:  # told before the images are looked into
+        own_parts.find_named("augmentation", config.augmentation)
     data = load_images(
         config.dataset,
         data_dir=config.data_dir,
@@ -262,16 +270,19 @@ def _start(recipe, config, directory, chief):
         f"{0 if data.test is None else data.test.size} held out, {shape}"
     )
     check_batch(config.batch_size, data.train.size, strategy.num_replicas_in_sync)
-    augmentation = Augmentation(  # before any mixed-precision policy
-        shape,
-        crop_area=(config.crop_min, 1.0),
-        brightness=config.brightness,
-        contrast=config.contrast,
-        saturation=config.saturation,
-        hue=config.hue,
-        grayscale=config.grayscale,
-        flip=config.flip,
-    )
+    if config.augmentation is not None:
+        augmentation = own_parts.find_augmentation(config.augmentation, shape)
+    else:
+        augmentation = Augmentation(  # before any mixed-precision policy
+            shape,
+            crop_area=(config.crop_min, 1.0),
+            brightness=config.brightness,
+            contrast=config.contrast,
+            saturation=config.saturation,
+            hue=config.hue,
+            grayscale=config.grayscale,
+            flip=config.flip,
+        )
     weights = find_weights(config.backbone, config.weights, say)
     if weights is not None:
         directory.record_weights(weights.record())
@@ -294,6 +305,7 @@ def _start(recipe, config, directory, chief):
         networks=networks,
         judge=judge,
         keeper=_keeper(config, directory, networks.encoder, judge, chief),
+        own_callbacks=own_callbacks if chief else (),
         known_images=arrays,
         backup=backup,
     )
@@ -331,6 +343,7 @@ def beside(run, build, folder):
         networks=networks,
         judge=judge,
         keeper=_keeper(config, folder, networks.encoder, judge, run.chief),
+        own_callbacks=(),
         backup=backup,
         first_epoch=backup.restore(networks.model),
     )
@@ -428,6 +441,7 @@ def _callbacks(run):
             _csv_log(run.directory / "log.csv", judging),
             keras.callbacks.TensorBoard(folder, write_graph=False, profile_batch=0),
         ]
+    callbacks += run.own_callbacks
     return [*callbacks, run.backup]  # last: what it holds has been logged
 
 
