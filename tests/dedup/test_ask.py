@@ -5,6 +5,7 @@ import io
 import shutil
 
 import brute_force_duplicates as oracle
+import digits
 import numpy as np
 import pytest
 from shared import written_once
@@ -118,8 +119,6 @@ def asks_right(source, options, pictures, capsys):
 
 def test_an_export_embeds_by_itself(tmp_path_factory, tmp_path, capsys):
     """The digits of the server's tests, so that the export is paid once."""
-    from serving import digits
-
     models = written_once(tmp_path_factory, "digits", digits.write) / "models"
     images, _ = digits.load()
     for row in (5, 1500):  # one of the gallery, and one that is none of it
