@@ -170,3 +170,18 @@ def test_configs_and_kinds(make):
         losses.Contrastive(miner=miner).per_row(np.int32(labels), x)
     with pytest.raises(ValueError, match="of the labels' kind.*Received.*string"):
         losses.Contrastive(ignore_label=-1).per_row(labels.astype(str), x)
+
+
+def test_a_users_own_miner_and_loss_may_take_any_keywords():
+    class Own(miners.TopKMiner):
+        def __init__(self, positives, **options):
+            super().__init__(positives, **options)
+
+    class OwnLoss(losses.Contrastive):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+
+    for kind, arguments in ((Own, [2]), (OwnLoss, [])):
+        made = kind(*arguments, ignore_label=-1)
+        assert made.get_config()["ignore_label"] == -1
+        assert kind(*arguments).get_config()["ignore_label"] is None

@@ -6,7 +6,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
-from tfembed.ops.ignored_labels import share_of_kept
+from tfembed.ops.ignored_labels import share_of_kept, taking_ignore_label
 from tfembed.ops.ignored_rows import without_rows
 from tfembed.ops.labels import may_be_rounded
 from tfembed.ops.replicas import global_batch_mean
@@ -38,7 +38,7 @@ class FunctionalLoss(compat.LabelLoss):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
-            cls.__init__ = _taking_ignore_label(cls.__init__)
+            cls.__init__ = taking_ignore_label(cls.__init__)
 
     def __init__(self, *, reduction, name, **hyperparameters):
         if reduction not in REDUCTIONS:
@@ -98,15 +98,3 @@ class FunctionalLoss(compat.LabelLoss):
                 value = keras.utils.serialize_keras_object(value)
             config[key] = value
         return {**config, "ignore_label": self.ignore_label}
-
-
-def _taking_ignore_label(constructor):
-    """Returns a constructor that takes `ignore_label=` besides its own arguments."""
-
-    @functools.wraps(constructor)
-    def __init__(self, *args, ignore_label=None, **kwargs):
-        constructor(self, *args, **kwargs)
-        if ignore_label is not None:
-            self.ignore_label = ignore_label
-
-    return __init__

@@ -1,7 +1,8 @@
 """What the miners have in common."""
 
-import functools
 import inspect
+
+from tfembed.ops.ignored_labels import taking_ignore_label
 
 
 class Miner:
@@ -28,7 +29,7 @@ class Miner:
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
-            cls.__init__ = _taking_ignore_label(cls.__init__)
+            cls.__init__ = _signed(taking_ignore_label(cls.__init__))
 
     def __call__(self, pairs):
         """Returns the masks of the positives and of the negatives that count."""
@@ -44,19 +45,14 @@ class Miner:
         return cls(**config)
 
 
-def _taking_ignore_label(constructor):
-    """Returns a constructor that takes `ignore_label=` besides its own arguments."""
-
-    @functools.wraps(constructor)
-    def __init__(self, *args, ignore_label=None, **kwargs):
-        constructor(self, *args, **kwargs)
-        if ignore_label is not None:
-            self.ignore_label = ignore_label
-
+def _signed(constructor):
+    """Shows `ignore_label` among the arguments of a constructor that takes it."""
     signature = inspect.signature(constructor)
-    parameters = dict(signature.parameters)
-    parameters["ignore_label"] = inspect.Parameter(
+    ours = inspect.Parameter(
         "ignore_label", inspect.Parameter.KEYWORD_ONLY, default=None
     )
-    __init__.__signature__ = signature.replace(parameters=list(parameters.values()))
-    return __init__
+    parameters = {**signature.parameters, ours.name: ours}
+    # Stable: only what takes all other keywords comes behind.
+    ordered = sorted(parameters.values(), key=lambda each: each.kind)
+    constructor.__signature__ = signature.replace(parameters=ordered)
+    return constructor

@@ -1,5 +1,7 @@
 """Which rows have a label that is to be ignored."""
 
+import functools
+
 import tensorflow as tf
 
 from tfembed.ops import replicas
@@ -48,3 +50,15 @@ def share_of_kept(labels, ignore_label, dtype):
     kept = tf.cast(kept_rows(labels, ignore_label), dtype)
     rows = replicas.total(tf.cast(tf.shape(kept)[0], dtype))
     return tf.math.divide_no_nan(rows, replicas.total(tf.reduce_sum(kept)))
+
+
+def taking_ignore_label(constructor):
+    """Returns a constructor that takes `ignore_label=` besides its own arguments."""
+
+    @functools.wraps(constructor)
+    def __init__(self, *args, ignore_label=None, **kwargs):
+        constructor(self, *args, **kwargs)
+        if ignore_label is not None:
+            self.ignore_label = ignore_label
+
+    return __init__
