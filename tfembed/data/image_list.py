@@ -27,6 +27,7 @@ from tfembed.data.folder import FolderSplit
 from tfembed.data.layout import PARTS, part_of
 from tfembed.data.request import Source
 from tfembed.formats.image_files import name_some
+from tfembed.formats.shards import require_pyarrow
 
 __all__ = ["COLUMNS", "find", "list_option"]
 
@@ -284,16 +285,9 @@ def _read_csv(file):
 
 
 def _read_parquet(file):
+    pyarrow = require_pyarrow("list the images in CSV")
     try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise ImportError(
-            f"A list in Parquet needs pyarrow, which could not be imported ({error}). "
-            "Install it with `pip install 'tfembed[parquet]'`."
-        ) from error
-    try:
-        table = parquet.ParquetFile(file).read()
+        table = pyarrow.parquet.ParquetFile(file).read()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         words = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(

@@ -97,8 +97,11 @@ def _write_parquet(path, ids, labels, embeddings):
     )
 
 
-def require_pyarrow():
+def require_pyarrow(instead="write `.npz`"):
     """Returns the module `pyarrow`, with its Parquet part imported.
+
+    Args:
+        instead: What one can do without it, for the error.
 
     Raises:
         ImportError: With a sentence, if it cannot be imported.
@@ -112,7 +115,7 @@ def require_pyarrow():
             hint = "Install one for this NumPy, such as `pip install 'pyarrow<26'`"
         raise ImportError(
             f"Parquet needs pyarrow, which could not be imported ({error}). {hint}, "
-            "or write `.npz`."
+            f"or {instead}."
         ) from error
     return pyarrow
 
