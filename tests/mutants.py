@@ -5,9 +5,10 @@
 A *mutant* is the package with one small fault: a comparison turned (`<` to `<=`, `==`
 to `!=`, `in` to `not in`), a number or a truth value changed, a call dropped, two
 neighbouring statements swapped. They are drawn by `--seed` from all that can be
-changed, at least `--per-room` of each room. A mutant is *killed* when a test fails, and
-*survives* when all tests chosen for it pass. The tests chosen for a file are those that
-name it or what it defines, then those of its room, within `--seconds` each.
+changed, at least `--per-room` of each room, by ranks that come from their text alone. A
+mutant is *killed* when a test fails, and *survives* when all tests chosen for it pass.
+The tests chosen for a file are those that name it or what it defines, then those of its
+room, within `--seconds` each.
 
 What has been run is not run again: results stand in `--work` by the text of the
 mutant and of the file, and a second start goes on with the rest. Mutants that change
@@ -29,7 +30,6 @@ import json
 import os
 import pathlib
 import queue
-import random
 import re
 import shutil
 import signal
@@ -225,19 +225,29 @@ def known_equivalents():
 def draw(rooms, seed, count, per_room):
     """Draws mutants: some of each room first, then of all alike.
 
+    Each mutant has a random rank of its own, from the seed and its text, and those of
+    the lowest ranks are drawn: a change elsewhere in the package leaves the draw as it
+    was, so that what one commit's run has shown still holds for the next.
+
     Args:
         rooms: `{room: [Mutant, ...]}`.
         seed: Integer.
         count: How many in all, at least.
         per_room: How many of each room, at least.
     """
-    rng = random.Random(seed)
+    ranks = {}
+    for room in sorted(rooms):
+        seen = collections.Counter()
+        for mutant in rooms[room]:
+            text = (mutant.path, mutant.kind, mutant.shown)
+            seen[text] += 1
+            ranked = repr((seed, *text, seen[text])).encode()
+            ranks[mutant] = hashlib.sha256(ranked).hexdigest()
     drawn = []
     for room in sorted(rooms):
-        drawn += rng.sample(rooms[room], min(per_room, len(rooms[room])))
-    rest = [m for room in sorted(rooms) for m in rooms[room] if m not in set(drawn)]
-    drawn += rng.sample(rest, max(0, min(count - len(drawn), len(rest))))
-    return drawn
+        drawn += sorted(rooms[room], key=ranks.get)[:per_room]
+    rest = sorted(ranks.keys() - set(drawn), key=ranks.get)
+    return drawn + rest[: max(0, count - len(drawn))]
 
 
 # --- which tests --------------------------------------------------------------------

@@ -70,6 +70,19 @@ def test_the_package_has_enough_of_each_room():
         assert sum(mutant.room == room for mutant in drawn) >= min(3, len(own))
 
 
+def test_a_change_elsewhere_leaves_the_draw_as_it_was():
+    path = "tfembed/room/limit.py"
+    before = {"room": mutants.mutants_of(path, SOURCE)}
+    moved = SOURCE.replace('"""A module."""', '"""A module."""\n\nFIRST = [1, 2]')
+    after = {"room": mutants.mutants_of(path, moved)}
+    for seed in range(5):
+        drawn = mutants.draw(after, seed, count=6, per_room=1)
+        old = [each for each in drawn if "FIRST" not in each.shown[0]]
+        kept = mutants.draw(before, seed, count=len(old), per_room=1)
+        assert {each.shown for each in old} == {each.shown for each in kept}
+        assert len(old) >= 4
+
+
 def test_every_file_has_tests_that_are_asked():
     paths = {mutant.path for own in mutants.all_mutants().values() for mutant in own}
     assert [path for path in sorted(paths) if not _tests_of(path)] == []
