@@ -17,6 +17,8 @@ from tfembed.command_line import CommandLine, near
 
 # Commands without flags.
 BARE = {"tfembed.recipes"}
+# Commands that keep what they have done; recipes do where there is a --run-dir.
+GOING_ON = {"tfembed.dedup", "tfembed.embed", "tfembed.publish"}
 
 
 def parsers():
@@ -40,18 +42,22 @@ def parser_of(command):
         made.append(self)
         return parse(self, *arguments, **named)
 
-    try:
-        module = importlib.import_module(f"{command}.__main__")
-    except ModuleNotFoundError:
-        module = importlib.import_module(command)
+    main = main_of(command)
     CommandLine.parse_known_args = remember
     try:
         with pytest.raises(SystemExit), redirect_stderr(io.StringIO()):
-            module.main(["--no-such-flag"])
+            main(["--no-such-flag"])
     finally:
         CommandLine.parse_known_args = parse
     assert made, f"{command} parses its flags by other means than `CommandLine`"
     return made[0]
+
+
+def main_of(command):
+    try:
+        return importlib.import_module(f"{command}.__main__").main
+    except ModuleNotFoundError:
+        return importlib.import_module(command).main
 
 
 def flags(parser):
@@ -234,3 +240,23 @@ def test_one_class_is_not_told_of_a_split_that_nobody_set(more, tmp_path, capsys
     text = capsys.readouterr().err.splitlines()[-1]
     assert "two" in text and "split" not in text.replace(str(tmp_path), "")
     assert np.all([word in text for word in ("classes", "folder", "Received")])
+
+
+def test_every_command_that_is_stopped_by_hand_says_so(capsys, monkeypatch, tmp_path):
+    """The server ends by itself, with 0."""
+    monkeypatch.chdir(tmp_path)
+    for command in sorted(set(commands()) - BARE - {"tfembed.serving"}):
+        inside = "tfembed.recipes.training.quiet_start"
+        if not command.startswith("tfembed.recipes."):
+            inside = "tfembed.command_line.CommandLine.parse_known_args"
+        with monkeypatch.context() as patched:
+            patched.setattr(inside, _press_control_c)
+            with pytest.raises(SystemExit) as stopped:
+                main_of(command)([])
+        assert stopped.value.code == 130, command
+        goes_on = "; the same command goes on from here" * (command in GOING_ON)
+        assert capsys.readouterr().err == f"\nstopped{goes_on}\n", command
+
+
+def _press_control_c(*arguments, **named):
+    raise KeyboardInterrupt

@@ -1,6 +1,7 @@
 """Command lines that say what a mistyped flag or value may have been meant to be."""
 
 import argparse
+import contextlib
 import difflib
 import re
 import sys
@@ -53,6 +54,22 @@ class CommandLine(argparse.ArgumentParser):
                 for name, command in action.choices.items():
                     if name in given:
                         yield from command._flags()
+
+
+@contextlib.contextmanager
+def stopped_by_hand(advice=""):
+    """Ends the process with status 130 and one line where Ctrl-C is pressed inside.
+
+    Also a decorator of a command's `main`.
+
+    Args:
+        advice: What becomes of the work, as `"the same command goes on from here"`.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\nstopped" + (advice and f"; {advice}"), file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def suggestion(word, known):

@@ -20,7 +20,7 @@ import numpy as np
 
 from tfembed.backbones.named import check_encoder, open_encoder
 from tfembed.backbones.names import POOLS
-from tfembed.command_line import CommandLine
+from tfembed.command_line import CommandLine, stopped_by_hand
 from tfembed.data.sources import check_source
 from tfembed.quiet_imports import quiet_start
 from tfembed.version import __version__
@@ -272,6 +272,7 @@ def _duration(seconds):
     return f"{seconds / 3600:.1f} h"
 
 
+@stopped_by_hand("the same command goes on from here")
 def main(argv=None):
     """Runs the command; returns the exit status."""
     args = _parser().parse_args(argv)
@@ -300,9 +301,6 @@ def main(argv=None):
         words = error.strerror if isinstance(error, OSError) else None
         print(f"error: {words or error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
     skipped = files.manifest["skipped"]
     for line in name_left_out(skipped):
         print(line, file=sys.stderr)

@@ -27,7 +27,7 @@ from tfembed.backbones.named import (
     is_backbone,
     open_encoder,
 )
-from tfembed.command_line import CommandLine
+from tfembed.command_line import CommandLine, stopped_by_hand
 from tfembed.data.sources import check_source
 from tfembed.embed import (
     add_image_flags,
@@ -354,6 +354,7 @@ def next_steps(base, gallery):
     ]
 
 
+@stopped_by_hand("the same command goes on from here")
 def main(argv=None):
     """Runs the command; returns the exit status."""
     args = _parser().parse_args(argv)
@@ -381,9 +382,6 @@ def main(argv=None):
         words = error.strerror if isinstance(error, OSError) else None
         print(f"error: {words or error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
     print("\n" + "\n".join(next_steps(args.base, args.gallery)))
     return 0
 

@@ -109,7 +109,9 @@ def test_every_recipe_starts_from_weights(recipe, finished):
     np.testing.assert_allclose(networks.encoder(images), expected, rtol=1e-6, atol=1e-6)
 
 
-def test_a_finished_run_goes_on_as_a_longer_one_does(finished, tmp_path, monkeypatch):
+def test_a_finished_run_goes_on_as_a_longer_one_does(
+    finished, tmp_path, monkeypatch, capsys
+):
     """With a constant rate it ends as if it had been told so from the start."""
     whole = tmp_path / "whole"
     result = run_quietly(instdisc, whole, SMALL, epochs=2)
@@ -120,8 +122,9 @@ def test_a_finished_run_goes_on_as_a_longer_one_does(finished, tmp_path, monkeyp
 
     with monkeypatch.context() as patched:
         patched.setattr(instdisc.InstanceDiscrimination, "train", killed)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(SystemExit, match="130"):
             instdisc.main(arguments(finished, SMALL, epochs=2))
+    assert "stopped; the same command goes on" in capsys.readouterr().err
     assert not (finished / "result.json").exists()
     found = run_quietly(instdisc, finished, SMALL, epochs=2)
     assert found["epochs"] == 2 and found["seconds_are_of"] == "epochs 2 to 2"

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 
-from tfembed.command_line import CommandLine
+from tfembed.command_line import CommandLine, stopped_by_hand
 from tfembed.data.debian_package import fetch_debian_folder
 from tfembed.data.idx import IMAGE_FILES, find_folder, read_idx
 from tfembed.data.keras_cache import keras_datasets_folder
@@ -118,6 +118,7 @@ def _one_line(reason):
     return " ".join(str(reason).split())
 
 
+@stopped_by_hand()
 def main(arguments=None):
     """Makes sure that the data is there; returns the exit code."""
     parser = CommandLine(

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 
-from tfembed.command_line import CommandLine
+from tfembed.command_line import CommandLine, stopped_by_hand
 from tfembed.data.debian_package import fetch_debian_folder
 from tfembed.data.keras_cache import keras_datasets_folder
 
@@ -47,6 +47,7 @@ def _leave_pictures(folder):
                 os.rmdir(path)
 
 
+@stopped_by_hand()
 def main(arguments=None):
     """Makes sure that the pictures are there; returns the exit code."""
     parser = CommandLine(

@@ -14,7 +14,7 @@ exit status is then 0 if there are some, 1 if there are none, as grep's. An erro
 import os
 import sys
 
-from tfembed.command_line import CommandLine
+from tfembed.command_line import CommandLine, stopped_by_hand
 from tfembed.dedup.lines import histogram_lines, table_lines
 from tfembed.embed import add_image_flags, name_left_out
 from tfembed.quiet_imports import quiet_start
@@ -94,6 +94,7 @@ def _ask(options, say):
     return 0 if any(found) else 1
 
 
+@stopped_by_hand("the same command goes on from here")
 def main(argv=None):
     """Runs the command; returns the exit status."""
     options = _parser().parse_args(argv)
@@ -114,9 +115,6 @@ def main(argv=None):
     except MemoryError:
         print("error: there is not enough memory", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
 
 
 def _parser():

@@ -13,7 +13,7 @@ are on the same queries. Nothing that was measured is changed.
 import os
 import sys
 
-from tfembed.command_line import CommandLine
+from tfembed.command_line import CommandLine, stopped_by_hand
 from tfembed.data.sources import check_source
 from tfembed.quiet_imports import quiet_start
 
@@ -107,6 +107,7 @@ def _run(options):
         write_per_query(options.per_query, subject, measured)
 
 
+@stopped_by_hand()
 def main(argv=None):
     """Runs the command; returns the exit status."""
     options = _parser().parse_args(argv)
@@ -123,9 +124,6 @@ def main(argv=None):
             file=sys.stderr,
         )
         return 1
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
     return 0
 
 

@@ -14,11 +14,12 @@ import json
 import signal
 import sys
 
-from tfembed.command_line import CommandLine
+from tfembed.command_line import CommandLine, stopped_by_hand
 from tfembed.export.flags import add_search_flags, search_options
 from tfembed.quiet_imports import quiet_start
 
 
+@stopped_by_hand()
 def main(argv=None):
     """Runs the command; returns the exit status."""
     args = _parser().parse_args(argv)

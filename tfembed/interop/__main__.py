@@ -9,10 +9,11 @@ embedding job as an Apache Beam pipeline.
 
 import sys
 
-from tfembed.command_line import CommandLine
+from tfembed.command_line import CommandLine, stopped_by_hand
 from tfembed.quiet_imports import quiet_start
 
 
+@stopped_by_hand()
 def main(argv=None):
     """Runs the command; returns the exit status."""
     parser = _parser()

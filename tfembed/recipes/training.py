@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tfembed.command_line import stopped_by_hand
 from tfembed.formats.disk import FullDiskError, full_disk, is_full_disk
 from tfembed.quiet_imports import quiet_start
 from tfembed.recipes.run_directory import RunDirectory, cut_log, is_chief
@@ -26,8 +27,13 @@ def main(recipe, config, run_dir):
 
     Returns:
         The content of `result.json`. A user's mistake, or a full disk, ends the
-        process with status 2 and a sentence.
+        process with status 2 and a sentence, Ctrl-C with status 130.
     """
+    with stopped_by_hand("the same command goes on from here" if run_dir else ""):
+        return _main(recipe, config, run_dir)
+
+
+def _main(recipe, config, run_dir):
     quiet_start()
     try:
         chief = is_chief()

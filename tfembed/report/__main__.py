@@ -11,7 +11,7 @@ import importlib
 import pathlib
 import sys
 
-from tfembed.command_line import CommandLine
+from tfembed.command_line import CommandLine, stopped_by_hand
 from tfembed.formats.disk import FullDiskError, written_beside
 from tfembed.quiet_imports import quiet_start
 
@@ -19,6 +19,7 @@ LIBRARIES = ("jinja2", "matplotlib", "PIL", "sklearn")
 MAPS = ("both", "tsne", "pca")
 
 
+@stopped_by_hand()
 def main(arguments=None):
     """Runs the command.
 

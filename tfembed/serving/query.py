@@ -9,7 +9,7 @@ import os
 import re
 import sys
 
-from tfembed.command_line import CommandLine
+from tfembed.command_line import CommandLine, stopped_by_hand
 from tfembed.formats.folders import is_text, shown, walk
 from tfembed.formats.image_files import ENDINGS, name_some, part_images
 
@@ -17,6 +17,7 @@ _FILTERS = ("allow_labels", "exclude_labels", "allow_ids", "exclude_ids")
 _MANY = 32
 
 
+@stopped_by_hand()
 def main(arguments=None):
     """Runs the command.
 

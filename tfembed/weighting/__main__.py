@@ -3,10 +3,11 @@
 import pathlib
 import sys
 
-from tfembed.command_line import CommandLine
+from tfembed.command_line import CommandLine, stopped_by_hand
 from tfembed.quiet_imports import quiet_start
 
 
+@stopped_by_hand()
 def main(arguments=None):
     """Runs the command.
 
