@@ -145,7 +145,9 @@ def test_the_watchdog_sees_a_rising_loss_once():
             for batch, mean in enumerate(means):
                 watchdog.on_train_batch_end(batch, {"loss": mean})
     assert len(caught) == 1
-    assert "--bank-init forward" in str(caught[0].message)
+    message = str(caught[0].message)
+    assert "After 50 steps the loss, 1.50, is above its first value, 1.00:" in message
+    assert "--bank-init forward" in message
     np.testing.assert_allclose(watchdog.losses[:30], np.linspace(1, 2, 30))
 
 
