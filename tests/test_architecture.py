@@ -8,7 +8,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tfembed"
 
-BASE = {"command_line", "compat", "formats", "ops", "quiet_imports"}
+BASE = {"command_line", "compat", "formats", "lazy_names", "ops", "quiet_imports"}
 PARTS = {
     "backbones",
     "callbacks",
@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "version": set(),
     "registration": set(),  # imports rooms by name, when Keras asks for a class
     "command_line": set(),
+    "lazy_names": set(),
     "quiet_imports": set(),
     "compat": set(),
     "ops": set(),

@@ -150,8 +150,7 @@ def test_nothing_is_suggested_for_what_is_like_nothing_and_abbreviations_stay():
 
 
 def test_how_near_is_near():
-    """Initials are those of several words; .8 of the letters go before a word in common,
-    .6 are enough."""
+    """Initials are of several words; .8 of the letters before a word; .6 are enough."""
     assert near("l", ["loss"]) == [] and near("lr", ["learning-rate"])
     assert near("abcde", ["abcde-of-others", "abcdx"]) == ["abcdx", "abcde-of-others"]
     assert near("abcde", ["abcyz", "abxyz"]) == ["abcyz"]

@@ -3,25 +3,16 @@
 Importing this room imports no TensorFlow; `build_backbone` does.
 """
 
-import importlib
+from tfembed.lazy_names import lazy_names
 
-_HOMES = {
-    "BACKBONES": "names",
-    "Encoder": "encoder",
-    "Weights": "weights",
-    "build_backbone": "build",
-    "find_weights": "weights",
-    "open_encoder": "named",
-}
-
-__all__ = list(_HOMES)
-
-
-def __getattr__(name):
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "BACKBONES": "names",
+        "Encoder": "encoder",
+        "Weights": "weights",
+        "build_backbone": "build",
+        "find_weights": "weights",
+        "open_encoder": "named",
+    },
+)

@@ -4,30 +4,19 @@ Importing this room imports no TensorFlow, keras-cv, tensorflow-datasets or Pill
 each is imported when it is first used.
 """
 
-import importlib
+from tfembed.lazy_names import lazy_names
 
-_HOMES = {
-    "Augmentation": "augmentation",
-    "EmbeddingFiles": "tfembed.formats.embeddings",
-    "Embeddings": "tfembed.formats.embeddings",
-    "ImageData": "image_data",
-    "SOURCES": "sources",
-    "Split": "split",
-    "class_balanced": "balanced",
-    "load_images": "load",
-    "read_embeddings": "tfembed.formats.embeddings",
-}
-
-__all__ = list(_HOMES)
-
-
-def __getattr__(name):
-    if name in _HOMES:
-        home = _HOMES[name]
-        home = home if home.startswith("tfembed.") else f"{__name__}.{home}"
-        return getattr(importlib.import_module(home), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "Augmentation": "augmentation",
+        "EmbeddingFiles": "tfembed.formats.embeddings",
+        "Embeddings": "tfembed.formats.embeddings",
+        "ImageData": "image_data",
+        "SOURCES": "sources",
+        "Split": "split",
+        "class_balanced": "balanced",
+        "load_images": "load",
+        "read_embeddings": "tfembed.formats.embeddings",
+    },
+)

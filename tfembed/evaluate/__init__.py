@@ -3,23 +3,14 @@
 Importing this room imports no TensorFlow.
 """
 
-import importlib
+from tfembed.lazy_names import lazy_names
 
-_HOMES = {
-    "Rows": "subject",
-    "Subject": "subject",
-    "evaluate": "measured",
-    "find_subject": "subject",
-}
-
-__all__ = list(_HOMES)
-
-
-def __getattr__(name):
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "Rows": "subject",
+        "Subject": "subject",
+        "evaluate": "measured",
+        "find_subject": "subject",
+    },
+)

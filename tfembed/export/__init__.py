@@ -9,24 +9,19 @@ The top-level folder `export/` is the other half: what a server's deployment rea
 Importing this package does not import TensorFlow.
 """
 
-import importlib
+from tfembed.lazy_names import lazy_names
 
-_HOMES = {
-    "SearchModel": "tfembed.export.search_model",
-    "export": "tfembed.export.model",
-    "export_model": "tfembed.export.model",
-    "list_versions": "tfembed.export.version_list",
-    "prune_versions": "tfembed.export.versions",
-    "read_served_gallery": "tfembed.export.served_gallery",
-    "rollback": "tfembed.export.version_rollback",
-    "update_gallery": "tfembed.export.gallery_update",
-    "read_run": "tfembed.export.run_directory",
-}
-
-__all__ = list(_HOMES)
-
-
-def __getattr__(name):
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'tfembed.export' has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "SearchModel": "search_model",
+        "export": "model",
+        "export_model": "model",
+        "list_versions": "version_list",
+        "prune_versions": "versions",
+        "read_served_gallery": "served_gallery",
+        "rollback": "version_rollback",
+        "update_gallery": "gallery_update",
+        "read_run": "run_directory",
+    },
+)

@@ -8,39 +8,30 @@ needs Keras, and nothing is imported before it is used: a client that speaks RES
 without TensorFlow.
 """
 
-import importlib
+from tfembed.lazy_names import lazy_names
 
-_HOMES = {
-    "AsyncClient": "async_client",
-    "Classification": "results",
-    "Client": "client",
-    "DeadlineExceeded": "errors",
-    "Embeddings": "results",
-    "InvalidRequest": "errors",
-    "LocalServer": "server",
-    "ModelMetadata": "results",
-    "NotFound": "errors",
-    "RequestTooLarge": "errors",
-    "Scores": "results",
-    "SearchResult": "results",
-    "ServerBusy": "errors",
-    "ServerUnavailable": "errors",
-    "ServingError": "errors",
-    "Signature": "results",
-    "TensorSpec": "results",
-    "VersionStatus": "results",
-    "draw_neighbors": "picture",
-    "open_thumbnails": "thumbnails",
-}
-
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__():
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "AsyncClient": "async_client",
+        "Classification": "results",
+        "Client": "client",
+        "DeadlineExceeded": "errors",
+        "Embeddings": "results",
+        "InvalidRequest": "errors",
+        "LocalServer": "server",
+        "ModelMetadata": "results",
+        "NotFound": "errors",
+        "RequestTooLarge": "errors",
+        "Scores": "results",
+        "SearchResult": "results",
+        "ServerBusy": "errors",
+        "ServerUnavailable": "errors",
+        "ServingError": "errors",
+        "Signature": "results",
+        "TensorSpec": "results",
+        "VersionStatus": "results",
+        "draw_neighbors": "picture",
+        "open_thumbnails": "thumbnails",
+    },
+)

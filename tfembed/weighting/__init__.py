@@ -10,30 +10,21 @@ that one writes oneself; `similarity_types` tells what a loss's weights depend o
 imports no TensorFlow.
 """
 
-import importlib
+from tfembed.lazy_names import lazy_names
 
-_HOMES = {
-    "BinomialWeights": "closed_forms",
-    "ContrastiveWeights": "closed_forms",
-    "LiftedWeights": "closed_forms",
-    "MultiSimilarityWeights": "closed_forms",
-    "PairWeighted": "surrogate",
-    "PairWeights": "closed_forms",
-    "TripletWeights": "closed_forms",
-    "anchor_weights": "anchors",
-    "pair_weighted": "surrogate",
-    "pair_weights": "derivatives",
-    "similarity_types": "dependence",
-}
-
-__all__ = list(_HOMES)
-
-
-def __getattr__(name):
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "BinomialWeights": "closed_forms",
+        "ContrastiveWeights": "closed_forms",
+        "LiftedWeights": "closed_forms",
+        "MultiSimilarityWeights": "closed_forms",
+        "PairWeighted": "surrogate",
+        "PairWeights": "closed_forms",
+        "TripletWeights": "closed_forms",
+        "anchor_weights": "anchors",
+        "pair_weighted": "surrogate",
+        "pair_weights": "derivatives",
+        "similarity_types": "dependence",
+    },
+)
