@@ -12,6 +12,7 @@ from digits import NAMES, K
 from PIL import Image
 
 from tfembed.serving import Client, LocalServer
+from tfembed.serving.gallery_sample import COUNT
 
 WAIT = 20
 
@@ -44,6 +45,7 @@ def test_files_and_their_headers(digit_server):
         "page/page.js": "text/javascript",
         "page/icon.svg": "image/svg+xml",
         "page/models.json": "application/json",
+        "page/gallery.json?name=digits": "application/json",
         "card.json?name=digits": "application/json",
     }
     for path, kind in kinds.items():
@@ -106,8 +108,28 @@ def test_pictures_from_a_folder_stay_in_it(model_dir, tmp_path):
         ):
             asked = {"name": "model", "id": name}
             assert requests.get(url, asked, timeout=30).status_code == status, name
+        # A model that no export wrote has no gallery.
+        url = f"{server.rest_address}/page/gallery.json"
+        found = requests.get(url, {"name": "model"}, timeout=30).json()
+        assert found == {"images": [], "missing": None}
     with pytest.raises(ValueError, match="`images` must be"):
         LocalServer(model_dir, images=tmp_path / "absent")
+
+
+def test_which_pictures_it_begins_with(digit_server):
+    url = f"{digit_server.rest_address}/page/gallery.json"
+    found = requests.get(url, {"name": "digits"}, timeout=30).json()
+    assert found["missing"] is None and len(found["images"]) == COUNT
+    ids, labels = digit_model.ids().tolist(), digit_model.load()[1]
+    rows = [ids.index(each["id"]) for each in found["images"]]
+    assert rows == sorted(set(rows))
+    assert [each["label"] for each in found["images"]] == [
+        NAMES[labels[r]] for r in rows
+    ]
+    assert {each["label"] for each in found["images"]} == set(NAMES)
+    bare = requests.get(url, {"name": "bare"}, timeout=30).json()
+    assert bare == {"images": [], "missing": None}
+    assert requests.get(url, {"name": "absent"}, timeout=30).status_code == 404
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +274,131 @@ def test_a_neighbour_is_searched_from_by_keyboard(page, files, searched):
     assert not browser.one("#back").is_displayed()
 
 
+def settled(browser, name):
+    """Waits for the answer to what has that name."""
+    until(browser, f"at('query-name').textContent === {json.dumps(str(name))}")
+    until(browser, "!document.querySelector('[aria-busy]')")
+
+
+@NEEDS_CHROMIUM
+@pytest.mark.parametrize(("width", "dark"), [(PHONE, True), (DESK, False)])
+def test_it_begins_with_pictures_by_keyboard(page, digit_server, width, dark):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    browser = page(width, dark)
+    url = f"{digit_server.rest_address}/page/gallery.json"
+    sample = requests.get(url, {"name": "digits"}, timeout=30).json()["images"]
+    assert browser.one("#start").is_displayed()
+    assert texts(browser, "#samples .label") == [each["label"] for each in sample]
+    loaded = "[...document.images].filter(each => each.offsetParent && each.complete &&"
+    until(browser, f"{loaded} each.naturalWidth).length === {COUNT}")
+    lazy = browser.run("[...document.images].filter(e => e.loading === 'lazy').length")
+    assert lazy == COUNT
+    # No more was asked for than what is shown.
+    asked = browser.run("performance.getEntriesByType('resource').map(e => e.name)")
+    assert len([each for each in asked if "/page/picture" in each]) == COUNT
+    assert browser.run("document.documentElement.scrollWidth") == width
+    browser.screenshot(f"start-{width}")
+
+    def press(key):
+        ActionChains(browser.driver).send_keys(key).perform()
+        return browser.driver.switch_to.active_element
+
+    browser.driver.execute_script("document.getElementById('k').focus()")
+    for each in sample[:3]:
+        active = press(Keys.TAB)
+        assert active.get_attribute("title") == each["id"]
+        assert each["id"] in active.accessible_name
+        assert each["label"] in active.accessible_name
+        assert browser.run("getComputedStyle(document.activeElement).outlineWidth") == (
+            "3px"
+        )
+    press(Keys.ENTER)
+    settled(browser, sample[2]["id"])
+    assert texts(browser, "#neighbours .id")[0] == sample[2]["id"]
+    assert not browser.one("#start").is_displayed()
+    assert browser.run("document.activeElement.id") == "answer-title"
+    browser.click("#neighbours li:nth-child(2) button")
+    until(browser, "state.before.length === 2")
+    until(browser, "!document.querySelector('[aria-busy]')")
+    press(Keys.ESCAPE)
+    settled(browser, sample[2]["id"])
+    press(Keys.ESCAPE)
+    assert browser.one("#start").is_displayed()
+    assert not browser.one("#query").is_displayed()
+    assert not browser.one("#back").is_displayed()
+    assert not browser.all("#neighbours li")
+    press(Keys.ESCAPE)  # there is no further back
+    assert browser.one("#start").is_displayed()
+
+
+@NEEDS_CHROMIUM
+def test_without_pictures_it_says_how_to_get_them(page):
+    browser = page(PHONE, name="bare")
+    assert not browser.one("#start").is_displayed()
+    assert "start the server with --images" in browser.one("#no-pictures").text
+    assert not browser.one("#other-pictures").is_displayed()
+    browser.driver.execute_script(
+        "state.sample = {images: [], missing: arguments[0]};"
+        "model().pictures = true; home()",
+        "<b>" + "W" * 250,
+    )
+    assert not browser.one("#no-pictures").is_displayed()
+    said = browser.one("#other-pictures").text
+    assert said.startswith("No pictures: none of those") and said.endswith("W.")
+    assert browser.one("#missing").text == "<b>" + "W" * 250
+    assert browser.run("document.documentElement.scrollWidth") == PHONE
+
+
+@NEEDS_CHROMIUM
+def test_bars_run_from_what_any_two_images_score(page, files, searched, digit_server):
+    url = digit_server.rest_address + "/card.json"
+    card = requests.get(url, {"name": "digits"}, timeout=30).json()
+    mean = card["gallery"]["mean_cosine"]
+    browser = page()
+    choose(browser, files / "digit.png")
+    shares = "[...document.querySelectorAll('.bar')].map(bar => " + (
+        "bar.firstChild.getBoundingClientRect().width / bar.clientWidth)"
+    )
+    expected = (searched.scores[0, :10] - mean) / (1 - mean)
+    np.testing.assert_allclose(browser.run(shares), expected, atol=0.01)
+    said = browser.one("#scale").text
+    assert f"from {mean:.3f}, the mean of any two images" in said and "to 1" in said
+    assert not browser.one("#alike").is_displayed()
+
+    def told(mean, lowest):
+        """What is said where scores are from `lowest` on, and the mean is that."""
+        browser.driver.execute_script(
+            """const [mean, lowest] = arguments;
+            state.card.gallery.mean_cosine = mean;
+            const scores = state.answer.scores[0];
+            scores.forEach((_, rank) => {
+              scores[rank] = 1 - (1 - lowest) * rank / (scores.length - 1);
+            });
+            render();""",
+            mean,
+            lowest,
+        )
+        return browser.one("#alike").text
+
+    # A card of an older export says nothing of the mean.
+    assert told(None, 0.5) == ""
+    assert browser.one("#scale").text.endswith("its bar runs from 0 to 1.")
+    assert 0.5 < min(browser.run(shares)) < 0.7  # ten of the twelve
+    said = told(0.12345, 0.995)
+    assert said.startswith("All of these score 0.99 or more, while two images")
+    assert "0.12345 on average" in said and "tell them apart" in said
+    scores = texts(browser, "#neighbours .score")
+    assert len(set(scores)) == 10 and all(len(each) == 7 for each in scores)
+    said = told(0.95, 0.97)
+    assert "0.950 on average. A score near 1 is nothing special" in said
+    said = told(0.9987, 0.9999)
+    assert "nearly alike" in said and "collapsed or was never trained" in said
+    assert not browser.all(".bar") and not browser.one("#scale").is_displayed()
+    browser.screenshot("alike")
+
+
 @NEEDS_CHROMIUM
 def test_hostile_ids_are_text(page, browser, digit_server, tmp_path):
     """The rows 1 and 2 of the gallery have ids that would be markup, or end a URL."""
@@ -365,10 +512,12 @@ def test_another_model_is_asked(page, files, browser):
 
 
 @NEEDS_CHROMIUM
-def test_a_server_that_is_gone(digits, files, browser):
-    with LocalServer(digits / "models", port=0, rest_port=0) as server:
+def test_pictures_elsewhere_and_a_server_that_is_gone(digits, files, browser, tmp_path):
+    with LocalServer(digits / "models", images=tmp_path, port=0, rest_port=0) as server:
         browser.open(server.rest_address + "/")
         until(browser, "document.getElementById('facts').textContent !== ''")
         assert not browser.one("#model").is_displayed()
+        assert browser.one("#other-pictures").is_displayed()
+        assert browser.one("#missing").text in digit_model.ids()
     choose(browser, files / "digit.png")
     assert browser.one("#error").text.startswith("The server does not answer.")

@@ -9,6 +9,7 @@ import numpy as np
 from werkzeug.wrappers import Request, Response
 
 from tfembed.serving.address import CARD_PATH
+from tfembed.serving.gallery_sample import GallerySamples
 from tfembed.serving.status import HTTP_STATUS, StatusError, invalid_argument
 from tfembed.serving.thumbnails import open_thumbnails
 
@@ -38,6 +39,7 @@ def pages(models, hosts, images=None):
 
     - `/` and the files below `/page/`: the page itself;
     - `/page/models.json`: the names of the models, and whether there are pictures;
+    - `/page/gallery.json?name=MODEL`: some pictures of the gallery to begin with;
     - `/page/picture?name=MODEL&id=ID[&side=PIXELS]`: a gallery image as PNG, no larger
       than that;
     - `/card.json?name=MODEL[&version=NUMBER|&label=LABEL]`: what the export says of
@@ -64,6 +66,8 @@ def pages(models, hosts, images=None):
         }.get
     answers = {path: _file(*file) for path, file in _FILES.items()}
     answers["/page/models.json"] = lambda asked: _models(models, find)
+    samples = GallerySamples()
+    answers["/page/gallery.json"] = lambda asked: _sample(models, find, samples, asked)
     answers["/page/picture"] = lambda asked: _picture(find, asked)
     answers[CARD_PATH] = lambda asked: _card(models, asked)
     return {path: _Answer(answer, hosts) for path, answer in answers.items()}
@@ -120,6 +124,16 @@ def _models(models, find):
         {"name": name, "pictures": find(name) is not None} for name in models.names()
     ]
     return _json({"models": listed})
+
+
+def _sample(models, find, samples, asked):
+    """Names some pictures of the gallery, of the version that is asked by default."""
+    name = asked.get("name", "")
+    with models.use(name, None, None) as servable:
+        pictures = find(name)
+        if pictures is None:
+            return _json({"images": [], "missing": None})
+        return _json(samples.of(servable, pictures))
 
 
 def _card(models, asked):

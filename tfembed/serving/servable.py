@@ -43,6 +43,24 @@ class Servable:
             )
         return name, self.signature_defs[name]
 
+    def gallery(self, name, rows=None):
+        """Returns what an export keeps of its gallery, by the variable's name.
+
+        Args:
+            name: Such as `"gallery_ids"`; see `tfembed.export.gallery_state`.
+            rows: Integers `(m,)`; `None`: all.
+
+        Returns:
+            `np.ndarray`, text as an object array of UTF-8 bytes; `None` of a model that
+            tfembed.export did not write.
+        """
+        variable = getattr(self._model, name, None)
+        if not isinstance(variable, tf.Variable):
+            return None
+        if rows is None:
+            return variable.numpy()
+        return tf.gather(variable, np.asarray(rows, np.int64)).numpy()
+
     def predict(self, signature_name, inputs, output_filter=()):
         """Runs one signature.
 

@@ -16,14 +16,15 @@ def open_thumbnails(path):
 
     Returns:
         Function of an id that returns its picture, uint8 `(height, width,
-        channels)`, or None if there is none.
+        channels)`, or None if there is none. Its method `has` says of an id whether
+        there is one, as far as that is known without opening it.
 
     Raises:
         ValueError: If `path` is neither.
     """
     path = os.fspath(path)
     if os.path.isdir(path):
-        return _from_folder(os.path.realpath(path))
+        return _Folder(os.path.realpath(path))
     if not os.path.exists(path):
         raise ValueError(
             "`images` must be a thumbnails.npz of a run (with `images` and `ids`), or "
@@ -34,8 +35,7 @@ def open_thumbnails(path):
         ids = archive.array("ids", "strings", ("n",))
         shape = (len(ids), "height", "width", "channels")
         images = archive.array("images", "uint8", shape)
-    rows = {str(name): row for row, name in enumerate(ids)}
-    return lambda name: images[rows[name]] if name in rows else None
+    return _Archive(images, ids)
 
 
 def read_picture(source):
@@ -59,11 +59,38 @@ def read_picture(source):
     return pixels[..., :1] if gray else pixels
 
 
-def _from_folder(root):
-    def find(name):
-        path = os.path.realpath(os.path.join(root, name))
-        if os.path.commonpath([root, path]) != root:  # an id is no way out
-            return None
-        return read_picture(path) if os.path.isfile(path) else None
+class _Archive:
+    """Pictures in memory."""
 
-    return find
+    def __init__(self, images, ids):
+        self._images = images
+        self._rows = {str(name): row for row, name in enumerate(ids)}
+
+    def has(self, name):
+        return name in self._rows
+
+    def __call__(self, name):
+        return self._images[self._rows[name]] if self.has(name) else None
+
+
+class _Folder:
+    """Pictures in files, whose paths below a folder are the ids."""
+
+    def __init__(self, root):
+        self._root = root
+
+    def has(self, name):
+        return self._path_of(name) is not None
+
+    def __call__(self, name):
+        path = self._path_of(name)
+        return None if path is None else read_picture(path)
+
+    def _path_of(self, name):
+        try:
+            path = os.path.realpath(os.path.join(self._root, name))
+            if os.path.commonpath([self._root, path]) != self._root:
+                return None  # an id is no way out
+            return path if os.path.isfile(path) else None
+        except (OSError, ValueError):  # no file has such a name
+            return None

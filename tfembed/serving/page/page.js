@@ -1,11 +1,15 @@
-// The page on `/`. It asks TF Serving's REST API, as any client may, and three paths of the local
-// server: /page/models.json (what is served), /card.json and /page/picture (pictures by id).
+// The page on `/`. It asks TF Serving's REST API, as any client may, and four paths of the local
+// server: /page/models.json (what is served), /card.json, /page/gallery.json (which pictures to begin with)
+// and /page/picture (pictures by id).
 "use strict";
 
 const at = (id) => document.getElementById(id);
 const READ_BY_MODELS = ["image/jpeg", "image/png", "image/gif", "image/bmp"];
 const THEIR_FIRST_BYTES = [[0xff, 0xd8, 0xff], [0x89, 0x50, 0x4e, 0x47], [0x47, 0x49, 0x46, 0x38]];
-const state = { models: [], card: null, answer: null, query: null, before: [], asking: null, shown: null };
+// `query` is what was searched with, null at the beginning; `before` what it was before, for the way back.
+const state = {
+  models: [], card: null, sample: null, answer: null, query: null, before: [], asking: null, shown: null,
+};
 
 class Told extends Error {} // its message is a sentence for the reader
 
@@ -63,16 +67,21 @@ async function begin() {
 async function choose() {
   const chosen = model();
   state.card = null;
+  state.sample = null;
   state.answer = null;
   state.before = [];
+  at("back").hidden = true;
   clear();
   at("facts").textContent = "";
-  const [card, status] = await Promise.all([
-    getJson(`/card.json?${new URLSearchParams({ name: chosen.name })}`).catch(() => null),
+  const named = new URLSearchParams({ name: chosen.name });
+  const [card, status, sample] = await Promise.all([
+    getJson(`/card.json?${named}`).catch(() => null),
     getJson(modelPath(chosen.name)).catch(() => null),
+    getJson(`/page/gallery.json?${named}`).catch(() => null),
   ]);
   if (model() !== chosen) return;
   state.card = card;
+  state.sample = sample;
   const facts = state.models.length < 2 ? [isolated(chosen.name)] : [];
   const versions = ((status && status.model_version_status) || []).filter((each) => each.state === "AVAILABLE");
   if (versions.length) facts.push(`version ${versions.map((each) => each.version).join(", ")}`);
@@ -85,7 +94,29 @@ async function choose() {
   at("facts").textContent = facts.join(" · ");
   if (card && card.k) setMost(Math.min(card.k, (gallery && gallery.size) || card.k));
   if (state.query) await search(state.query);
-  else at("status").textContent = "Choose an image to see its nearest neighbours here.";
+  else home();
+}
+
+// What there is before a search: pictures of the gallery to begin with.
+function home(focus = false) {
+  if (state.asking) state.asking.abort();
+  state.query = state.answer = null;
+  at("query").hidden = at("back").hidden = true;
+  clear();
+  at("status").textContent = "Choose an image to see its nearest neighbours here.";
+  const images = (state.sample && state.sample.images) || [];
+  at("samples").replaceChildren(...images.map(sampleTile));
+  at("start").hidden = !images.length;
+  tellPictures();
+  if (focus) at("answer-title").focus();
+}
+
+// Why there are no pictures, where there are none.
+function tellPictures() {
+  const missing = (state.sample && state.sample.missing) || "";
+  at("no-pictures").hidden = model().pictures;
+  at("other-pictures").hidden = !missing;
+  at("missing").textContent = missing;
 }
 
 function setMost(most) {
@@ -202,16 +233,47 @@ function clear() {
   at("error").textContent = "";
   at("status").textContent = "";
   at("neighbours").replaceChildren();
-  for (const id of ["verdict", "no-pictures", "by-hand"]) at(id).hidden = true;
+  for (const id of ["start", "verdict", "alike", "scale", "no-pictures", "other-pictures", "by-hand"]) {
+    at(id).hidden = true;
+  }
 }
 
 function tell(error) {
   clear();
+  at("start").hidden = Boolean(state.query) || !at("samples").childElementCount;
   if (!(error instanceof Told)) console.error(error);
   at("error").textContent = error instanceof Told ? error.message : `Something went wrong in this page: ${error.message}`;
 }
 
 const percent = (share) => `${(100 * share).toFixed(share > 0.9995 || share < 0.1 ? 1 : 0)} %`;
+
+// The least of what the bars show: the cosine of any two images of the gallery, as far as the card says.
+function typical() {
+  const mean = state.card && state.card.gallery ? state.card.gallery.mean_cosine : null;
+  return typeof mean === "number" ? mean : null;
+}
+
+const COLLAPSED = 0.99; // as in tfembed.export.alikeness
+const ALIKE = 0.9;
+const filled = (score, from) => Math.min(Math.max((score - from) / (1 - from), 0), 1);
+
+// What scores near 1 mean, in a sentence; empty where they mean what they say.
+function alikeness(scores, decimals) {
+  const mean = typical();
+  const two = mean === null ? "" : `two images of the gallery have a cosine of ${mean.toFixed(decimals)} on average`;
+  if (mean !== null && mean > COLLAPSED) {
+    return `To this encoder all images are nearly alike: ${two}. It has collapsed or was never trained: which ` +
+      "images are the nearest, how they vote and whether the image is known say little.";
+  }
+  if (scores.length > 1 && Math.min(...scores) >= COLLAPSED) {
+    return `All of these score ${COLLAPSED} or more${two && `, while ${two}`}: they are near copies, or the encoder ` +
+      "brings the images of a class together and does not tell them apart. Their order says little.";
+  }
+  if (mean !== null && mean > ALIKE) {
+    return `To this encoder images are much alike: ${two}. A score near 1 is nothing special here.`;
+  }
+  return "";
+}
 
 // How many rows voted: as many as the card says, or the whole of a smaller gallery.
 function voters() {
@@ -236,8 +298,10 @@ function render() {
   at("share").hidden = !vote;
   const threshold = state.card && state.card.known ? state.card.known.threshold : null;
   const calibrated = typeof threshold !== "number" || threshold > -1e30;
-  const from = typeof threshold === "number" && calibrated ? ` (known from ${threshold.toFixed(3)})` : "";
-  const best = found ? answer.scores[0][0].toFixed(3) : "";
+  const shown = answer.scores[0].slice(0, count);
+  const decimals = count && Math.min(...shown) > COLLAPSED ? 5 : 3;
+  const from = typeof threshold === "number" && calibrated ? ` (known from ${threshold.toFixed(decimals)})` : "";
+  const best = found ? answer.scores[0][0].toFixed(decimals) : "";
   const known = at("known");
   known.className = !calibrated ? "" : answer.known[0] ? "yes" : "no";
   known.textContent = !calibrated
@@ -250,8 +314,20 @@ function render() {
   const pictures = model().pictures;
   const list = at("neighbours");
   list.classList.toggle("plain", !pictures);
-  list.replaceChildren(...Array.from({ length: count }, (_, rank) => tile(rank, pictures)));
-  at("no-pictures").hidden = pictures;
+  const mean = typical();
+  const least = mean === null ? 0 : mean;
+  const bars = least <= COLLAPSED;
+  list.replaceChildren(...Array.from({ length: count }, (_, rank) =>
+    tile(rank, pictures, decimals, bars ? filled(shown[rank], least) : null)));
+  tellPictures();
+  const others = shown.filter((_, rank) => answer.ids[0][rank] !== state.query.id);
+  at("alike").textContent = alikeness(others, decimals);
+  at("alike").hidden = !at("alike").textContent;
+  at("scale").textContent = mean === null
+    ? "The number is the cosine of both embeddings; its bar runs from 0 to 1."
+    : `The number is the cosine of both embeddings; its bar runs from ${least.toFixed(decimals)}, the mean of any ` +
+      "two images of this gallery, to 1, where they are equal.";
+  at("scale").hidden = !bars || !count;
   const nearest = count ? ` The nearest is ${isolated(answer.labels[0][0] || answer.ids[0][0])}, score ${best}.` : "";
   at("status").textContent =
     `${count} ${count === 1 ? "neighbour" : "neighbours"}.${nearest}` +
@@ -269,7 +345,29 @@ function element(name, className, text) {
   return made;
 }
 
-function tile(rank, pictures) {
+function sampleTile({ id, label }) {
+  const own = element("button", "sample");
+  own.type = "button";
+  own.title = id;
+  own.setAttribute("aria-label", `Search from ${label ? `${isolated(label)}, ` : ""}${isolated(id)}`);
+  own.addEventListener("click", () => searchFrom(id));
+  const image = element("img", "picture");
+  image.loading = "lazy";
+  image.alt = "";
+  image.onload = () => image.classList.toggle("small", image.naturalWidth < 100);
+  const item = document.createElement("li");
+  image.onerror = () => {
+    item.remove();
+    at("start").hidden = !at("samples").childElementCount;
+  };
+  image.src = pictureUrl(id, 192);
+  own.append(image);
+  if (label) own.append(element("bdi", "label", label));
+  item.append(own);
+  return item;
+}
+
+function tile(rank, pictures, decimals, share) {
   const answer = state.answer;
   const [id, label, score] = [answer.ids[0][rank], answer.labels[0][rank], answer.scores[0][rank]];
   const own = element(pictures ? "button" : "div", "tile");
@@ -293,8 +391,15 @@ function tile(rank, pictures) {
   const line = element("span", "line");
   const named = element("bdi", "label", label || "no label");
   named.title = label;
-  line.append(named, element("span", "score", score.toFixed(3)));
-  text.append(line, element("span", "id", id));
+  line.append(named, element("span", "score", score.toFixed(decimals)));
+  text.append(line);
+  if (share !== null) {
+    const bar = element("span", "bar");
+    bar.append(element("span", "fill"));
+    bar.firstChild.style.width = `${(100 * share).toFixed(2)}%`;
+    text.append(bar);
+  }
+  text.append(element("span", "id", id));
   if (state.query.id === id) {
     own.classList.add("same");
     text.append(element("span", "quiet", "the image itself"));
@@ -320,7 +425,16 @@ at("k").addEventListener("change", () => {
   if (state.answer) render();
 });
 at("model").addEventListener("change", choose);
-at("back").addEventListener("click", () => search(state.before.pop(), true));
+function goBack() {
+  const query = state.before.pop();
+  if (query) search(query, true);
+  else home(true);
+}
+at("back").addEventListener("click", goBack);
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || at("back").hidden || event.defaultPrevented) return;
+  if (!event.target.closest("input, select")) goBack();
+});
 
 const drop = at("drop");
 const dragged = (event) => [...event.dataTransfer.types].includes("Files");
