@@ -185,6 +185,9 @@ runpy.run_module(command, run_name="__main__", alter_sys=True)
         ("recipes.supervised", ["--loss-options", "alhpa=3"], "Did you mean alpha"),
         ("evaluate", ["x.keras", "--dataset", "minst"], "Did you mean mnist"),
         ("embed", ["x.keras", "minst", "out"], "Did you mean mnist"),
+        ("embed", ["x.keras", "folder:{images}", "out"], "'x.keras', which does not"),
+        ("dedup", ["folder:{images}", "--encoder", "x.keras"], "which does not"),
+        ("publish", ["x.keras", "out", "--gallery", "minst"], "which does not"),
     ],
 )
 def test_names_are_told_before_tensorflow_starts(command, words, sentence, tmp_path):

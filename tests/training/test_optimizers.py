@@ -201,3 +201,17 @@ def test_a_multiple_of_a_schedule_round_trip():
     wire = keras.optimizers.schedules.serialize(schedule)
     copy = keras.optimizers.schedules.deserialize(wire)
     assert float(copy(10)) == float(schedule(10)) > 0
+
+
+def test_the_state_is_there_before_the_first_step():
+    optimizers = [keras.optimizers.SGD(0.1, momentum=0.9)]
+    if ADDONS:
+        optimizers.append(keras.optimizers.legacy.SGD(0.1, momentum=0.9))
+    for optimizer in optimizers:
+        weight = tf.Variable([1.0, 2.0])
+        compat.build_optimizer(optimizer, [weight])
+        before = [value.shape for value in compat.optimizer_variables(optimizer)]
+        assert weight.shape in before  # the velocity
+        optimizer.apply_gradients([(tf.constant([1.0, 1.0]), weight)])
+        after = [value.shape for value in compat.optimizer_variables(optimizer)]
+        assert before == after

@@ -15,6 +15,7 @@ import os
 import sys
 
 from tfembed.command_line import CommandLine, stopped_by_hand
+from tfembed.dedup.gallery import check_encoder_of
 from tfembed.dedup.lines import histogram_lines, table_lines
 from tfembed.embed import add_image_flags, name_left_out
 from tfembed.quiet_imports import quiet_start
@@ -26,6 +27,8 @@ _BATCH_SIZE = 32
 
 def _find(options, say):
     """Finds, writes, and prints what was found; returns the exit status."""
+    # Before TensorFlow starts.
+    check_encoder_of(options.source, options.encoder, options.weights, options.pool)
     from tfembed.dedup.command import CSV, PAGE, dedup_source
 
     done = dedup_source(

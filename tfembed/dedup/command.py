@@ -11,7 +11,13 @@ import numpy as np
 from tfembed.data.sources import folder_of
 from tfembed.dedup.duplicates import check_threshold, find_duplicates
 from tfembed.dedup.forest import groups_of
-from tfembed.dedup.gallery import RESULT, KnownEncoder, find_gallery, is_images
+from tfembed.dedup.gallery import (
+    RESULT,
+    KnownEncoder,
+    check_encoder_of,
+    find_gallery,
+    is_images,
+)
 from tfembed.dedup.kept import find_kept, write_csv
 from tfembed.dedup.page import GROUPS, PAGE, write_page
 from tfembed.dedup.pictures import ArrayPictures, FolderPictures
@@ -112,30 +118,19 @@ def dedup_source(
         "channels": channels,
     }
     _check_output(output, source)
+    check_encoder_of(source, encoder, weights, pool)
+    start, skipped = time.monotonic(), []
+    if is_images(source, encoder):
+        gallery, skipped = _embedded(
+            source, output, encoder, options, images, say, embedding
+        )
+    else:
+        gallery = find_gallery(source, images, output)
     try:
         os.makedirs(output, exist_ok=True)
     except OSError as error:
         raise_full_disk(output, error)
         raise
-    start, skipped = time.monotonic(), []
-    if is_images(source, encoder):
-        if encoder is None:
-            raise ValueError(
-                "A source of images needs --encoder: a run directory, a saved Keras "
-                "model, or a backbone's name with --weights. Received: "
-                f"{str(source)!r} alone. Give it, or embeddings."
-            )
-        gallery, skipped = _embedded(
-            source, output, encoder, options, images, say, embedding
-        )
-    else:
-        if encoder is not None:
-            raise ValueError(
-                "--encoder goes with a source of images, such as folder:PATH. "
-                f"Received: --encoder {encoder!r} with {str(source)!r}. Leave it out, "
-                f"or give folder:{source}."
-            )
-        gallery = find_gallery(source, images, output)
     rows = gallery.rows
     if rows.without_direction:
         say(f"{rows.without_direction:,} embeddings are zero, and like no other")

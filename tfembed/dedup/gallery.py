@@ -6,12 +6,20 @@ import os
 import re
 from typing import Any, Optional
 
+from tfembed.backbones.named import check_encoder
 from tfembed.data.sources import folder_of
 from tfembed.dedup.pictures import FolderPictures, NoPictures
 from tfembed.dedup.rows import Rows
 from tfembed.formats.embeddings import read_embeddings
 
-__all__ = ["RESULT", "Gallery", "KnownEncoder", "find_gallery", "is_images"]
+__all__ = [
+    "RESULT",
+    "Gallery",
+    "KnownEncoder",
+    "check_encoder_of",
+    "find_gallery",
+    "is_images",
+]
 
 RESULT = "dedup.json"
 
@@ -69,6 +77,35 @@ def is_images(source, encoder):
     if str(source) in plain:
         return not os.path.exists(str(source))
     return bool(colon) and kind in names
+
+
+def check_encoder_of(source, encoder, weights=None, pool=None):
+    """Checks that images come with an encoder, and embeddings without; no TensorFlow.
+
+    Args:
+        source: As of `dedup_source`.
+        encoder: Likewise.
+        weights: Likewise.
+        pool: Likewise.
+
+    Raises:
+        ValueError: If not, or there is no such encoder.
+    """
+    if is_images(source, encoder):
+        if encoder is None:
+            raise ValueError(
+                "A source of images needs --encoder: a run directory, a saved Keras "
+                "model, or a backbone's name with --weights. Received: "
+                f"{str(source)!r} alone. Give it, or embeddings."
+            )
+        if isinstance(encoder, (str, os.PathLike)):
+            check_encoder(encoder, weights, pool)
+    elif encoder is not None:
+        raise ValueError(
+            "--encoder goes with a source of images, such as folder:PATH. "
+            f"Received: --encoder {encoder!r} with {str(source)!r}. Leave it out, "
+            f"or give folder:{source}."
+        )
 
 
 def find_gallery(source, images=None, folder=None):

@@ -137,6 +137,7 @@ class _Nameless:
 
     def __init__(self, folder, shape):
         # Without a buffer: what does not fit would be written once more at the end.
+        os.makedirs(folder, exist_ok=True)
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)
         self._shape, self._place = shape, os.path.join(folder, "embeddings")
 
