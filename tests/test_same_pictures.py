@@ -1,5 +1,6 @@
 """Training, galleries, `embed`, client, page and graph see the same picture."""
 
+import functools
 import io
 
 import numpy as np
@@ -8,11 +9,17 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from tfembed.data import load_images
+from tfembed.data.array_split import ArraySplit
+from tfembed.data.encoded_stream import decode_stream
 from tfembed.data.folder import FolderSplit
 from tfembed.data.image_stream import decode_or_reason, stream_images
+from tfembed.data.source_images import SourceImages
 from tfembed.export.additions import read_additions
 from tfembed.export.image_bytes import decode_examples, decode_images
 from tfembed.export.samples import encode_samples
+from tfembed.formats.image_files import as_decodable
+from tfembed.ops.image_formats import RESIZES
+from tfembed.ops.images import decode_image
 from tfembed.serving.images import Images
 from tfembed.serving.thumbnails import read_picture
 
@@ -124,14 +131,15 @@ def _asked_for(folder, graph):
     return dict(zip(NAMES, decoded.numpy()))
 
 
+def _example(data):
+    example = tf.train.Example()
+    example.features.feature["image_bytes"].bytes_list.value.append(data)
+    return example.SerializeToString()
+
+
 def _asked_for_as_examples(folder, graph):
-    rows = []
-    for data in next(
-        Images(list(FILES.values())).batches(None, 99, 1 << 30, None)
-    ).values:
-        example = tf.train.Example()
-        example.features.feature["image_bytes"].bytes_list.value.append(data)
-        rows.append(example.SerializeToString())
+    (batch,) = Images(list(FILES.values())).batches(None, 99, 1 << 30, None)
+    rows = [_example(data) for data in batch.values]
     decoded, valid = decode_examples(tf.constant(rows), SHAPE)
     assert valid.numpy().all()
     return dict(zip(FILES, decoded.numpy()))
@@ -171,6 +179,93 @@ def test_each_sees_what_pillow_shows(see, folder, graph):
         np.testing.assert_allclose(
             found[name], expected(name), atol=tolerance, err_msg=name
         )
+
+
+RESIZED = (9, 14, 3)
+
+
+@functools.cache
+def _resized(name, resize):
+    return decode_image(as_decodable(FILES[name]), RESIZED, resize=resize).numpy()
+
+
+def _resized_while_training(folder, resize):
+    data = load_images(f"folder:{folder}", image_size=RESIZED[:2], resize=resize)
+    for split in (data.train, data.test):
+        for batch in split.batches(4):
+            names = split.names[batch["ids"].numpy()]
+            yield from zip(names.tolist(), batch["images"].numpy())
+            read = split.read(batch["ids"].numpy())
+            np.testing.assert_array_equal(read, np.rint(batch["images"]))
+
+
+def _resized_from_an_array(folder, resize):
+    pictures = {name: read_picture(folder / name) for name in NAMES}
+    for name, pixels in pictures.items():
+        split = ArraySplit(pixels[None], None, [name]).converted(RESIZED, resize)
+        yield name, split.read([0])[0]
+
+
+def _resized_from_a_stream(folder, resize):
+    stream = [(name, FILES[name], None) for name in NAMES]
+    found = decode_stream(
+        lambda: iter(stream), len(stream), RESIZED, "key", resize=resize
+    )
+    yield from zip(found.names.tolist(), found.read(np.arange(found.size)))
+
+
+def _resized_while_embedding(folder, resize):
+    images = SourceImages(f"folder:{folder}", "all", RESIZED, resize=resize)
+    for rows, pixels, _ in images.stream(0, images.size, 5):
+        yield from zip(images.ids(rows).tolist(), pixels)
+
+
+def _resized_on_beam(folder, resize):
+    for name in NAMES:
+        yield name, decode_or_reason(FILES[name], RESIZED, resize)[0]
+
+
+def _resized_in_the_graph(folder, resize, decode=decode_images):
+    spec = [tf.TensorSpec([None], tf.string)]
+    graph = tf.function(lambda files: decode(files, RESIZED, resize=resize), spec)
+    (batch,) = Images([folder / name for name in NAMES]).batches(
+        None, 99, 1 << 30, None
+    )
+    files = batch.values
+    if decode is decode_examples:
+        files = [_example(data) for data in files]
+    images, valid = graph(tf.constant(files))
+    assert valid.numpy().all()
+    yield from zip(NAMES, images.numpy())
+
+
+def _resized_in_examples(folder, resize):
+    yield from _resized_in_the_graph(folder, resize, decode_examples)
+
+
+@pytest.mark.parametrize("resize", RESIZES)
+@pytest.mark.parametrize(
+    "see",
+    [
+        _resized_while_training,
+        _resized_from_an_array,
+        _resized_from_a_stream,
+        _resized_while_embedding,
+        _resized_on_beam,
+        _resized_in_the_graph,
+        _resized_in_examples,
+    ],
+    ids=lambda see: see.__name__[1:],
+)
+def test_each_brings_pictures_to_a_size_alike(see, resize, folder):
+    """Bit by bit, or rounded where they are kept as bytes."""
+    found = dict(see(folder, resize))
+    assert sorted(found) == NAMES
+    for name in NAMES:
+        right = _resized(name, resize)
+        if found[name].dtype == np.uint8:
+            right = np.rint(right)
+        np.testing.assert_array_equal(found[name], right, err_msg=name)
 
 
 def test_what_nothing_reads_is_sent_as_it_is_and_is_one_bad_row(graph):

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tfembed.data import encoded_stream, load_images
+from tfembed.ops.image_formats import RESIZES
 
 tfds = pytest.importorskip("tensorflow_datasets")
 
@@ -119,6 +120,20 @@ def test_what_does_not_decode_is_left_out(free, monkeypatch, caplog):
     assert "made/4" in caplog.text and "1 of 10" in caplog.text
     with pytest.raises(ValueError, match="made/4"):
         encoded_stream.decode_stream(*arguments, strict=True)
+
+
+def test_squashed_images_in_the_cache_are_not_taken_for_cropped_ones(monkeypatch):
+    monkeypatch.setattr(encoded_stream, "_free_memory", lambda: 0)
+    image = np.random.default_rng(2).integers(0, 256, (8, 20, 3)).astype(np.uint8)
+    stream = [("made/0", tf.io.encode_png(image).numpy(), 0)]
+    found = {
+        resize: encoded_stream.decode_stream(
+            lambda: iter(stream), 1, (8, 8, 3), "key", resize=resize
+        ).read([0])
+        for resize in (*RESIZES, *RESIZES)
+    }
+    np.testing.assert_array_equal(found["crop"][0], image[:, 6:14])
+    assert len({pixels.tobytes() for pixels in found.values()}) == 3
 
 
 def _encoded(count, breaks_at=None):

@@ -11,9 +11,9 @@ from tfembed.ops.images import (
     decode_image,
     decode_rgb,
     is_decodable,
-    resize_images,
     to_channels,
 )
+from tfembed.ops.resize import resize_images
 
 Image = pytest.importorskip("PIL.Image")
 

@@ -4,7 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfembed.data.split import Split
-from tfembed.ops.images import resize_images, to_channels
+from tfembed.ops.images import to_channels
+from tfembed.ops.resize import resize_images
 
 __all__ = ["ArraySplit", "numbered_names"]
 
@@ -41,7 +42,7 @@ class ArraySplit(Split):
         contents = None if self._contents is None else self._contents[rows]
         return ArraySplit(images, labels, self.names[rows], self.skipped, contents)
 
-    def converted(self, image_shape):
+    def converted(self, image_shape, resize="squash"):
         """Returns a split with the images resized and their channels converted."""
         if tuple(image_shape) == self.image_shape:
             return self
@@ -51,7 +52,9 @@ class ArraySplit(Split):
             for start in range(0, self.size, _CONVERTED_AT_ONCE):
                 rows = slice(start, start + _CONVERTED_AT_ONCE)
                 part = to_channels(tf.constant(self._images[rows]), channels)
-                images[rows] = as_uint8(resize_images(part, (height, width)).numpy())
+                images[rows] = as_uint8(
+                    resize_images(part, (height, width), resize).numpy()
+                )
         return ArraySplit(
             images, self.labels, self.names, self.skipped, self.contents()
         )

@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 _AT_ONCE = 256
 
 
-def decode_stream(stream, size, image_shape, key, strict=False):
+def decode_stream(stream, size, image_shape, key, strict=False, resize="squash"):
     """Decodes images to one shape.
 
     Args:
@@ -40,6 +40,7 @@ def decode_stream(stream, size, image_shape, key, strict=False):
         image_shape: `(height, width, channels)` to decode to.
         key: String that changes whenever the images do; names the file on disk.
         strict: Raise when an image does not decode instead of leaving it out.
+        resize: How images are brought to `image_shape`, as `decode_image` takes it.
 
     Returns:
         An `ArraySplit` of the images that decode.
@@ -50,13 +51,15 @@ def decode_stream(stream, size, image_shape, key, strict=False):
     shape = (size, *image_shape)
     if np.prod(shape, dtype=np.int64) <= _free_memory() // 2:
         images = np.empty(shape, np.uint8)
-        labels, names, skipped = _fill(images, stream(), strict)
+        labels, names, skipped = _fill(images, stream(), strict, resize)
         return ArraySplit(images[: len(names)], labels, names, skipped)
-    return _through_file(stream, shape, key, strict)
+    return _through_file(stream, shape, key, strict, resize)
 
 
-def _through_file(stream, shape, key, strict):
+def _through_file(stream, shape, key, strict, resize):
     key = f"{key}\n{shape}\ndecoder {DECODER_VERSION}"
+    if resize != "squash":  # which those of before there was a choice are
+        key += f"\n{resize}"
     digest = hashlib.sha256(key.encode()).hexdigest()[:24]
     base = os.path.join(cache_folder(), f"decoded-{digest}")
     if not os.path.isfile(f"{base}.json"):
@@ -65,7 +68,7 @@ def _through_file(stream, shape, key, strict):
         own = f"{base}.{os.getpid()}"
         try:
             images = _reserved(own, shape)
-            labels, names, skipped = _fill(images, stream(), strict)
+            labels, names, skipped = _fill(images, stream(), strict, resize)
             images.flush()
             with open(f"{own}.json", "w", encoding="utf-8") as facts:
                 json.dump({"labels": labels, "names": names, "skipped": skipped}, facts)
@@ -96,7 +99,7 @@ def _reserved(path, shape):
     return np.memmap(path, np.uint8, "r+", shape=shape)
 
 
-def _fill(images, stream, strict):
+def _fill(images, stream, strict, resize):
     """Fills `images` from its start; returns labels, names, skipped as lists."""
     labels, names, skipped = [], [], []
     shape = images.shape[1:]
@@ -105,7 +108,7 @@ def _fill(images, stream, strict):
             part = list(itertools.islice(stream, _AT_ONCE))
             if not part:
                 break
-            decoded = pool.map(lambda one: _decode(one[1], shape), part)
+            decoded = pool.map(lambda one: _decode(one[1], shape, resize), part)
             for (name, _, label), pixels in zip(part, decoded):
                 if isinstance(pixels, str):
                     if strict:
@@ -122,11 +125,11 @@ def _fill(images, stream, strict):
     return (None if None in labels else labels), names, skipped
 
 
-def _decode(encoded, shape):
+def _decode(encoded, shape, resize):
     try:
         encoded = as_decodable(encoded, compress_level=0)
         with tf.device("CPU:0"):
-            return as_uint8(decode_image(encoded, shape).numpy())
+            return as_uint8(decode_image(encoded, shape, resize=resize).numpy())
     except UnreadableImage as error:
         return str(error)
     except tf.errors.OpError as error:

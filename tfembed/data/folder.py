@@ -16,7 +16,7 @@ is its path below PATH, so that names mean the same whichever images are chosen.
 
 Every chosen file is decoded once before training (and not again until it changes):
 what does not decode is named in the log and left out, and the rest is numbered without
-gaps. Images are squeezed to the wanted size by `tfembed.ops.images.decode_image`, the
+gaps. Images are brought to the wanted size by `tfembed.ops.images.decode_image`, the
 function that a served model uses; what that does not read, Pillow does
 (`tfembed.formats.image_files`).
 """
@@ -121,18 +121,31 @@ class FolderSplit(Split):
         labels: int64 `[n]`, or `None`.
         names: The files' paths below `root`, `[n]`.
         skipped, metadata: As in `Split`.
+        resize: How images are brought to `image_shape`, as `decode_image` takes it.
     """
 
-    def __init__(self, root, image_shape, labels, names, skipped=(), metadata=None):
+    def __init__(
+        self,
+        root,
+        image_shape,
+        labels,
+        names,
+        skipped=(),
+        metadata=None,
+        resize="squash",
+    ):
         """Keeps names; opens nothing."""
         super().__init__(image_shape, labels, names, skipped, metadata)
-        self.root = root
+        self.root, self.resize = root, resize
 
-    def _with(self, image_shape, rows, skipped):
+    def _with(self, image_shape, rows, skipped, resize=None):
+        resize = resize or self.resize
         labels = None if self.labels is None else self.labels[rows]
         names = self.names[rows]
         metadata = {name: values[rows] for name, values in self.metadata.items()}
-        return FolderSplit(self.root, image_shape, labels, names, skipped, metadata)
+        return FolderSplit(
+            self.root, image_shape, labels, names, skipped, metadata, resize
+        )
 
     def take(self, rows):
         """Returns a split of the images `rows`, renumbered."""
@@ -152,9 +165,10 @@ class FolderSplit(Split):
         skipped = [*self.skipped, *skipped.items()]
         return self._with(shape, np.flatnonzero(good), skipped)
 
-    def converted(self, image_shape):
+    def converted(self, image_shape, resize="squash"):
         """Returns a split whose images are decoded to `image_shape`."""
-        return self._with(tuple(image_shape), np.arange(self.size), self.skipped)
+        rows = np.arange(self.size)
+        return self._with(tuple(image_shape), rows, self.skipped, resize)
 
     def contents(self):
         """Digests the bytes of each file; what was read before is not read again."""
@@ -182,7 +196,8 @@ class FolderSplit(Split):
 
         def load(number):
             path = tf.strings.join([self.root, tf.gather(names, number)], os.sep)
-            image = decode_image(decodable(tf.io.read_file(path)), self.image_shape)
+            encoded = decodable(tf.io.read_file(path))
+            image = decode_image(encoded, self.image_shape, resize=self.resize)
             return {"images": image, "ids": number}
 
         return ids.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

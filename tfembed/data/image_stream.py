@@ -20,7 +20,7 @@ from tfembed.ops.images import decode_image
 __all__ = ["decode_or_reason", "stream_images"]
 
 
-def stream_images(split, rows, batch_size, image_shape):
+def stream_images(split, rows, batch_size, image_shape, resize="squash"):
     """Reads images of a split, with the pixels that training on it would see.
 
     Args:
@@ -28,6 +28,7 @@ def stream_images(split, rows, batch_size, image_shape):
         rows: Integers `[n]` in 0..size-1, ascending.
         batch_size: Images in a batch, at most.
         image_shape: `(height, width, channels)` that images are brought to.
+        resize: How, as `decode_image` takes it.
 
     Yields:
         `(rows, images, skipped)`: int64 `[b]`, float32 `[b, height, width, channels]`
@@ -42,18 +43,18 @@ def stream_images(split, rows, batch_size, image_shape):
     if not len(rows):
         return
     if isinstance(split, FolderSplit):
-        yield from _stream_files(split, rows, batch_size, image_shape)
+        yield from _stream_files(split, rows, batch_size, image_shape, resize)
         return
     for start in range(0, len(rows), batch_size):
         some = rows[start : start + batch_size]
-        part = split.take(some).converted(image_shape)
+        part = split.take(some).converted(image_shape, resize)
         images = part.read(np.arange(part.size)).astype(np.float32)
         yield some, images, []
 
 
-def _stream_files(split, rows, batch_size, image_shape):
+def _stream_files(split, rows, batch_size, image_shape, resize):
     part = split.take(rows)
-    decode = _decoder(tuple(image_shape))
+    decode = _decoder(tuple(image_shape), resize)
 
     def load(number, path):
         return {"images": decode(decodable(tf.io.read_file(path))), "ids": number}
@@ -71,7 +72,8 @@ def _stream_files(split, rows, batch_size, image_shape):
         yield rows[found], batch["images"].numpy(), []
     again, skipped = [], []
     for number in np.flatnonzero(missing):
-        pixels, reason = _read_file(part.root, part.names[number], image_shape)
+        path = os.path.join(part.root, part.names[number])
+        pixels, reason = _read_file(path, image_shape, resize)
         if reason is None:
             again.append((rows[number], pixels))
         else:
@@ -87,20 +89,21 @@ def _stream_files(split, rows, batch_size, image_shape):
         yield np.empty(0, np.int64), np.empty((0, *image_shape), np.float32), skipped
 
 
-def _read_file(root, name, image_shape):
+def _read_file(path, image_shape, resize):
     try:
-        with open(os.path.join(root, name), "rb") as file:
-            return decode_or_reason(file.read(), image_shape)
+        with open(path, "rb") as file:
+            return decode_or_reason(file.read(), image_shape, resize)
     except OSError as error:
         return None, error.strerror or type(error).__name__
 
 
-def decode_or_reason(encoded, image_shape):
+def decode_or_reason(encoded, image_shape, resize="squash"):
     """Decodes one image, or tells why not.
 
     Args:
         encoded: The bytes of an image file.
         image_shape: `(height, width, channels)` that it is brought to.
+        resize: How, as `decode_image` takes it.
 
     Returns:
         `(pixels, None)`, float32 in 0..255, as `tfembed.ops.images.decode_image` gives
@@ -108,14 +111,15 @@ def decode_or_reason(encoded, image_shape):
     """
     try:
         encoded = as_decodable(encoded, compress_level=0)
-        return _decoder(tuple(image_shape))(tf.constant(encoded)).numpy(), None
+        decode = _decoder(tuple(image_shape), resize)
+        return decode(tf.constant(encoded)).numpy(), None
     except UnreadableImage as error:
         return None, str(error)
     except tf.errors.OpError:
         pass
     try:  # again without a graph, whose own words would stand around the reason
         with tf.device("CPU:0"):
-            return decode_image(encoded, image_shape).numpy(), None
+            return decode_image(encoded, image_shape, resize=resize).numpy(), None
     except tf.errors.OpError as error:
         return None, _first_line(error)
 
@@ -127,10 +131,10 @@ def _first_line(error):
 
 
 @functools.lru_cache(maxsize=8)
-def _decoder(image_shape):
+def _decoder(image_shape, resize):
     @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
     def decode(encoded):
         with tf.device("CPU:0"):
-            return decode_image(encoded, image_shape)
+            return decode_image(encoded, image_shape, resize=resize)
 
     return decode

@@ -8,6 +8,7 @@ from tfembed.data.request import Request
 from tfembed.data.selection import hold_out_tenth, select_training_rows
 from tfembed.data.sources import find_source
 from tfembed.ops.arguments import check_choice
+from tfembed.ops.resize import check_resize
 
 __all__ = ["load_images"]
 
@@ -23,6 +24,7 @@ def load_images(
     holdout=0,
     strict=False,
     seed=0,
+    resize="squash",
 ):
     """Finds images by the name of their source and chooses which train and evaluate.
 
@@ -53,6 +55,8 @@ def load_images(
         seed: Integer: what is chosen of a folder, what is held out of a source
             without a test part (a tenth, per class where there are classes), and what
             `synthetic` draws.
+        resize: How images of other sizes are brought to `image_size`: `"squash"`,
+            `"crop"` or `"pad"`; see `tfembed/ops/resize.py`.
 
     Returns:
         An `ImageData`.
@@ -62,6 +66,7 @@ def load_images(
             its range, no image is left, or, with `strict`, one does not decode.
     """
     check_choice(SPLITS, split=split)
+    check_resize(resize)
     source_name, find, argument = find_source(name)
     request = Request(
         data_dir=data_dir,
@@ -73,6 +78,7 @@ def load_images(
         holdout=_count("holdout", holdout, smallest=0) or 0,
         strict=bool(strict),
         seed=seed,
+        resize=resize,
     )
     source = find(argument, request)
     train, test, taken = _choose(source, request)
@@ -88,7 +94,7 @@ def load_images(
                 raise ValueError(_sizes_differ(name, two))
     parts = [part and _checked(part, request, name) for part in parts]
     shape = _target_shape(parts, request, name)
-    train, test, validation = (part and part.converted(shape) for part in parts)
+    train, test, validation = (part and part.converted(shape, resize) for part in parts)
     return ImageData(
         name=name,
         image_shape=shape,

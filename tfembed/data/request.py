@@ -19,6 +19,7 @@ class Request:
     holdout: int = 0
     strict: bool = False
     seed: int = 0
+    resize: str = "squash"
 
 
 @dataclasses.dataclass(frozen=True)

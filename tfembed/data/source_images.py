@@ -11,6 +11,7 @@ from tfembed.data.request import Request
 from tfembed.data.sources import find_source
 from tfembed.data.split import Split
 from tfembed.ops.image_formats import DECODER_VERSION
+from tfembed.ops.resize import check_resize
 
 __all__ = ["SourceImages"]
 
@@ -28,11 +29,14 @@ class SourceImages:
             (`tfds`) finds one that does not.
         limit: Take so many of the images, a choice that is the same each time; `None`
             for all.
+        resize: How images are brought to `image_shape`, as `decode_image` takes it;
+            `None`: as the `Split` does, or by `"squash"`.
 
     Attributes:
         name: The source, with the whole of a path that it has.
         class_names: Tuple of strings, the name of each label; may be empty.
         size: Number of images.
+        resize: How images are brought to `image_shape`.
         decoder: The version of the decoder that reads its files; None where it has
             pixels.
         skipped: List of `[id, reason]` of images that have no number.
@@ -43,15 +47,24 @@ class SourceImages:
     """
 
     def __init__(
-        self, source, split, image_shape, data_dir=None, strict=False, limit=None
+        self,
+        source,
+        split,
+        image_shape,
+        data_dir=None,
+        strict=False,
+        limit=None,
+        resize=None,
     ):
         self.class_names, self.name, self.taken = (), "a Split", ""
+        self.resize = resize or getattr(source, "resize", "squash")
+        check_resize(self.resize)
         if isinstance(source, Split):
             self._parts = [source]
         else:
             self.name = _absolute(source)
             self._parts, self.class_names, self.taken = _parts_of(
-                source, split, image_shape, data_dir, strict
+                source, split, image_shape, data_dir, strict, self.resize
             )
         self.image_shape = image_shape
         if limit is not None:
@@ -77,7 +90,7 @@ class SourceImages:
         for part in self._parts:
             rows = np.arange(max(first, before), min(last, before + part.size)) - before
             for some, pixels, skipped in stream_images(
-                part, rows, batch_size, self.image_shape
+                part, rows, batch_size, self.image_shape, self.resize
             ):
                 moved = [(row + before, reason) for row, reason in skipped]
                 yield some + before, pixels, moved
@@ -122,7 +135,7 @@ def _absolute(source):
     return str(source)
 
 
-def _parts_of(source, split, image_shape, data_dir, strict):
+def _parts_of(source, split, image_shape, data_dir, strict, resize):
     _, find, argument = find_source(source)
     found = find(
         argument,
@@ -131,6 +144,7 @@ def _parts_of(source, split, image_shape, data_dir, strict):
             image_size=tuple(image_shape[:2]),
             channels=image_shape[2],
             strict=bool(strict),
+            resize=resize,
         ),
     )
     parts = {

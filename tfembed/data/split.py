@@ -27,6 +27,7 @@ class Split(abc.ABC):
     Attributes:
         size: Number of images.
         image_shape: `(height, width, channels)`.
+        resize: How images of other sizes are brought to it; see `tfembed.ops.resize`.
         labels: int64 array `[size]`, or `None`. Labels only ever evaluate.
         names: Array of strings `[size]`: a name for each image that stays the same
             whichever images are chosen beside it.
@@ -35,6 +36,8 @@ class Split(abc.ABC):
         metadata: What else a list of images says of each: arrays of strings `[size]`,
             by the names of the columns. Empty for other sources.
     """
+
+    resize = "squash"
 
     def __init__(self, image_shape, labels, names, skipped=(), metadata=None):
         """Keeps what all splits have."""

@@ -45,6 +45,7 @@ def find(argument, request):
             shape,
             key=f"{builder.info.full_name} {builder.data_dir} {split}[:{size}]",
             strict=request.strict,
+            resize=request.resize,
         )
 
     return Source(

@@ -50,7 +50,7 @@ class Thumbnails:
             return None
         import tensorflow as tf
 
-        from tfembed.ops.images import resize_images
+        from tfembed.ops.resize import resize_images
 
         height, width = pixels.shape[:2]
         scale = min(1.0, SIDE / max(height, width))

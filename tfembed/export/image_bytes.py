@@ -11,7 +11,7 @@ _PARALLEL = 4
 _FEATURES = ("image_bytes", "image/encoded")
 
 
-def decode_images(image_bytes, image_shape, max_pixels=MAX_PIXELS):
+def decode_images(image_bytes, image_shape, max_pixels=MAX_PIXELS, resize="squash"):
     """Decodes encoded images to the pixels that the network was trained on.
 
     A kernel that fails to decode fails the whole request, and with server-side
@@ -27,15 +27,16 @@ def decode_images(image_bytes, image_shape, max_pixels=MAX_PIXELS):
         image_bytes: `(batch,)`, string: JPEG, PNG, GIF or BMP files.
         image_shape: `(height, width, channels)`, static.
         max_pixels: Height times width above which an image counts as bad.
+        resize: How images are brought to the shape, see `tfembed.ops.resize`.
 
     Returns:
         Images `(batch, height, width, channels)` in float32, 0..255, zero where the
         bytes do not decode; and `(batch,)` bool, whether they did.
     """
-    return _decode_each(image_bytes, image_shape, max_pixels, lambda encoded: encoded)
+    return _decode_each(image_bytes, image_shape, max_pixels, resize, tf.identity)
 
 
-def decode_examples(inputs, image_shape, max_pixels=MAX_PIXELS):
+def decode_examples(inputs, image_shape, max_pixels=MAX_PIXELS, resize="squash"):
     """Decodes the images of serialized examples, as `decode_images` does.
 
     Args:
@@ -43,11 +44,12 @@ def decode_examples(inputs, image_shape, max_pixels=MAX_PIXELS):
             `image_bytes` (or, if it has none, `image/encoded`) is one encoded image.
         image_shape: As for `decode_images`.
         max_pixels: As for `decode_images`.
+        resize: As for `decode_images`.
 
     Returns:
         As `decode_images`; what is no such example counts as a bad image.
     """
-    return _decode_each(inputs, image_shape, max_pixels, _image_of_example)
+    return _decode_each(inputs, image_shape, max_pixels, resize, _image_of_example)
 
 
 def _image_of_example(serialized):
@@ -57,9 +59,9 @@ def _image_of_example(serialized):
     return tf.where(tf.equal(first, ""), second, first)
 
 
-def _decode_each(elements, image_shape, max_pixels, read):
+def _decode_each(elements, image_shape, max_pixels, resize, read):
     def decode(element):
-        return decode_image(read(element), image_shape, max_pixels)
+        return decode_image(read(element), image_shape, max_pixels, resize)
 
     total = tf.reduce_sum(tf.cast(tf.strings.length(elements), tf.int64))
     parallel = tf.where(total < _PARALLEL_BYTES, tf.constant(1, tf.int64), _PARALLEL)

@@ -17,6 +17,7 @@ __all__ = [
     "MAX_ENTRIES",
     "MAX_PIXELS",
     "MAX_SEGMENTS",
+    "RESIZES",
     "ImageFormat",
 ]
 
@@ -31,6 +32,8 @@ MAX_SEGMENTS = 4096
 """Parts of a header that are looked at: segments of a JPEG, chunks of a PNG, leaps."""
 MAX_ENTRIES = 1024
 """Entries of an EXIF directory that are looked at."""
+RESIZES = ("squash", "crop", "pad")
+"""How a picture may be brought to the size of the network (`tfembed.ops.resize`)."""
 
 
 class ImageFormat(typing.NamedTuple):

@@ -13,9 +13,9 @@ Three steps, each with one rule:
     (`tfembed.ops.orientation`), and 16-bit PNGs keep their high byte.
 2.  *channels* (`to_channels`): gray is the luma `0.2989 R + 0.587 G + 0.1141 B`,
     written so that R = G = B gives exactly that value.
-3.  *resize* (`resize_images`): bilinear with antialiasing, half-pixel centres, the
-    aspect ratio not kept: what Pillow's `resize(size, BILINEAR)` does, up to Pillow's
-    rounding. An image that already has the size keeps its pixels exactly.
+3.  *resize* (`tfembed.ops.resize.resize_images`): bilinear with antialiasing and
+    half-pixel centres, squashed, cropped or padded to the size. An image that already
+    has the size keeps its pixels exactly.
 
 When any of this changes, so does `tfembed.ops.image_formats.DECODER_VERSION`.
 """
@@ -27,14 +27,9 @@ from tfembed.ops.declared_size import bitmap, image_kind, jpeg_pixels, png_pixel
 from tfembed.ops.gif_frame import gif_frame
 from tfembed.ops.image_formats import MAX_PIXELS
 from tfembed.ops.orientation import jpeg_exif, png_exif, turned
+from tfembed.ops.resize import check_resize, resize_images
 
-__all__ = [
-    "decode_image",
-    "decode_rgb",
-    "is_decodable",
-    "resize_images",
-    "to_channels",
-]
+__all__ = ["decode_image", "decode_rgb", "is_decodable", "to_channels"]
 
 _ENCODED = tf.TensorSpec([], tf.string)
 
@@ -204,42 +199,29 @@ def to_channels(images, channels):
     return red + 0.587 * (green - red) + 0.1141 * (blue - red)
 
 
-def resize_images(images, size):
-    """Resizes images as every part of tfembed does.
-
-    Args:
-        images: Tensor `[h, w, c]` or `[b, h, w, c]`, any real dtype.
-        size: `(height, width)`, Python integers.
-
-    Returns:
-        float32 tensor `[height, width, c]` or `[b, height, width, c]`; exactly the
-        pixels given where they have that size already.
-    """
-    return tf.image.resize(
-        tf.cast(images, tf.float32), size, method="bilinear", antialias=True
-    )
-
-
-def decode_image(encoded, image_shape, max_pixels=MAX_PIXELS):
+def decode_image(encoded, image_shape, max_pixels=MAX_PIXELS, resize="squash"):
     """Decodes one image to the pixels that a network is fed.
 
     Args:
         encoded: Scalar string tensor, the bytes of a JPEG, PNG, GIF or BMP file.
         image_shape: `(height, width, channels)`, Python integers, channels 1 or 3.
         max_pixels: Height times width above which an image is not decoded.
+        resize: `"squash"`, `"crop"` or `"pad"`, see `tfembed.ops.resize`.
 
     Returns:
         float32 tensor `[height, width, channels]` in 0..255, not rounded after a
         resize.
 
     Raises:
-        ValueError: If `image_shape` is not three positive integers, channels 1 or 3.
+        ValueError: If `image_shape` is not three positive integers, channels 1 or 3,
+            or `resize` is none of the three.
         tf.errors.InvalidArgumentError: When run on bytes that do not decode, or that
             declare too many pixels.
     """
     height, width, channels = _checked_shape(image_shape)
+    check_resize(resize)
     pixels = to_channels(decode_rgb(encoded, max_pixels), channels)
-    pixels = resize_images(pixels, (height, width))
+    pixels = resize_images(pixels, (height, width), resize)
     return tf.ensure_shape(pixels, (height, width, channels))
 
 
