@@ -188,6 +188,11 @@ runpy.run_module(command, run_name="__main__", alter_sys=True)
         ("embed", ["x.keras", "folder:{images}", "out"], "'x.keras', which does not"),
         ("dedup", ["folder:{images}", "--encoder", "x.keras"], "which does not"),
         ("publish", ["x.keras", "out", "--gallery", "minst"], "which does not"),
+        (
+            "publish",
+            ["x.keras", "out", "--gallery", "minst", "--batch-size", "0"],
+            "`batch_size` must be",
+        ),
     ],
 )
 def test_names_are_told_before_tensorflow_starts(command, words, sentence, tmp_path):

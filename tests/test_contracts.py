@@ -1,12 +1,14 @@
 """What every public loss, layer and metric must satisfy; none may be forgotten."""
 
+import inspect
+
 import contracts
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow import keras
 
-from tfembed import layers, losses, metrics
+from tfembed import layers, losses, metrics, miners
 
 
 @pytest.mark.parametrize(
@@ -45,11 +47,36 @@ def test_config_round_trip(maker):
 
 @pytest.mark.parametrize("maker", LAYER_SAMPLES)
 def test_every_argument_of_the_constructor_is_in_the_config(maker):
-    import inspect
-
     layer = maker()
     arguments = set(inspect.signature(type(layer).__init__).parameters)
     assert arguments - {"self", "kwargs"} <= set(layer.get_config())
+
+
+@pytest.mark.parametrize("maker", LAYER_SAMPLES)
+def test_numbers_are_checked_when_a_layer_is_made(maker):
+    layer = maker()
+    config = layer.get_config()
+    names = set(inspect.signature(type(layer).__init__).parameters) & set(config)
+    given = {name: config[name] for name in names}
+    for name in sorted(names - {"seed"}):
+        if type(given[name]) not in (int, float):
+            continue
+        integer = isinstance(given[name], int)
+        for wrong in (float("nan"), "3", [1.0], True, *[2.5] * integer):
+            with pytest.raises(ValueError, match=f"`{name}` must be") as error:
+                type(layer)(**{**given, name: wrong})
+            assert f"Received: {name}={wrong!r}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "miner", [each for each in vars(miners).values() if isinstance(each, type)]
+)
+def test_numbers_are_checked_when_a_miner_is_made(miner):
+    for name, parameter in inspect.signature(miner).parameters.items():
+        if type(parameter.default) in (int, float):
+            for wrong in (float("nan"), "3", [1.0], True):
+                with pytest.raises(ValueError, match=f"`{name}` must be"):
+                    miner(**{name: wrong})
 
 
 @pytest.mark.parametrize("layer", list(contracts.LAYERS), ids=lambda x: x.__name__)

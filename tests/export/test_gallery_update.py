@@ -308,7 +308,7 @@ def slow(*values):
         ("gallery_labels", lambda v: np.roll(v, 1), "have the labels"),
         slow("gallery_ids", lambda v: np.roll(v, 1), "do not have the scores"),
         slow("gallery_embeddings", lambda v: -v, "scores"),
-        slow("known_threshold", lambda v: np.float32(2), "is known="),
+        ("known_threshold", lambda v: np.float32(2), "is known="),
         slow("id_rows", lambda v: v[::-1], "own ids"),
     ],
 )

@@ -400,7 +400,7 @@ def test_an_encoder_cut_out_of_the_model_leaves_the_bank_behind():
     ("arguments", "message"),
     [
         ({"size": 0}, "`size` must be"),
-        ({"temperature": 0.0}, "`temperature` must be positive"),
+        ({"temperature": 0.0}, "`temperature` must be a positive number"),
         ({"momentum": 1.0}, "`momentum` must be"),
         ({"proximal": -1.0}, "`proximal` must be"),
         ({"initializer": "zeros"}, "`initializer` must be one of"),

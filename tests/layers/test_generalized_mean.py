@@ -82,5 +82,5 @@ def test_its_power_is_trained_and_saved(tmp_path, rng):
 
 @pytest.mark.parametrize("options", [{"power": 0}, {"floor": -1.0}])
 def test_refused(options):
-    with pytest.raises(ValueError, match="must be positive. Received"):
+    with pytest.raises(ValueError, match="must be a positive number. Received"):
         GeneralizedMean(**options)

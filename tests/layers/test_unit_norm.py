@@ -42,5 +42,5 @@ def test_gradient_is_tangential(rng):
 
 
 def test_epsilon_must_be_positive():
-    with pytest.raises(ValueError, match="`epsilon` must be positive"):
+    with pytest.raises(ValueError, match="`epsilon` must be a positive number"):
         UnitNorm(epsilon=0)

@@ -435,6 +435,23 @@ def test_bad_input_gets_a_sentence(sample):
             loss.per_row(labels, x, ref_labels, refs)
 
 
+def numbers_of(make):
+    """Names of a class's arguments that are numbers by default."""
+    return [
+        parameter.name
+        for parameter in inspect.signature(make).parameters.values()
+        if type(parameter.default) in (int, float) or parameter.name == "row_chunk"
+    ]
+
+
+@pytest.mark.parametrize("loss", list(contracts.LOSSES), ids=lambda x: x.__name__)
+def test_numbers_are_checked_when_the_loss_is_made(loss):
+    for name in numbers_of(loss):
+        for wrong in (float("nan"), "3", [1.0], True):
+            with pytest.raises((TypeError, ValueError), match=f"`{name}` must be"):
+                loss(**{name: wrong})
+
+
 @pytest.mark.parametrize("loss", list(contracts.LOSSES), ids=lambda x: x.__name__)
 def test_docstrings(loss):
     from tfembed import losses
@@ -443,8 +460,11 @@ def test_docstrings(loss):
     for part in ("Args:", "Returns:", "Reference:", "valid term"):
         assert part in loss.function.__doc__, part
     assert ">>>" in loss.__doc__
-    own = set(inspect.signature(loss.function).parameters)
-    given = set(inspect.signature(loss.__init__).parameters) - {"self"}
+    parameters = inspect.signature(loss.function).parameters
+    of_class = inspect.signature(loss.__init__).parameters
+    own, given = set(parameters), set(of_class) - {"self"}
+    for name in own & given:
+        assert parameters[name].default == of_class[name].default, name
     frame = {"labels", "embeddings", "similarities", "ref_labels", "ref_embeddings"}
     assert own - frame == given - {"reduction", "name"}
     assert loss.ignore_label is None

@@ -5,7 +5,7 @@ from tensorflow import keras
 
 from tfembed import compat
 from tfembed.layers.memory_bank import MemoryBank
-from tfembed.ops.arguments import check_count
+from tfembed.ops.arguments import check_count, check_not_negative, check_positive
 from tfembed.ops.ids import check_ids, check_labels, flat_ids, refuse_float_ids
 from tfembed.ops.labels import one_column
 from tfembed.ops.replicas import mean_over_batch
@@ -97,15 +97,8 @@ class InstanceEndpoint(Endpoint):
 
     def __init__(self, size, temperature, **kwargs):
         super().__init__(**kwargs)
-        if int(size) != size or size < 1:
-            raise ValueError(
-                "`size` must be the number of training instances, a positive "
-                f"integer. Received: size={size}."
-            )
-        if not temperature > 0:
-            raise ValueError(
-                f"`temperature` must be positive. Received: temperature={temperature}."
-            )
+        check_count(size=size)
+        check_positive(temperature=temperature)
         self.size = int(size)
         self.temperature = float(temperature)
 
@@ -178,10 +171,7 @@ class BankEndpoint(InstanceEndpoint):
         self, size, temperature, momentum, proximal, initializer, seed, **kwargs
     ):
         super().__init__(size, temperature, **kwargs)
-        if not proximal >= 0:
-            raise ValueError(
-                f"`proximal` must be at least 0. Received: proximal={proximal}."
-            )
+        check_not_negative(proximal=proximal)
         MemoryBank(size, 1, momentum, initializer, seed=0)  # refuses what it must
         self.momentum = momentum
         self.proximal = float(proximal)

@@ -4,7 +4,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
-from tfembed.ops.arguments import check_count, check_not_negative
+from tfembed.ops.arguments import check_count
 from tfembed.ops.labels import flat_labels
 from tfembed.ops.pairs import References
 from tfembed.ops.replicas import gather
@@ -58,7 +58,7 @@ class FeatureQueue(keras.layers.Layer):
     def __init__(self, size, dim, warmup_steps=0, **kwargs):
         super().__init__(autocast=False, **kwargs)
         check_count(size=size, dim=dim)
-        check_not_negative(warmup_steps=warmup_steps)
+        check_count(0, warmup_steps=warmup_steps)
         self.size = int(size)
         self.dim = int(dim)
         self.warmup_steps = int(warmup_steps)

@@ -4,6 +4,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
+from tfembed.ops.arguments import check_positive
 from tfembed.ops.floats import widen
 
 
@@ -30,11 +31,7 @@ class GeneralizedMean(keras.layers.Layer):
 
     def __init__(self, power=3.0, floor=1e-6, **kwargs):
         super().__init__(**kwargs)
-        for name, value in (("power", power), ("floor", floor)):
-            if not value > 0:
-                raise ValueError(
-                    f"`{name}` must be positive. Received: {name}={value!r}."
-                )
+        check_positive(power=power, floor=floor)
         self.power, self.floor = float(power), float(floor)
 
     def build(self, input_shape):

@@ -7,6 +7,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
+from tfembed.ops.arguments import check_choice, check_count, check_fraction
 from tfembed.ops.ids import check_ids, flat_ids
 from tfembed.ops.replicas import gather
 from tfembed.ops.rows import read_rows, write_rows
@@ -56,21 +57,14 @@ class MemoryBank(keras.layers.Layer):
         self, size, dim, momentum=0.5, initializer="unit", seed=None, **kwargs
     ):
         super().__init__(**kwargs)
-        for name, value in (("size", size), ("dim", dim)):
-            if int(value) != value or value < 1:
-                raise ValueError(
-                    f"`{name}` must be a positive integer. Received: {name}={value}."
-                )
-        if not 0 <= momentum < 1:
+        check_count(size=size, dim=dim)
+        check_fraction(momentum=momentum)
+        if momentum == 1:
             raise ValueError(
-                "`momentum` must be at least 0 and below 1 (at 1 the bank would "
-                f"never change). Received: momentum={momentum}."
+                "`momentum` must be below 1, at which the bank would never change. "
+                f"Received: momentum={momentum}."
             )
-        if initializer not in INITIALIZERS:
-            raise ValueError(
-                f"`initializer` must be one of {INITIALIZERS}. "
-                f"Received: initializer={initializer!r}."
-            )
+        check_choice(INITIALIZERS, initializer=initializer)
         self.size = int(size)
         self.dim = int(dim)
         self.momentum = momentum

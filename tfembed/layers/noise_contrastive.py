@@ -7,6 +7,7 @@ from tensorflow import keras
 
 from tfembed import compat
 from tfembed.layers.endpoint import BankEndpoint
+from tfembed.ops.arguments import check_choice, check_count
 from tfembed.ops.masked import masked_mean
 from tfembed.ops.nce import info_nce, log_normalizer_estimate, noise_contrastive
 from tfembed.ops.replicas import gather, position, total
@@ -94,23 +95,12 @@ class NoiseContrastive(BankEndpoint):
         super().__init__(
             size, temperature, momentum, proximal, initializer, seed, **kwargs
         )
-        if int(num_negatives) != num_negatives or num_negatives < 1:
-            raise ValueError(
-                "`num_negatives` must be a positive integer. "
-                f"Received: num_negatives={num_negatives}."
-            )
-        if negatives not in NEGATIVES:
-            raise ValueError(
-                f"`negatives` must be one of {NEGATIVES}. "
-                f"Received: negatives={negatives!r}."
-            )
-        if objective not in OBJECTIVES:
-            raise ValueError(
-                f"`objective` must be one of {OBJECTIVES}. "
-                f"Received: objective={objective!r}."
-            )
+        check_count(num_negatives=num_negatives)
+        check_choice(NEGATIVES, negatives=negatives)
+        check_choice(OBJECTIVES, objective=objective)
         if normalizer not in NORMALIZERS:
-            if not isinstance(normalizer, (int, float)) or not normalizer > 0:
+            number = type(normalizer) in (int, float)
+            if not number or not 0 < normalizer < math.inf:
                 raise ValueError(
                     f"`normalizer` must be one of {NORMALIZERS}, or a positive "
                     f"number. Received: normalizer={normalizer!r}."

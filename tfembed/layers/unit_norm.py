@@ -3,6 +3,7 @@
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.ops.arguments import check_positive
 from tfembed.ops.floats import widen
 from tfembed.ops.unit_rows import EPSILON, unit_rows
 
@@ -29,10 +30,7 @@ class UnitNorm(keras.layers.Layer):
 
     def __init__(self, epsilon=EPSILON, **kwargs):
         super().__init__(**kwargs)
-        if epsilon <= 0:
-            raise ValueError(
-                f"`epsilon` must be positive. Received: epsilon={epsilon}."
-            )
+        check_positive(epsilon=epsilon)
         self.epsilon = epsilon
         self.supports_masking = True
 

@@ -6,7 +6,12 @@ from tensorflow import keras
 
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.angles import BEYOND_PI, cosine_of_wider_angle
-from tfembed.ops.arguments import check_choice, check_positive
+from tfembed.ops.arguments import (
+    check_choice,
+    check_number,
+    check_positive,
+    check_untrained,
+)
 from tfembed.ops.floats import like
 from tfembed.ops.proxies import over_classes
 
@@ -62,7 +67,9 @@ def arcface(
 
 def _check(scale, margin, beyond_pi):
     check_positive(scale=scale)
-    if not (isinstance(margin, (int, float)) and 0 <= margin <= math.pi / 2):
+    check_untrained(margin=margin)
+    check_number(margin=margin)
+    if not 0 <= margin <= math.pi / 2:
         raise ValueError(
             "`margin` must be an angle in radians, from 0 to pi / 2. "
             f"Received: margin={margin!r}."

@@ -6,6 +6,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
+from tfembed.ops.arguments import check_count
 from tfembed.ops.ignored_labels import share_of_kept, taking_ignore_label
 from tfembed.ops.ignored_rows import without_rows
 from tfembed.ops.labels import may_be_rounded
@@ -46,6 +47,11 @@ class FunctionalLoss(compat.LabelLoss):
                 f"`reduction` must be one of {', '.join(map(repr, REDUCTIONS))}, which "
                 f"both Kerases know. Received: reduction={reduction!r}."
             )
+        counts = ("per_class", "row_chunk")  # of all losses on proxies, of all others
+        counts = {each: hyperparameters.get(each) for each in counts}
+        check_count(
+            **{name: value for name, value in counts.items() if value is not None}
+        )
         super().__init__(reduction=reduction, name=name)
         self._hyperparameters = tuple(hyperparameters)
         for key, value in hyperparameters.items():

@@ -1,11 +1,15 @@
-"""Sentences about arguments that are out of their range.
+"""Sentences about arguments that are out of their range, or no numbers.
 
-Tensors and variables pass: their values are not known while a graph is built.
+Strings and truth values are no numbers. Tensors and variables pass: their values are
+not known while a graph is built.
 """
 
 import math
 
+import numpy as np
 import tensorflow as tf
+
+_NO_NUMBERS = (str, bytes, bool, np.bool_)
 
 
 def check_number(**arguments):
@@ -28,9 +32,10 @@ def check_fraction(**arguments):
     _check("a number from 0 to 1", lambda value: 0 <= value <= 1, arguments)
 
 
-def check_count(**arguments):
-    """Refuses each argument that is not a positive integer."""
-    _check("a positive integer", lambda value: value > 0 and value % 1 == 0, arguments)
+def check_count(least=1, /, **arguments):
+    """Refuses each argument that is not an integer of `least` or more."""
+    what = "a positive integer" if least == 1 else f"an integer of at least {least}"
+    _check(what, lambda value: value >= least and value % 1 == 0, arguments)
 
 
 def check_choice(choices, **arguments):
@@ -58,7 +63,7 @@ def _check(what, allowed, arguments):
         if tf.is_tensor(value) or isinstance(value, tf.Variable):
             continue
         try:
-            number = math.nan if isinstance(value, (str, bytes)) else float(value)
+            number = math.nan if isinstance(value, _NO_NUMBERS) else float(value)
         except (TypeError, ValueError):
             number = math.nan
         if not math.isfinite(number) or not allowed(number):

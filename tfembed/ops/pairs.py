@@ -9,6 +9,7 @@ import functools
 import tensorflow as tf
 
 from tfembed.ops import distances, replicas
+from tfembed.ops.arguments import check_count
 from tfembed.ops.draws import row_keys
 from tfembed.ops.floats import widen
 from tfembed.ops.ignored_labels import check_ignored, kept_rows, share_of_kept
@@ -498,11 +499,8 @@ def check_pairs(
         _check_lengths(
             "ref_labels", flat_labels(ref_labels).shape, "ref_embeddings", refs
         )
-    if chunk is not None and (int(chunk) != chunk or chunk < 1):
-        raise ValueError(
-            "`row_chunk` must be a positive integer, or None for the whole batch at "
-            f"once. Received: row_chunk={chunk}."
-        )
+    if chunk is not None:  # for the whole batch at once
+        check_count(row_chunk=chunk)
 
 
 def _check_lengths(name, shape, other, other_shape):
