@@ -169,6 +169,35 @@ def test_an_encoder_on_images(place, tmp_path, capsys):
     same(read(out), measure_unseen(x, labels, ks=(1,)))
 
 
+def test_a_backbone_by_its_name_alone_and_beside_another_encoder(
+    place, tmp_path, capsys
+):
+    """It is measured as it is; `--weights` is told to it, and not to the other."""
+    from tfembed.backbones import build_backbone
+
+    root, x, labels, _ = place
+    with np.load(root / "images.npz") as file:
+        images = np.concatenate([file["x_train"], file["x_test"]]).astype(np.float32)
+    network = build_backbone("small_conv", (SIDE, SIDE, 1), seed=0, pool="max")
+    features = network.predict(images, verbose=0)
+    own, given = (
+        measure_seen(each[30:], labels[30:], each[:30], labels[:30], knn=(2,), ks=(1,))
+        for each in (features, x)
+    )
+    words = ["--dataset", f"npz:{root / 'images.npz'}", "--knn=2", "--ks=1", "--quiet"]
+    words += ["--weights=none", "--pool=max", f"--image-size={SIDE}", "--channels=1"]
+    out = tmp_path / "out.json"
+    run(capsys, "small_conv", *words, f"--output={out}")
+    same(read(out), own)
+    words += ["--compare", "small_conv", f"--output={out}"]
+    printed = run(capsys, root / "encoder.keras", *words)
+    same(read(out), given)
+    found = json.loads(out.read_text())["comparison"]["numbers"]["R@1"]
+    assert found["second"] == pytest.approx(own.values["R@1"])
+    assert found["difference"] == pytest.approx(given.values["R@1"] - own.values["R@1"])
+    assert "compared with small_conv on npz:" in printed
+
+
 @pytest.fixture
 def photos(tmp_path):
     """Files of mixed sizes and modes in a folder a class, one of them no image."""
@@ -233,6 +262,15 @@ def test_names_as_labels(tmp_path, capsys):
 BAD = [
     ("{root}/nothing", "does not exist"),
     ("{root}/encoder.keras", "needs --dataset"),
+    ("small_conv --weights none", "needs --dataset"),
+    ("small_conv --dataset synthetic", "must say what small_conv begins with"),
+    ("small_conv --weights imagenet --dataset synthetic", "Received.*imagenet"),
+    ("torchvision:resnet --dataset synthetic", "torchvision:resnet18, "),
+    (
+        "{root}/encoder.keras --dataset synthetic --weights none",
+        "--weights goes with a backbone's name",
+    ),
+    ("{root}/all.npz --compare {root}/all.npz --pool max", "--pool goes with"),
     ("{root}/old", "must hold queries.npz"),
     ("{root}", "without gallery.npz"),
     ("{root}/all.npz --dataset synthetic", "goes with a saved encoder"),

@@ -2,17 +2,20 @@
 
     python -m tfembed.evaluate RUN_DIR
     python -m tfembed.evaluate encoder.keras --dataset folder:photos
+    python -m tfembed.evaluate applications:MobileNetV2 --weights imagenet --dataset ...
     python -m tfembed.evaluate queries.npz --gallery gallery.npz --compare other.npz
 
-measures a finished run by what it left behind, a saved encoder on a source of images,
-or embeddings that are there already. Prints a table in which each mean over the queries
-has its bootstrap interval, and writes it as JSON; with `--compare`, how far apart two
-are on the same queries. Nothing that was measured is changed.
+measures a finished run by what it left behind, a saved encoder or a pretrained backbone
+on a source of images, or embeddings that are there already. Prints a table in which
+each mean over the queries has its bootstrap interval, and writes it as JSON; with
+`--compare`, how far apart two are on the same queries. Nothing that was measured is
+changed.
 """
 
 import os
 import sys
 
+from tfembed.backbones.names import BACKBONES, POOLS
 from tfembed.command_line import CommandLine, stopped_by_hand
 from tfembed.data.sources import check_source
 from tfembed.quiet_imports import quiet_start
@@ -38,6 +41,26 @@ def _check(options):
         )
     if options.compare_gallery and not options.compare:
         raise ValueError("--compare-gallery goes with --compare. Received: it alone.")
+    known = [name for name in (options.target, options.compare) if name is not None]
+    if not any(_is_backbone(name) or not os.path.exists(name) for name in known):
+        for flag, value in (("weights", options.weights), ("pool", options.pool)):
+            if value is not None:
+                raise ValueError(
+                    f"--{flag} goes with a backbone's name, such as "
+                    f"applications:MobileNetV2. Received: --{flag} {value} with "
+                    f"{options.target!r}, which brings its own. Leave it out."
+                )
+
+
+def _is_backbone(name):
+    return name in BACKBONES
+
+
+def _of_backbone(name, options):
+    """Returns what only a backbone is told, of the two that are compared."""
+    if not _is_backbone(name):
+        return {}
+    return {"weights": options.weights, "pool": options.pool}
 
 
 def _run(options):
@@ -81,11 +104,13 @@ def _run(options):
             "restarts": options.restarts,
             "seed": options.seed,
         }
-    subject = find_subject(options.target, options.gallery, say=say, **source)
+    own = _of_backbone(options.target, options)
+    subject = find_subject(options.target, options.gallery, say=say, **source, **own)
     other = comparison = None
     if options.compare:
+        own = _of_backbone(options.compare, options)
         other = find_subject(
-            options.compare, options.compare_gallery, say=say, **source
+            options.compare, options.compare_gallery, say=say, **source, **own
         )
     measured = evaluate(subject, **how)
     if other:
@@ -137,9 +162,10 @@ def _parser():
     add(
         "target",
         metavar="TARGET",
-        help="a run directory; a saved encoder (.keras), with --dataset; or "
-        "embeddings: an .npz with embeddings, labels and, if there are any, ids, a "
-        ".parquet, or what tfembed.embed wrote",
+        help="a run directory; with --dataset, a saved encoder (.keras) or a "
+        "backbone's name, such as applications:MobileNetV2; or embeddings: an .npz "
+        "with embeddings, labels and, if there are any, ids, a .parquet, or what "
+        "tfembed.embed wrote",
     )
     add("--gallery", metavar="FILE", help="embeddings that those of TARGET search")
     add(
@@ -167,8 +193,28 @@ def _parser():
     images("--data-dir", metavar="DIR", help="folder to look for the data in first")
     images("--limit", type=int, metavar="N", help="so many training images")
     images("--test-limit", type=int, metavar="N", help="so many test images")
-    images("--image-size", type=int, metavar="N", help="where the encoder takes any")
-    images("--channels", type=int, choices=(1, 3), help="likewise")
+    images(
+        "--weights",
+        metavar="none|imagenet|FILE",
+        help="what a backbone begins with, which must be said of one",
+    )
+    images(
+        "--pool",
+        choices=POOLS,
+        help="how a backbone's last feature map is pooled (avg)",
+    )
+    images(
+        "--image-size",
+        type=int,
+        metavar="N",
+        help="height and width, of a backbone (224), and where the encoder takes any",
+    )
+    images(
+        "--channels",
+        type=int,
+        choices=(1, 3),
+        help="gray or RGB, of a backbone (3), and where the encoder takes any",
+    )
     images("--batch-size", type=int, default=256, metavar="N", help="(256)")
     images(
         "--strict",

@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from tfembed.backbones.encoder import Encoder
+from tfembed.backbones.named import check_encoder, is_backbone, open_encoder
 from tfembed.data import load_images, read_embeddings
 from tfembed.data.source_images import SourceImages
 from tfembed.evaluate.progress import Progress
@@ -68,13 +68,15 @@ def find_subject(
     batch_size=256,
     strict=False,
     say=None,
+    weights=None,
+    pool=None,
 ):
     """Finds out what a target is, and reads or makes its embeddings.
 
     Args:
-        target: A run directory; a saved Keras encoder (`.keras`), with `dataset`; or
-            embeddings: a file `.npz` or `.parquet`, or a folder that
-            `python -m tfembed.embed` wrote.
+        target: A run directory; a saved Keras encoder (`.keras`) or the name of a
+            backbone, with `dataset`; or embeddings: a file `.npz` or `.parquet`, or a
+            folder that `python -m tfembed.embed` wrote.
         gallery: Embeddings that those of `target` search; by default each other.
         dataset: A source of `tfembed.data`. With a run directory, its encoder embeds
             this source instead of what the run left behind.
@@ -85,12 +87,15 @@ def find_subject(
         data_dir: As in `load_images`.
         limit: As in `load_images`.
         test_limit: As in `load_images`.
-        image_size: Only where the encoder takes images of any size.
-        channels: Likewise.
+        image_size: Of a backbone, 224 by default; else only where the encoder takes
+            images of any size.
+        channels: Of a backbone, 3 by default; else likewise.
         seed: As in `load_images`.
         batch_size: Images at a time.
         strict: Raise when an image does not decode, instead of leaving it out.
         say: Given a line of progress now and then; `None` for none.
+        weights: Of a backbone, which must say; see `tfembed.backbones.open_encoder`.
+        pool: Of a backbone; see there.
 
     Returns:
         A `Subject`.
@@ -99,14 +104,22 @@ def find_subject(
         ValueError: If it is none of these, arrays are missing or do not fit together,
             or nothing has a label.
     """
-    target = os.path.expanduser(os.fspath(target))
-    if not os.path.exists(target):
+    backbone = is_backbone(os.fspath(target), weights)
+    target = os.fspath(target) if backbone else os.path.expanduser(os.fspath(target))
+    if not backbone and not os.path.exists(target):
+        if ":" in target:
+            check_encoder(target, weights, pool)  # names the backbones that there are
         raise ValueError(
-            "TARGET must be a run directory, a saved Keras model (.keras) or a file of "
-            f"embeddings (.npz). Received: {target!r}, which does not exist."
+            "TARGET must be a run directory, a saved Keras model (.keras), a file of "
+            "embeddings (.npz), or the name of a backbone, such as "
+            f"applications:MobileNetV2. Received: {target!r}, which does not exist."
         )
-    arrays = target.endswith((".npz", ".parquet")) or _in(target, "manifest.json")
-    run = os.path.isdir(target) and not arrays
+    arrays = not backbone and (
+        target.endswith((".npz", ".parquet")) or _in(target, "manifest.json")
+    )
+    run = not backbone and os.path.isdir(target) and not arrays
+    if not arrays and (backbone or weights is not None or pool is not None):
+        check_encoder(target, weights, pool)
     if gallery is not None and not arrays:
         raise ValueError(
             "--gallery goes with a file of embeddings. "
@@ -123,7 +136,7 @@ def find_subject(
         return _of_run(target)
     if dataset is None:
         raise ValueError(
-            "A saved encoder needs --dataset, the images to embed. "
+            "An encoder needs --dataset, the images to embed. "
             f"Received: {target!r} alone. Add, for instance, --dataset folder:PATH."
         )
     return _of_images(
@@ -137,8 +150,7 @@ def find_subject(
             "seed": seed,
             "strict": strict,
         },
-        image_size,
-        channels,
+        lambda: open_encoder(target, weights, image_size, channels, pool, say=say),
         batch_size,
         say,
     )
@@ -206,15 +218,13 @@ def _of_arrays(path, gallery):
     )
 
 
-def _of_images(
-    target, dataset, split, arguments, image_size, channels, batch_size, say
-):
+def _of_images(target, dataset, split, arguments, opened, batch_size, say):
     """Embeds a source of images."""
     if batch_size < 1:
         raise ValueError(
             f"`batch_size` must be 1 or more. Received: batch_size={batch_size}."
         )
-    encoder = Encoder(target, image_size, channels)
+    encoder = opened()
     shape, strict = encoder.image_shape, arguments["strict"]
     if split == "whole":
         found = SourceImages(dataset, "all", shape, arguments["data_dir"], strict)
