@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import digits as digit_model
 import numpy as np
@@ -12,7 +13,7 @@ import tensorflow as tf
 from digits import NAMES, K
 from PIL import Image
 
-from tfembed.serving import Client
+from tfembed.serving import Client, LocalServer
 from tfembed.serving.query import find_images, main
 
 
@@ -41,6 +42,30 @@ def ask(digit_server, folder, capsys):
         return capsys.readouterr().out
 
     return run
+
+
+def test_it_waits_for_a_server_and_a_version_that_are_only_starting(
+    digits, folder, tmp_path, capsys
+):
+    base = tmp_path / "models"
+    base.mkdir()
+    (newest,) = sorted(digits.glob("models/[0-9]*"))[-1:]
+    os.symlink(newest, base / "1")
+    server = LocalServer(base, name="digits", port=0, rest_port=0).start()
+    address = server.grpc_address
+    words = [str(folder), "--address", address, "--name", "digits", "--k", "1"]
+    words += ["--version", "2", "--wait"]
+    try:
+        assert main([*words, "0.6"]) == 2  # it is not there: said, after the time
+        assert "2" in capsys.readouterr().err
+        later = threading.Timer(1.0, os.symlink, (newest, base / "2"))
+        later.start()
+        assert main([*words, "120"]) == 0
+        assert "nearest id" in capsys.readouterr().out
+    finally:
+        server.stop()
+    assert main([str(folder), "--address", address, "--name", "digits"]) == 2
+    assert capsys.readouterr().err.rstrip().endswith("--wait 60.")
 
 
 @pytest.mark.parametrize("count", [1, 2])

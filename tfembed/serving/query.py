@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+import time
 
 from tfembed.command_line import CommandLine, stopped_by_hand
 from tfembed.formats.folders import is_text, shown, walk
@@ -15,6 +16,7 @@ from tfembed.formats.image_files import ENDINGS, name_some, part_images
 
 _FILTERS = ("allow_labels", "exclude_labels", "allow_ids", "exclude_ids")
 _MANY = 32
+_SECONDS_BETWEEN_LOOKS = 0.5
 
 
 @stopped_by_hand()
@@ -28,10 +30,14 @@ def main(arguments=None):
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from tfembed.serving.errors import ServingError
+    from tfembed.serving.errors import ServerUnavailable, ServingError
 
     try:
         return 0 if _run(options) else 1
+    except ServerUnavailable as error:
+        later = "" if options.wait else " A server that is starting: --wait 60."
+        print(f"{error}{later}", file=sys.stderr)
+        return 2
     except (ImportError, OSError, ServingError, TypeError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -54,6 +60,8 @@ def _run(options):
         label=options.label,
         timeout=options.timeout,
     ) as client:
+        if options.wait:
+            _wait(client, options.wait)
         progress = sys.stderr.isatty() and len(paths) > _MANY
         if any(filters.values()):
             result = client.search_filtered(
@@ -80,6 +88,20 @@ def _run(options):
         of = "the image" if len(paths) == 1 else f"any of the {len(paths):,} images"
         print(f"The model could not read {of}.", file=sys.stderr)
     return bool(result.valid.any())
+
+
+def _wait(client, seconds):
+    """Waits until the server has what is asked; what is amiss then, the answer says."""
+    from tfembed.serving.errors import NotFound, ServerUnavailable
+
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if any(each.state == "AVAILABLE" for each in client.status()):
+                return
+        except (NotFound, ServerUnavailable):
+            pass
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 def find_images(given):
@@ -277,6 +299,14 @@ def _parser():
         default=30.0,
         metavar="S",
         help="seconds for each request [%(default)s]",
+    )
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="wait at most so many seconds for the server, and for the version where "
+        "one is named, to be there [%(default)s]",
     )
     parser.add_argument(
         "--picture", metavar="PATH", help="write a PNG of queries and neighbours there"
