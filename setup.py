@@ -45,6 +45,9 @@ TORCH_FILES = ["safetensors"]  # PyTorch's own .pth files need nothing
 BEAM = ['apache-beam>=2.77,<3; python_version >= "3.10"', *PARQUET]
 DEV = [
     "hypothesis",
+    "ipykernel",
+    "jupytext",
+    "nbclient",
     "packaging",
     "pillow",
     "pytest>=8",

@@ -1,10 +1,13 @@
 """Resolves both stacks anew, and a server's TensorFlow, and writes their locks.
 
-    python constraints/renew.py [addons|current|serving-2.20]
+    python constraints/renew.py [--keep] [addons|current|serving-2.20]
 
 Each stack is resolved by the pip of every Python it is for, as far as that Python
 is on this machine as `python3.X`; nothing is installed. Where the Pythons differ the
 lock has one line each, with a marker. Run the tests on both stacks afterwards.
+
+With `--keep` what a lock has stays at its version, so that a new requirement adds its
+own packages and moves no other.
 
 Apache Beam holds some packages below what the locks have. So it is in neither of them,
 and `beam-STACK.txt` is what an environment with it has otherwise.
@@ -16,6 +19,7 @@ is changed here and in `.ci/run`.
 
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -55,16 +59,26 @@ SERVER_HEADER = """\
 WITHOUT_BEAM = ["3.9"]
 
 
-def resolve(python, requirements):
-    """Returns `{name: version}` of what pip would install into an empty place."""
+def resolve(python, requirements, kept):
+    """Returns `{name: version}` of what pip would install into an empty place.
+
+    Args:
+        python: The interpreter.
+        requirements: What is wanted.
+        kept: `{name: version}` of packages that have to have these versions.
+    """
     with tempfile.TemporaryDirectory() as folder:
         venv, report = pathlib.Path(folder, "venv"), pathlib.Path(folder, "report")
+        constraints = pathlib.Path(folder, "constraints.txt")
+        lines = (f"{name}=={number}\n" for name, number in kept.items())
+        constraints.write_text("".join(lines))
         subprocess.run([python, "-m", "venv", str(venv)], check=True)
         pip = [str(venv / "bin" / "python"), "-m", "pip", "--quiet"]
         subprocess.run([*pip, "install", "--upgrade", "pip"], check=True)
         subprocess.run(
             [*pip, "install", "--dry-run", "--ignore-installed", "--only-binary=:all:"]
-            + ["--no-binary=promise", "--report", str(report), *requirements],
+            + ["--no-binary=promise", "--report", str(report)]
+            + ["--constraint", str(constraints), *requirements],
             check=True,
             cwd=ROOT,
         )
@@ -113,6 +127,19 @@ def differences(lock, other):
     }
 
 
+def read_lock(name, python):
+    """Returns `{name: version}` of what `constraints/NAME.txt` has for a Python."""
+    packages, minor = {}, int(python.partition(".")[2])
+    for line in (ROOT / "constraints" / f"{name}.txt").read_text().splitlines():
+        pinned, _, condition = line.partition(" ; ")
+        bounds = re.findall(r'python_version (<|>=) "3[.](\d+)"', condition)
+        if all((minor < int(m)) == (sign == "<") for sign, m in bounds):
+            package, equal, version = pinned.partition("==")
+            if equal:
+                packages[package] = version
+    return packages
+
+
 def write(name, header, stack, resolved):
     """Writes `constraints/NAME.txt`."""
     pythons = list(resolved)
@@ -121,9 +148,10 @@ def write(name, header, stack, resolved):
     (ROOT / "constraints" / f"{name}.txt").write_text(header + lines)
 
 
-def main(stacks):
+def main(words):
     """Writes `constraints/STACK.txt`, and `beam-STACK.txt`, for each of the stacks."""
-    for stack in stacks:
+    keep = "--keep" in words
+    for stack in [word for word in words if word != "--keep"] or list(STACKS):
         requirements, pythons = STACKS[stack]
         resolved, with_beam = {}, {}
         for version in pythons:
@@ -131,9 +159,12 @@ def main(stacks):
             if python is None:
                 sys.exit(f"python{version} is needed to renew {stack}, and not here.")
             print(f"{stack} on Python {version} ...", flush=True)
-            resolved[version] = resolve(python, requirements)
+            kept = read_lock(stack, version) if keep else {}
+            resolved[version] = resolve(python, requirements, kept)
             if stack != SERVER and version not in WITHOUT_BEAM:
-                other = resolve(python, [*requirements, ".[beam]"])
+                if keep:
+                    kept = {**kept, **read_lock(f"beam-{stack}", version)}
+                other = resolve(python, [*requirements, ".[beam]"], kept)
                 with_beam[version] = differences(resolved[version], other)
         if stack == SERVER:
             write(stack, SERVER_HEADER, stack, resolved)
@@ -143,4 +174,4 @@ def main(stacks):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(STACKS))
+    main(sys.argv[1:])
