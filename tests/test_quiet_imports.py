@@ -9,7 +9,7 @@ import pytest
 from small_runs import ROOT
 from test_startup import commands
 
-from tfembed.quiet_imports import audible
+from tfembed.quiet_imports import _without_noise, audible, import_keras_cv
 
 NOISE = (
     "Unable to register",
@@ -129,3 +129,20 @@ OTHER = b"E0000 00:00:1795924268.698747   1 other.cc:52] no room\n"
 )
 def test_only_noise_is_left_out(text, driver, kept):
     assert audible(text, driver) == kept
+
+
+def test_what_is_not_noise_is_written_afterwards(capfd):
+    with _without_noise():
+        os.write(2, b"first\n" + REGISTER + b"last\n")
+    assert capfd.readouterr().err == "first\nlast\n"
+
+
+def test_keras_cv_prints_all_but_its_backend(tmp_path, monkeypatch, capsys):
+    """Another module of that name stands in: the real one prints only once."""
+    text = "print('of its own')\nprint('Using TensorFlow backend')\nNAME = 'stands in'\n"
+    (tmp_path / "keras_cv.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "keras_cv", raising=False)
+    assert import_keras_cv().NAME == "stands in"
+    assert capsys.readouterr().out == "of its own\n"
+    monkeypatch.delitem(sys.modules, "keras_cv")
