@@ -213,6 +213,17 @@ def test_baselines_that_differ_keep_their_runs_name(make_run):
     assert names == ["raw pixels (one)", "raw pixels (two)", "one", "two"]
 
 
+def test_epochs_and_directions_are_counted_in_whole_numbers():
+    two = np.array([0.2, 0.1])
+    for svg in (
+        figures.curves("curve", [("loss", 0, np.arange(2.0), two)], "Two epochs."),
+        figures.spectrum("spectrum", [("run", 0, two)], "Two directions."),
+    ):
+        below = re.split("epoch</text>|directions, the", svg)[0]  # the x axis is first
+        ticks = re.findall(r">([0-9.]+)</text>", below)
+        assert ticks and all(float(tick).is_integer() for tick in ticks), ticks
+
+
 @pytest.mark.parametrize("count", [1, 10, 17, 500])
 def test_class_colors_differ(count):
     colors = figures.class_colors(count)
