@@ -139,7 +139,9 @@ def test_what_is_not_noise_is_written_afterwards(capfd):
 
 def test_keras_cv_prints_all_but_its_backend(tmp_path, monkeypatch, capsys):
     """Another module of that name stands in: the real one prints only once."""
-    text = "print('of its own')\nprint('Using TensorFlow backend')\nNAME = 'stands in'\n"
+    text = (
+        "print('of its own')\nprint('Using TensorFlow backend')\nNAME = 'stands in'\n"
+    )
     (tmp_path / "keras_cv.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "keras_cv", raising=False)

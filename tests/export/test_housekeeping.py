@@ -150,3 +150,13 @@ def test_the_commands(base, capsys):
     assert "error: `keep` must be 1 or more" in capsys.readouterr().err
     assert main(["rollback", str(base / "none")]) == 1
     assert "error: `model_base` must be a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(999_400, "999 kB"), (1_000_000, "1 MB"), (64_400_000, "64 MB"), (1e9, "1.00 GB")],
+)
+def test_sizes_have_a_unit_that_fits(count, shown):
+    nothing = dict.fromkeys(("created", "rows", "head", "recall", "encoder", "origin"))
+    version = {**nothing, "number": 1, "bytes": count, "stale_threshold": False}
+    assert shown in " ".join(format_versions([version])[-1].split())

@@ -450,6 +450,8 @@ def test_numbers_are_checked_when_the_loss_is_made(loss):
         for wrong in (float("nan"), "3", [1.0], True):
             with pytest.raises((TypeError, ValueError), match=f"`{name}` must be"):
                 loss(**{name: wrong})
+            with pytest.raises((TypeError, ValueError), match=f"`{name}` must be"):
+                loss.function([0, 0, 1, 1], np.eye(4), **{name: wrong})
 
 
 @pytest.mark.parametrize("loss", list(contracts.LOSSES), ids=lambda x: x.__name__)
