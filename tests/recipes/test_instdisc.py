@@ -205,7 +205,12 @@ def test_killed_at_random_moments_ends_the_same(finished, tmp_path, seed):
             {"objective": "full", "replicas": 2, "proximal": 1.0},
             marks=pytest.mark.slow,
         ),
-        {"objective": "infonce", "negatives": "per_anchor", "bank_init": "paper"},
+        {
+            "objective": "infonce",
+            "negatives": "per_anchor",
+            "bank_init": "paper",
+            "precision": "mixed_bfloat16",
+        },
         pytest.param(
             {
                 "objective": "parametric",
@@ -230,6 +235,8 @@ def test_other_objectives_train(flags, tmp_path):
     assert float(rows[-1]["knn_10"]) > 0.3
     encoder = tfembed.load_model(run_dir / "model.keras")
     assert encoder.outputs[0].dtype in ("float32", np.float32)
+    narrow = {layer.compute_dtype for layer in encoder.layers} - {"float32"}
+    assert narrow == ({"bfloat16"} if "precision" in flags else set())
 
 
 def free_ports(count):
