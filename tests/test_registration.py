@@ -70,3 +70,13 @@ def test_what_cannot_be_found_names_the_function_that_loads():
     registration.install()  # once more changes nothing
     finders = [type(each).__name__ for each in sys.meta_path]
     assert finders.count("_Finder") == 1
+
+
+def test_who_goes_through_all_names_has_them_registered_first(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        registration, "_register_once", lambda: asked.append(len(asked))
+    )
+    objects = registration._CustomObjects({"other>Name": object})
+    assert list(objects) == ["other>Name"] and asked == [0]
+    assert list(objects.keys()) == ["other>Name"] and asked == [0, 1]
