@@ -576,3 +576,46 @@ def test_goes_on_after_sigkill(place, tmp_path):
     resized = tf.image.resize(images, (SIDE, SIDE), antialias=True)
     expected = model(tf.round(resized)).numpy()
     np.testing.assert_allclose(found.embeddings, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("output", ["out", "out.npz", "parquet"])
+def test_further_columns_of_a_list_are_kept(place, tmp_path, output):
+    encoder = Encoder(place[1])
+    kind = output if output == "parquet" else None
+    if kind:
+        pytest.importorskip("pyarrow")
+    rng = np.random.default_rng(3)
+    rows = [["path", "label", "brand", "מחיר, €"]]
+    for number in range(9):
+        pixels = rng.integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        long = "y" * (5000 * (number == 4))
+        rows.append([f"{number}.png", "ab"[number % 2], f"b{number}", long])
+    (tmp_path / "5.png").write_bytes(b"no image")
+
+    def write():
+        text = "\n".join(";".join(row) for row in rows)
+        (tmp_path / "list.csv").write_text(text, encoding="utf-8")
+        return f"csv:{tmp_path}/list.csv"
+
+    target = tmp_path / "to" / output
+    target.parent.mkdir()
+
+    def embed_all():
+        return embed.embed_source(encoder, write(), target, format=kind, shard_size=4)
+
+    embed_all()
+    found = read_embeddings(target).load()
+    good = [row for row in rows[1:] if row[0] != "5.png"]
+    assert found.ids.tolist() == [row[0] for row in good]
+    assert {name: list(texts) for name, texts in found.metadata.items()} == {
+        "brand": [row[2] for row in good],
+        "מחיר, €": [row[3] for row in good],
+    }
+    before = tree(tmp_path / "to")
+    embed_all()  # there is nothing to do
+    assert tree(tmp_path / "to") == before
+    rows[1][2] = "another"
+    with pytest.raises(ValueError, match="holds other embeddings: metadata .* there"):
+        embed_all()
+    assert tree(tmp_path / "to") == before

@@ -132,6 +132,7 @@ def embed_source(
         "dtype": dtype,
         "format": format or "npz",
         "shard_size": shard_size,
+        "metadata": images.metadata_digest(),
     }
     about = {
         "tfembed": __version__,
@@ -185,7 +186,11 @@ def _embed(shards, encoder, images, batch_size, shard_size, dtype, strict, say):
         rows = rows[order]
         skipped = [(str(name), reason) for name, reason in skipped]
         shards.add(
-            images.ids(rows), images.labels(rows), embeddings[order], skipped=skipped
+            images.ids(rows),
+            images.labels(rows),
+            embeddings[order],
+            skipped=skipped,
+            metadata=images.metadata(rows),
         )
     progress.end()
 

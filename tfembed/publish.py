@@ -249,6 +249,7 @@ def _load(files):
         "labels": found.labels,
         "ids": found.ids,
         "class_names": np.array(files.class_names, np.str_),
+        "metadata": found.metadata,
     }
 
 
@@ -269,6 +270,8 @@ def _as_gallery(arrays, name, vote_k):
         )
     rows = ("embeddings", "labels", "ids")
     kept = {key: arrays[key][has_length] for key in rows}
+    columns = arrays["metadata"].items()
+    kept["metadata"] = {name: texts[has_length] for name, texts in columns}
     names = arrays["class_names"]
     named = {"class_names": names} if len(names) else {}
     normalize = bool(np.abs(norms[has_length] - 1).max() > _UNIT_TOLERANCE)

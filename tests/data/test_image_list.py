@@ -177,3 +177,24 @@ def test_no_list_at_all_is_told(tmp_path):
     pytest.importorskip("pyarrow")
     with pytest.raises(ValueError, match="must be a Parquet file"):
         load_images(f"csv:{tmp_path / 'list.parquet'}")
+
+
+def test_further_columns_of_the_images_that_are_asked_for(photos):
+    root, pixels = photos
+    rows = list(_rows(pixels))
+    images = SourceImages(_write_csv(root / "a.csv", rows), "all", (4, 4, 3))
+    by_name = {row[0]: row[3:] for row in rows[1:]}
+    chosen = np.array([0, 3, 8])
+    found = images.metadata(chosen)
+    assert list(found) == ["brand", "price"]
+    for name, *texts in zip(images.ids(chosen), *found.values()):
+        assert texts == by_name[name]
+    digest = images.metadata_digest()
+    again = SourceImages(_write_csv(root / "b.csv", rows), "all", (4, 4, 3))
+    assert again.metadata_digest() == digest
+    rows[2][3] += "!"
+    other = SourceImages(_write_csv(root / "c.csv", rows), "all", (4, 4, 3))
+    assert other.metadata_digest() not in (None, digest)
+    bare = [row[:2] for row in rows]
+    bare = SourceImages(_write_csv(root / "d.csv", bare), "all", (4, 4, 3))
+    assert bare.metadata(chosen) == {} and bare.metadata_digest() is None

@@ -12,7 +12,9 @@ from tfembed.export import gallery_update, read_served_gallery, update_gallery
 from tfembed.export.gallery_state import gallery_sha256
 from tfembed.export.saved_variables import gallery_variables, unlike_variables
 from tfembed.export.versions import NewerVersionError, version_numbers
+from tfembed.formats.image_metadata import read_metadata, write_metadata
 from tfembed.formats.shards import write_manifest, write_shard
+from tfembed.formats.text_columns import pack_columns
 
 DIM = 16
 
@@ -86,6 +88,15 @@ def assert_answers(path, gallery, seed=3, k=7):
         assert labels == names[gallery.labels[rows] + 1].tolist()
 
 
+def say_of_rows(version, ids, columns):
+    """Gives a version's images further columns, as an export of a list has them."""
+    names = write_metadata(version, ids, columns)
+    card = card_of(version)
+    assert card["gallery"]["metadata"] == []
+    card["gallery"]["metadata"] = names
+    (version / "card.json").write_text(json.dumps(card), "utf-8")
+
+
 class Updated:
     """Version 2, of a base with one: rows added, replaced and deleted."""
 
@@ -96,7 +107,10 @@ class Updated:
         self.gone = [str(name) for name in self.old.ids[[0, 350, 699]]]
         self.ids = [str(self.old.ids[5]), "neu/1", "neu/2"]
         self.source = folder / "new.npz"
-        self.rows = write_rows(self.source, self.ids, ["bag", "hat", ""])
+        said = [f"brand {row}" for row in range(7)]
+        say_of_rows(self.base / "1", self.old.ids[:7], {"brand": said})
+        columns = pack_columns({"price": ["5", "", "<b>"], "size": ["", "", "XL"]})
+        self.rows = write_rows(self.source, self.ids, ["bag", "hat", ""], **columns)
         self.lines = []
         self.path = update_gallery(
             self.base, add=self.source, delete=self.gone, report=self.lines.append
@@ -127,6 +141,18 @@ def test_rows_are_added_replaced_and_deleted(updated):
     assert updated.lines[-1].startswith(f"published version 2: {updated.path}")
     said = "2 rows added, 1 replaced, 3 deleted: 699 rows"
     assert any(said in line for line in updated.lines)
+
+
+def test_further_columns_come_and_go_with_the_rows(updated):
+    names = [*updated.old.ids[:8].tolist(), "neu/1", "neu/2"]
+    said = [{"brand": f"brand {row}"} for row in range(7)] + [{}]
+    assert read_metadata(updated.base / "1", names) == [*said, {}, {}]
+    said[0], said[5] = {}, {"price": "5"}  # deleted, replaced
+    new = {"price": "<b>", "size": "XL"}
+    assert read_metadata(updated.path, names) == [*said, {}, new]
+    columns = card_of(updated.path)["gallery"]["metadata"]
+    assert columns == ["brand", "price", "size"]
+    assert not any("further columns" in line for line in updated.lines)
 
 
 def test_the_encoder_stays_byte_for_byte(updated):
@@ -184,11 +210,13 @@ def test_everything_is_replaced_by_shards(older, tmp_path, format):
     folder.mkdir()
     rows, names = unit_rows(30), [f"new/{row}" for row in range(30)]
     labels = np.arange(30) % 3 - 1
+    say_of_rows(older / "1", ["train/ü0000", names[0]], {"brand": ["a", "b"]})
     shards = []
     for number, part in enumerate((slice(0, 20), slice(20, 30))):
         file = f"part-0000{number}.{format}"
         half = rows[part].astype(np.float16)
-        write_shard(folder / file, names[part], labels[part], half)
+        size = {"size": [f"size {row}" for row in range(len(half))]} if number else {}
+        write_shard(folder / file, names[part], labels[part], half, size)
         shards.append({"file": file})
     about = {"finished": True, "shards": shards, "class_names": ["hat", "bag"]}
     write_manifest(folder, about)
@@ -202,6 +230,9 @@ def test_everything_is_replaced_by_shards(older, tmp_path, format):
     assert_answers(path, new)
     origin = card_of(path)["origin"]
     assert (origin["added"], origin["deleted"]) == (30, 700)
+    said = read_metadata(path, ["train/ü0000", names[0], names[20], names[29]])
+    assert said == [{}, {}, {"size": "size 0"}, {"size": "size 9"}]
+    assert card_of(path)["gallery"]["metadata"] == ["size"]
 
 
 def test_images_are_embedded_by_the_model_itself(base, exported, tmp_path):
@@ -213,8 +244,13 @@ def test_images_are_embedded_by_the_model_itself(base, exported, tmp_path):
     (folder / "top.png").write_bytes(encoded[3])
     (folder / "hat/broken.png").write_bytes(b"no image")
     (folder / ".hidden").write_bytes(b"passed over")
+    say_of_rows(base / "1", ["train/ü0003"], {"brand": ["a"], "price": ["7"]})
     lines = []
     path = update_gallery(base, add=f"images:{folder}", report=lines.append)
+    said = "4 rows come without the further columns of the gallery (brand, price)"
+    assert any(line.startswith(said) for line in lines)
+    said = read_metadata(path, ["train/ü0003", "top.png"])
+    assert said == [{"brand": "a", "price": "7"}, {}]
     new = as_dict(read_served_gallery(path))
     embeddings = exported.embeddings(exported.images[:4])
     for name, label, row in zip(

@@ -11,7 +11,7 @@ from browser import DESK, NEEDS_CHROMIUM, PHONE, Browser
 from digits import NAMES, K
 from PIL import Image
 
-from tfembed.serving import Client, LocalServer
+from tfembed.serving import Client, LocalServer, open_image_metadata
 from tfembed.serving.gallery_sample import COUNT
 
 WAIT = 20
@@ -130,6 +130,35 @@ def test_which_pictures_it_begins_with(digit_server):
     bare = requests.get(url, {"name": "bare"}, timeout=30).json()
     assert bare == {"images": [], "missing": None}
     assert requests.get(url, {"name": "absent"}, timeout=30).status_code == 404
+
+
+def said_of(ids):
+    """What the list says of digits, as it is told."""
+    rows = [digit_model.ids().tolist().index(each) for each in ids]
+    columns = digit_model.metadata()
+    return [
+        {name: texts[row] for name, texts in columns.items() if texts[row]}
+        for row in rows
+    ]
+
+
+def test_what_else_is_said_of_images(digit_server, digits, tmp_path):
+    url = f"{digit_server.rest_address}/page/metadata.json"
+    ids = digit_model.ids()[[0, 1, 2, 3, 699]].tolist()
+    found = requests.get(url, {"name": "digits", "id": ids}, timeout=30).json()
+    assert found["metadata"] == said_of(ids) and found["metadata"][-1] == {}
+    absent = {"name": "bare", "id": ["absent", ids[3], "a\0b"]}
+    found = requests.get(url, absent, timeout=30).json()
+    assert found["metadata"] == [{}, *said_of(ids[3:4]), {}]
+    assert requests.get(url, {"name": "bare"}, timeout=30).json() == {"metadata": []}
+    # A program looks it up in the version's folder.
+    for folder in (digits / "models", digits / "models" / "1"):
+        assert open_image_metadata(folder)(ids) == said_of(ids)
+    with pytest.raises(ValueError, match="must hold versions"):
+        open_image_metadata(tmp_path)
+    url = f"{digit_server.rest_address}/card.json"
+    card = requests.get(url, {"name": "digits"}, timeout=30).json()
+    assert card["gallery"]["metadata"] == list(digit_model.metadata())
 
 
 @pytest.fixture(scope="module")
@@ -397,6 +426,41 @@ def test_bars_run_from_what_any_two_images_score(page, files, searched, digit_se
     assert "nearly alike" in said and "collapsed or was never trained" in said
     assert not browser.all(".bar") and not browser.one("#scale").is_displayed()
     browser.screenshot("alike")
+
+
+@NEEDS_CHROMIUM
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_further_columns_stand_under_each_neighbour(page, files, searched, width):
+    browser = page(width)
+    choose(browser, files / "digit.png")
+    until(browser, "document.querySelector('.fact')")
+    tiles = browser.run(
+        "[...document.querySelectorAll('#neighbours li')].map(tile => "
+        "[...tile.querySelectorAll('.fact')].map(fact => fact.textContent))"
+    )
+    expected = [
+        [f"{name} {text}" for name, text in said.items()]
+        for said in said_of(searched.ids[0, :10])
+    ]
+    assert tiles == expected and any(len(each) == 2 for each in expected)
+    # The rows 0 and 1 have more columns than a tile shows, one of them with markup.
+    ids = digit_model.ids().tolist()
+    browser.driver.execute_script("searchFrom(arguments[0])", ids[1])
+    settled(browser, ids[1])
+    until(browser, "document.querySelector('#query-facts dt')")
+    said = said_of(ids[1:2])[0]
+    shown = browser.run(
+        "[...document.querySelectorAll('#query-facts > *')].map(e => e.textContent)"
+    )
+    assert shown == [each for pair in said.items() for each in pair]
+    assert "<script>" in shown[3] and not browser.all("#query-facts script")
+    first = browser.one("#neighbours li:first-child")
+    assert len(first.find_elements("css selector", ".fact")) == 5
+    assert "and 2 more" in first.text
+    assert browser.run("document.documentElement.scrollWidth") == width
+    browser.screenshot(f"columns-{width}")
+    choose(browser, files / "noise.png")
+    assert not browser.all("#query-facts > *")  # of a file nothing is said
 
 
 @NEEDS_CHROMIUM

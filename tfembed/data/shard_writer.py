@@ -19,6 +19,7 @@ from tfembed.formats.shards import (
     write_manifest,
     write_shard,
 )
+from tfembed.formats.text_columns import join_columns, pack_columns
 
 __all__ = ["open_shards"]
 
@@ -94,10 +95,10 @@ class _Folder:
         """Number of embeddings in the shards."""
         return sum(entry["rows"] for entry in self.entries)
 
-    def add(self, ids, labels, embeddings, skipped=()):
+    def add(self, ids, labels, embeddings, skipped=(), metadata=None):
         """Writes the next shard, and then that it is there."""
         name = f"part-{len(self.entries):05d}.{self._identity['format']}"
-        write_shard(os.path.join(self.path, name), ids, labels, embeddings)
+        write_shard(os.path.join(self.path, name), ids, labels, embeddings, metadata)
         self.entries.append({"file": name, "rows": len(ids), "skipped": len(skipped)})
         self.skipped += [list(pair) for pair in skipped]
         write_manifest(self.path, self._manifest(False))
@@ -230,7 +231,7 @@ class _File(_Folder):
 
 def _write_npz(path, files, shape, **others):
     """Writes an archive of all shards, of which one at a time is in memory."""
-    labels, ids, started = [], [], False
+    labels, ids, columns, started = [], [], [], False
     with zipfile.ZipFile(path, "w") as archive:
         with archive.open("embeddings.npy", "w", force_zip64=True) as file:
             for part in files:
@@ -242,7 +243,9 @@ def _write_npz(path, files, shape, **others):
                 file.write(np.ascontiguousarray(part.embeddings).tobytes())
                 labels.append(part.labels)
                 ids.append(part.ids)
+                columns.append((part.metadata, len(part.ids)))
         arrays = {"labels": np.concatenate(labels), "ids": np.concatenate(ids)}
+        arrays.update(pack_columns(join_columns(columns)))
         for name, array in {**arrays, **others}.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)

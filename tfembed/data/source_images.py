@@ -1,5 +1,7 @@
 """All images of a source as one numbered row, whatever its parts."""
 
+import hashlib
+import json
 import os
 
 import numpy as np
@@ -14,6 +16,8 @@ from tfembed.ops.image_formats import DECODER_VERSION
 from tfembed.ops.resize import check_resize
 
 __all__ = ["SourceImages"]
+
+_AT_ONCE = 1 << 16  # texts
 
 
 class SourceImages:
@@ -108,6 +112,30 @@ class SourceImages:
         ]
         return self._pick(labels, rows)
 
+    def metadata(self, rows):
+        """Returns what else a list says of images: texts `[n]` by a column's name."""
+        return {
+            name: self._pick([_column(part, name) for part in self._parts], rows)
+            for name in self._columns()
+        }
+
+    def metadata_digest(self):
+        """Returns a digest of all that `metadata` has; `None` where it has nothing."""
+        digest, names = hashlib.sha256(), self._columns()
+        for name in names:
+            digest.update(json.dumps(name).encode())
+            for part in self._parts:
+                values = _column(part, name)
+                for first in range(0, len(values), _AT_ONCE):
+                    some = values[first : first + _AT_ONCE].tolist()
+                    digest.update(json.dumps(some).encode())
+        return digest.hexdigest() if names else None
+
+    def _columns(self):
+        return list(
+            dict.fromkeys(name for part in self._parts for name in part.metadata)
+        )
+
     def _pick(self, arrays, rows):
         rows, found, before = np.asarray(rows, np.int64), [], 0
         for values in arrays:
@@ -115,6 +143,12 @@ class SourceImages:
             found.append(values[inside - before])
             before += len(values)
         return np.concatenate(found)
+
+
+def _column(part, name):
+    """A column of a part of a source; empty texts where it has none of that name."""
+    found = part.metadata.get(name)
+    return np.full(part.size, "") if found is None else found
 
 
 def _limited(parts, limit):

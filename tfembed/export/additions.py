@@ -11,6 +11,7 @@ from tfembed.formats.embeddings import read_embeddings
 from tfembed.formats.folders import check_names, walk
 from tfembed.formats.image_files import UnreadableImage, as_decodable, name_some
 from tfembed.formats.npz import Npz
+from tfembed.formats.text_columns import join_columns
 
 IMAGES = "images:"
 _BATCH = 64
@@ -29,15 +30,26 @@ class Additions:
             the gallery's own numbers.
         dim: Length of an embedding.
         skipped: List of `(name, reason)` of images that were left out.
+        metadata: Dictionary of a column's name to texts `(n,)`.
     """
 
     def __init__(
-        self, name, ids, labels, class_names, dim, parts, skipped=(), normalize=False
+        self,
+        name,
+        ids,
+        labels,
+        class_names,
+        dim,
+        parts,
+        skipped=(),
+        normalize=False,
+        metadata=None,
     ):
         self.name, self.ids, self.labels = name, ids, labels
         self._normalize = normalize
         self.class_names, self.dim = tuple(class_names), dim
         self.skipped = list(skipped)
+        self.metadata = metadata or {}
         self._parts = parts
 
     def parts(self):
@@ -95,9 +107,11 @@ def _read_files(source, normalize):
     for path in files.paths:
         _require_ids(path)
     ids, labels, lengths, names = [], [], set(), list(files.class_names)
+    columns = []
     for part in files:
         ids.append(np.asarray(part.ids))
         labels.append(part.labels)
+        columns.append((part.metadata, len(part.ids)))
         if len(part.ids):
             lengths.add(part.embeddings.shape[1])
     if len(lengths) != 1:
@@ -124,7 +138,14 @@ def _read_files(source, normalize):
 
     ids, labels = np.concatenate(ids), np.concatenate(labels)
     return Additions(
-        source, ids, labels, names, lengths.pop(), parts, normalize=normalize
+        source,
+        ids,
+        labels,
+        names,
+        lengths.pop(),
+        parts,
+        normalize=normalize,
+        metadata=join_columns(columns),
     )
 
 

@@ -84,6 +84,7 @@ def render_card(card):
                 ("images", _count(gallery.get("size"))),
                 ("classes", _classes(gallery.get("classes"))),
                 ("mean cosine of two images", _decimal(gallery.get("mean_cosine"))),
+                ("further columns", ", ".join(gallery.get("metadata") or [])),
                 ("source", gallery.get("source")),
                 ("made at", gallery.get("created")),
                 ("SHA-256", _code(gallery.get("sha256"))),

@@ -29,6 +29,7 @@ from tfembed.export.versions import (
     new_version,
     version_paths,
 )
+from tfembed.formats.image_metadata import FILE, update_metadata
 
 _TRIES = 5
 # Rows that may come, change and go before the cells of an ivf head are made anew.
@@ -57,6 +58,10 @@ def update_gallery(
 
     A model that divides its embeddings by their length (`export(normalize=True)`)
     divides those of files too.
+
+    What a list says of images besides (`csv:FILE`, see `tfembed.embed`) comes with the
+    rows of `.npz`, `.parquet` and folders of shards, and goes with the rows: a row that
+    is replaced has what the new one brings. Rows of `images:FOLDER` bring nothing.
 
     Rows keep their order; a row that is replaced keeps its place; new rows follow at
     the end, new classes after the others. The threshold of `known` stays, and the
@@ -161,6 +166,7 @@ class _Update:
             ids, labels, names, self._additions, self._delete, self._ignore_missing
         )
         changes = dataclasses.replace(changes, deleted=changes.deleted + gone)
+        left = ids[changes.from_old < 0]  # deleted, or replaced
         del ids, labels
         vote_k = rest["vote_k"] if self._vote_k is None else self._vote_k
         if vote_k != rest["vote_k"]:
@@ -175,11 +181,11 @@ class _Update:
         )
         needed = _needed_bytes(path, changes.size / max(card["gallery"]["size"], 1))
         with new_version(base, needed, basis=number) as version:
-            self._write(version, path, card, changes, rest, needed, say)
+            self._write(version, path, card, changes, left, rest, needed, say)
         say(f"published version {version.number}: {version.path}")
         return version.path
 
-    def _write(self, version, path, card, changes, rest, needed, say):
+    def _write(self, version, path, card, changes, left, rest, needed, say):
         head = card["head"]["head"]
         since = card["head"].get("rows_changed_since_cells", 0) + changes.changed
         embeddings = self._embeddings(path, head, changes, card["encoder"]["dim"])
@@ -204,6 +210,7 @@ class _Update:
         )
         _copy_rest(path, version.path)
         rewrite_variables(path, version.path, gallery_state(gallery, built))
+        columns = self._write_metadata(version.path, card, left, say)
         say("wrote the gallery")
         head_card = dict(built.card)
         if "cells_kept" in head_card:
@@ -215,6 +222,7 @@ class _Update:
         mean, warning = describe_alikeness(gallery, say, say.silent)
         card = self._card(card, path, gallery, head_card, changes)
         card["gallery"]["mean_cosine"] = mean
+        card["gallery"]["metadata"] = columns
         card["warnings"] = [] if warning is None else [warning]
         wanted, reason = choose_head(gallery.size, gallery.dim)
         if wanted != head:
@@ -225,6 +233,22 @@ class _Update:
         card["checks"] = {**card.get("checks", {}), "gallery_scores_within": off}
         write_card(version.path, card)
         say(f"asked it in a fresh process: scores within {off:.1g} of NumPy's")
+
+    def _write_metadata(self, target, card, left, say):
+        """Changes the further columns, which were copied; returns their names."""
+        before = card["gallery"].get("metadata") or []
+        if self._replaces_all:
+            before = []
+            (target / FILE).unlink(missing_ok=True)
+        bare = sum(len(each.ids) for each in self._additions if not each.metadata)
+        if before and bare:
+            say(
+                f"{bare:,} rows come without the further columns of the gallery "
+                f"({', '.join(before)}), and have none"
+            )
+        added = [(each.ids, each.metadata) for each in self._additions]
+        columns = update_metadata(target, left, added)
+        return list(dict.fromkeys([*before, *columns]))
 
     def _embeddings(self, path, head, changes, dim):
         """The new gallery's embeddings; beside them, the old one's are in memory."""

@@ -32,6 +32,7 @@ from tfembed.export.threshold import check_threshold, choose_threshold
 from tfembed.export.verify import check_answers
 from tfembed.export.versions import new_version
 from tfembed.export.warmup import BATCH_SIZES, warmup_requests, write_warmup
+from tfembed.formats.image_metadata import write_metadata
 
 
 def export_model(run_dir, model_base, *, head="auto", report=print, **options):
@@ -109,7 +110,9 @@ def export(
             functional, Sequential or subclassed, in any precision.
         gallery: A `Gallery`, the path of a `gallery.npz`, or a mapping of its arrays:
             `embeddings` float `(n, d)`, `labels` `(n,)`, integers, -1 where unknown,
-            or names, empty where unknown, and `ids` text `(n,)`.
+            or names, empty where unknown, and `ids` text `(n,)`; also `metadata`, a
+            mapping of a column's name to texts `(n,)`, which is kept beside the
+            version: see `tfembed.formats.image_metadata`.
         path: Folder with one numbered folder a version; made if missing.
         k: Neighbours in an answer; a smaller gallery gives as many as it has.
         head: `"exact"`, `"bfloat16"` or `"ivf"`, see `tfembed.export.heads`;
@@ -193,6 +196,7 @@ def export(
     state = gallery_state(gallery, head_state)
     say(f"built the {head} head")
     size = sum(np.asarray(value).nbytes for value in state.values())
+    size += sum(2 * len(each) for texts in gallery.metadata.values() for each in texts)
     needed = int(1.1 * (size + encoder.bytes)) + (8 << 20)
     with new_version(path, needed) as version:
         model = SearchModel(
@@ -217,6 +221,7 @@ def export(
             version.path,
             warmup_requests(encoder.image_shape, encoder.dim, warmup_batches),
         )
+        columns = write_metadata(version.path, gallery.ids, gallery.metadata)
         checks = check_answers(version.path, encoder, gallery, head, k, images)
         say(
             f"asked it {len(images)} images in a fresh process, by "
@@ -246,6 +251,7 @@ def export(
                 "source": source,
                 "created": created,
                 "mean_cosine": mean,
+                "metadata": columns,
             },
             "head": head_state.card,
             "k": int(k),

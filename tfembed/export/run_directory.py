@@ -9,6 +9,7 @@ from typing import Optional
 import numpy as np
 
 from tfembed.formats.npz import read_npz
+from tfembed.formats.text_columns import check_columns, unpack_columns
 
 NEVER_UNKNOWN = -1e30  # the threshold of a gallery that was never calibrated
 _UNIT_TOLERANCE = 1e-2
@@ -27,6 +28,8 @@ class Gallery:
         known_threshold: A query whose best score is below it is not known.
         vote_temperature: Temperature of the weighted vote.
         vote_k: Number of neighbours that vote.
+        metadata: What else is said of each image: dictionary of a column's name to an
+            object array of `str`, `(n,)`, empty where unknown.
     """
 
     embeddings: np.ndarray
@@ -36,6 +39,7 @@ class Gallery:
     known_threshold: float = NEVER_UNKNOWN
     vote_temperature: float = 0.07
     vote_k: int = 200
+    metadata: dict = dataclasses.field(default_factory=dict)
 
     @property
     def size(self):
@@ -225,8 +229,16 @@ def make_gallery(arrays, source="`gallery`", normalize=False, class_names=None):
         labels=labels.astype(np.int64),
         ids=ids,
         class_names=_class_names(source, names, labels),
+        metadata=_metadata(source, arrays, len(embeddings)),
         **vote,
     )
+
+
+def _metadata(source, arrays, size):
+    columns = arrays.get("metadata")
+    if columns is None or isinstance(columns, np.ndarray):  # of a file: another's
+        return unpack_columns(arrays, size, source)
+    return check_columns(columns, size, source)
 
 
 def _number(source, arrays, name, default):

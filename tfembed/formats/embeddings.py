@@ -7,6 +7,7 @@ import numpy as np
 
 from tfembed.formats.npz import Npz
 from tfembed.formats.shards import FORMATS, read_manifest, require_pyarrow
+from tfembed.formats.text_columns import ARRAYS, join_columns, unpack_columns
 
 __all__ = ["EmbeddingFiles", "Embeddings", "read_embeddings"]
 
@@ -24,11 +25,14 @@ class Embeddings:
         labels: int64 `[n]`, -1 where unknown; or strings `[n]`, empty where unknown, of
             a file that has names and was read with `text_labels`.
         ids: Strings `[n]`.
+        metadata: What else a list of images says of each: dictionary of a column's name
+            to an object array of `str`, `[n]`; empty where nothing is.
     """
 
     embeddings: np.ndarray
     labels: np.ndarray
     ids: np.ndarray
+    metadata: dict = dataclasses.field(default_factory=dict)
 
 
 class EmbeddingFiles:
@@ -74,10 +78,11 @@ class EmbeddingFiles:
         """
         if len(self.paths) == 1:
             return _read(self.paths[0], self._text_labels)
-        labels, ids, lengths = [], [], set()
+        labels, ids, lengths, columns = [], [], set(), []
         for part in self:  # twice over the files, so that one array is made once
             labels.append(part.labels)
             ids.append(part.ids)
+            columns.append((part.metadata, len(part.ids)))
             lengths.add(part.embeddings.shape[1])
         if len(lengths) > 1:
             raise ValueError(
@@ -93,7 +98,7 @@ class EmbeddingFiles:
                 embeddings = np.empty(shape, part.embeddings.dtype)
             embeddings[start : start + len(part.ids)] = part.embeddings
             start += len(part.ids)
-        return Embeddings(embeddings, labels, ids)
+        return Embeddings(embeddings, labels, ids, join_columns(columns))
 
 
 def read_embeddings(path, text_labels=False):
@@ -185,11 +190,13 @@ def _read_npz(path, text_labels):
         embeddings = archive.mapped("embeddings")
         count = len(embeddings) if embeddings.ndim else 0
         ids, labels = archive.get("ids"), archive.get("labels")
+        packed = {name: archive[name] for name in ARRAYS if name in archive}
+    metadata = unpack_columns(packed, count, repr(path))
     if ids is None:
         ids = np.array([str(row) for row in range(count)], np.str_)
     if labels is None:
         labels = np.full(count, -1)
-    return Embeddings(embeddings, _labels(path, labels, text_labels), ids)
+    return Embeddings(embeddings, _labels(path, labels, text_labels), ids, metadata)
 
 
 def _labels(path, labels, text_labels):
@@ -226,7 +233,26 @@ def _read_parquet(path, text_labels):
         numbers.reshape(table.num_rows, -1) if table.num_rows else _no_rows(lists),
         _labels(path, _column(pa, table.column("label")), text_labels),
         np.array(ids, np.str_) if ids else np.empty(0, np.str_),
+        _parquet_metadata(pa, table),
     )
+
+
+def _parquet_metadata(pa, table):
+    """The further columns; a column of that name that is no struct is another's."""
+    if "metadata" not in table.column_names:
+        return {}
+    fields = table.column("metadata").combine_chunks()
+    if not pa.types.is_struct(fields.type):
+        return {}
+    if isinstance(fields, pa.ChunkedArray):  # of no rows
+        fields = pa.array([], fields.type)
+    columns = {}
+    for number in range(fields.type.num_fields):
+        field = fields.type[number]
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            texts = fields.field(number).to_pylist()
+            columns[field.name] = [each or "" for each in texts]
+    return join_columns([(columns, table.num_rows)])
 
 
 def _column(pa, labels):

@@ -4,9 +4,11 @@
     FOLDER/part-00000.parquet  columns `id`, `label`, `embedding`, a list of d numbers
     FOLDER/manifest.json       what they are of, and which of them are whole
 
-A label of -1 is one that is not known. Files are written beside, synced and renamed,
-so that a file under its own name is whole. `"finished": true` in the manifest is the
-last thing written.
+A label of -1 is one that is not known. Of a list of images with further columns, each
+shard has these too: in an archive as `tfembed.formats.text_columns` says, in Parquet as
+one column `metadata` with a field for each. Files are written beside, synced and
+renamed, so that a file under its own name is whole. `"finished": true` in the manifest
+is the last thing written.
 """
 
 import io
@@ -16,6 +18,7 @@ import os
 import numpy as np
 
 from tfembed.formats.disk import written_beside
+from tfembed.formats.text_columns import pack_columns
 
 __all__ = [
     "FORMATS",
@@ -30,7 +33,7 @@ FORMATS = ("npz", "parquet")
 MANIFEST = "manifest.json"
 
 
-def write_shard(path, ids, labels, embeddings):
+def write_shard(path, ids, labels, embeddings, metadata=None):
     """Writes one shard, in the format that its ending says.
 
     Args:
@@ -38,6 +41,7 @@ def write_shard(path, ids, labels, embeddings):
         ids: Strings `[n]`.
         labels: Integers `[n]`, or `None` where none are known.
         embeddings: Float array `[n, d]`.
+        metadata: Dictionary of a column's name to texts `[n]`, or `None`.
 
     Raises:
         ImportError: If a Parquet file is asked for and pyarrow is missing.
@@ -47,13 +51,14 @@ def write_shard(path, ids, labels, embeddings):
     labels = np.asarray(labels, np.int64)
     with written_beside(path) as partial:
         if os.fspath(path).endswith(".parquet"):
-            _write_parquet(partial, ids, labels, embeddings)
+            _write_parquet(partial, ids, labels, embeddings, metadata or {})
             return
         # By way of memory: NumPy leaves a broken archive behind where a disk is full,
         # which says so once more when it is collected.
         buffer = io.BytesIO()
         ids = np.asarray(ids, np.str_)
-        np.savez(buffer, embeddings=embeddings, labels=labels, ids=ids)
+        more = pack_columns(metadata)
+        np.savez(buffer, embeddings=embeddings, labels=labels, ids=ids, **more)
         with open(partial, "wb") as file:
             file.write(buffer.getbuffer())
 
@@ -85,12 +90,21 @@ def parquet_table(ids, labels, embeddings):
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _write_parquet(path, ids, labels, embeddings):
+def _write_parquet(path, ids, labels, embeddings, metadata):
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    table = parquet_table(ids, labels, embeddings)
+    if metadata:
+        texts = [
+            pa.array([str(each) for each in values], pa.string())
+            for values in metadata.values()
+        ]
+        fields = pa.StructArray.from_arrays(texts, [str(name) for name in metadata])
+        table = table.append_column("metadata", fields)
     # Embeddings are noise to a dictionary or a compressor: they only cost time.
     pq.write_table(
-        parquet_table(ids, labels, embeddings),
+        table,
         path,
         use_dictionary=False,
         compression="NONE",

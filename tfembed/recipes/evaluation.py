@@ -5,6 +5,7 @@ import abc
 import numpy as np
 
 from tfembed.data.sources import folder_of
+from tfembed.formats.text_columns import pack_columns
 
 BATCH = 500
 QUERIES = 8
@@ -125,6 +126,7 @@ class Judge(abc.ABC):
             known_threshold=np.float32(known_threshold),
             vote_temperature=np.float32(self.config.knn_temperature),
             vote_k=np.int64(min(200, split.size)),
+            **pack_columns(split.metadata),
         )
         self._write_thumbnails(directory, "thumbnails.npz", split)
 

@@ -32,6 +32,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "TensorSpec": "results",
         "VersionStatus": "results",
         "draw_neighbors": "picture",
+        "open_image_metadata": "metadata",
         "open_thumbnails": "thumbnails",
     },
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from werkzeug.wrappers import Request, Response
 
+from tfembed.formats.image_metadata import read_metadata
 from tfembed.serving.address import CARD_PATH
 from tfembed.serving.gallery_sample import GallerySamples
 from tfembed.serving.status import HTTP_STATUS, StatusError, invalid_argument
@@ -40,6 +41,7 @@ def pages(models, hosts, images=None):
     - `/` and the files below `/page/`: the page itself;
     - `/page/models.json`: the names of the models, and whether there are pictures;
     - `/page/gallery.json?name=MODEL`: some pictures of the gallery to begin with;
+    - `/page/metadata.json?name=MODEL&id=ID[&id=ID...]`: what else is said of images;
     - `/page/picture?name=MODEL&id=ID[&side=PIXELS]`: a gallery image as PNG, no larger
       than that;
     - `/card.json?name=MODEL[&version=NUMBER|&label=LABEL]`: what the export says of
@@ -68,6 +70,7 @@ def pages(models, hosts, images=None):
     answers["/page/models.json"] = lambda asked: _models(models, find)
     samples = GallerySamples()
     answers["/page/gallery.json"] = lambda asked: _sample(models, find, samples, asked)
+    answers["/page/metadata.json"] = lambda asked: _metadata(models, asked)
     answers["/page/picture"] = lambda asked: _picture(find, asked)
     answers[CARD_PATH] = lambda asked: _card(models, asked)
     return {path: _Answer(answer, hosts) for path, answer in answers.items()}
@@ -134,6 +137,16 @@ def _sample(models, find, samples, asked):
         if pictures is None:
             return _json({"images": [], "missing": None})
         return _json(samples.of(servable, pictures))
+
+
+def _metadata(models, asked):
+    """Tells what is said of images, of the version that is asked by default."""
+    with models.use(asked.get("name", ""), None, None) as servable:
+        try:
+            found = read_metadata(servable.path, asked.getlist("id"))
+        except (ImportError, ValueError) as error:
+            raise StatusError("INTERNAL", str(error)) from error
+    return _json({"metadata": found})
 
 
 def _card(models, asked):

@@ -1,6 +1,6 @@
-// The page on `/`. It asks TF Serving's REST API, as any client may, and four paths of the local
-// server: /page/models.json (what is served), /card.json, /page/gallery.json (which pictures to begin with)
-// and /page/picture (pictures by id).
+// The page on `/`. It asks TF Serving's REST API, as any client may, and five paths of the local
+// server: /page/models.json (what is served), /card.json, /page/gallery.json (which pictures to begin with),
+// /page/picture (pictures by id) and /page/metadata.json (what else is said of them).
 "use strict";
 
 const at = (id) => document.getElementById(id);
@@ -8,7 +8,7 @@ const READ_BY_MODELS = ["image/jpeg", "image/png", "image/gif", "image/bmp"];
 const THEIR_FIRST_BYTES = [[0xff, 0xd8, 0xff], [0x89, 0x50, 0x4e, 0x47], [0x47, 0x49, 0x46, 0x38]];
 // `query` is what was searched with, null at the beginning; `before` what it was before, for the way back.
 const state = {
-  models: [], card: null, sample: null, answer: null, query: null, before: [], asking: null, shown: null,
+  models: [], card: null, sample: null, facts: new Map(), answer: null, query: null, before: [], asking: null, shown: null,
 };
 
 class Told extends Error {} // its message is a sentence for the reader
@@ -41,6 +41,8 @@ async function getJson(url, options) {
 const isolated = (name) => (/[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/.test(name) ? `\u2068${name}\u2069` : name);
 
 const model = () => state.models[at("model").selectedIndex];
+const LONGEST_QUERY = 4000; // characters of a URL
+const FACTS = 5; // of a tile; a search from the picture shows all
 const modelPath = (name) => `/v1/models/${encodeURIComponent(name)}`;
 
 function pictureUrl(id, side) {
@@ -138,6 +140,7 @@ async function search(query, focus = false) {
   state.query = query;
   show(query);
   clear();
+  state.facts = new Map();
   at("status").textContent = "Searching…";
   at("neighbours").setAttribute("aria-busy", "true");
   try {
@@ -159,6 +162,7 @@ async function search(query, focus = false) {
     state.answer = outputs;
     setMost(outputs.ids[0].length);
     render();
+    describe(outputs);
     if (focus) at("answer-title").focus();
   } catch (error) {
     if (error.name !== "AbortError" && state.asking === asking) tell(error);
@@ -225,6 +229,7 @@ function show(query) {
   image.src = state.shown;
   image.alt = `Image searched with: ${query.name}`;
   at("query-name").textContent = query.name;
+  at("query-facts").replaceChildren();
   at("query").hidden = false;
   at("back").hidden = !state.before.length;
 }
@@ -338,6 +343,40 @@ function render() {
   at("by-hand").hidden = false;
 }
 
+// Further columns of the gallery's images, where it has some: asked for once, when the neighbours are there.
+async function describe(answer) {
+  const gallery = state.card && state.card.gallery;
+  const columns = (gallery && gallery.metadata) || [];
+  const ids = answer.ids[0].filter((id) => id !== "");
+  const own = state.query.id;
+  if (own !== null && !ids.includes(own)) ids.push(own);
+  const found = new Map();
+  while (columns.length && ids.length) {
+    const asked = new URLSearchParams({ name: model().name });
+    const some = [];
+    while (ids.length && (!some.length || String(asked).length < LONGEST_QUERY)) {
+      some.push(ids.shift());
+      asked.append("id", some[some.length - 1]);
+    }
+    try {
+      const { metadata } = await getJson(`/page/metadata.json?${asked}`);
+      some.forEach((id, at) => found.set(id, metadata[at]));
+    } catch (error) {
+      if (state.answer === answer) tell(error);
+      return;
+    }
+  }
+  if (state.answer !== answer) return;
+  state.facts = found;
+  at("query-facts").replaceChildren(...Object.entries(found.get(own) || {}).flatMap(([name, text]) => {
+    const [term, said] = [element("dt", "quiet"), element("dd", "")];
+    term.append(element("bdi", "", name));
+    said.append(element("bdi", "", text));
+    return [term, said];
+  }));
+  if (found.size) render();
+}
+
 function element(name, className, text) {
   const made = document.createElement(name);
   made.className = className;
@@ -404,6 +443,14 @@ function tile(rank, pictures, decimals, share) {
     own.classList.add("same");
     text.append(element("span", "quiet", "the image itself"));
   }
+  const facts = Object.entries(state.facts.get(id) || {});
+  for (const [name, said] of facts.slice(0, FACTS)) {
+    const fact = element("span", "fact");
+    fact.title = `${isolated(name)}: ${isolated(said)}`;
+    fact.append(element("bdi", "quiet", name), " ", element("bdi", "", said));
+    text.append(fact);
+  }
+  if (facts.length > FACTS) text.append(element("span", "quiet", `and ${facts.length - FACTS} more`));
   own.append(text);
   const item = document.createElement("li");
   item.append(own);
