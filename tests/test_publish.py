@@ -302,12 +302,19 @@ def test_rows_of_nothing_are_left_out(published, exports, tmp_path):
     keras.Model(image, features).save(tmp_path / "mean.keras")
     shutil.copytree(published.photos / "red", tmp_path / "photos")
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "photos" / "0.png")
-    lines, source = [], f"folder:{tmp_path}/photos"
+    names = sorted(each.name for each in (tmp_path / "photos").iterdir())
+    rows = ["path,price", *(f"{name},{number}" for number, name in enumerate(names))]
+    (tmp_path / "photos" / "list.csv").write_text("\n".join(rows))
+    lines, source = [], f"csv:{tmp_path}/photos/list.csv"
     publishing.publish(
         tmp_path / "mean.keras", tmp_path / "base", source, report=lines.append
     )
     assert "left out 0.png: its embedding is zero" in lines
-    assert "0.png" not in exports[0]["gallery"]["ids"]
+    gallery = exports[0]["gallery"]
+    assert "0.png" not in gallery["ids"] and len(gallery["ids"]) > 3
+    # What the list says of the others stays theirs.
+    prices = [str(names.index(each)) for each in gallery["ids"]]
+    assert gallery["metadata"]["price"].tolist() == prices
 
 
 @pytest.fixture
