@@ -870,6 +870,8 @@ class Photos(Job):
             self.folder = self.pictures()
         publish = ["tfembed.publish", BACKBONE, self.model_base, "--weights", weights]
         publish += ["--gallery", "folder:" + self.folder]
+        if not self.options.no_serve:
+            publish.append("--no-next-steps")  # this goes on to them itself
         for flag, value in (
             ("--image-size", self.options.image_size),
             ("--limit", self.options.limit),

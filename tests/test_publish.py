@@ -496,6 +496,10 @@ def test_the_command_says_what_to_do_next(
     said = capsys.readouterr().out
     assert f"python -m tfembed.serving {base} --images {published.photos}" in said
     assert "left out red/broken.jpg" in said
+    flags = ["--gallery", published.source, "--no-next-steps"]
+    assert publishing.main([str(run_dir), str(base), *flags]) == 0
+    said = capsys.readouterr().out
+    assert "left out red/broken.jpg" in said and "tfembed.serving" not in said
 
 
 def test_embed_takes_a_backbone_and_a_limit_too(published, rows, tmp_path, capsys):

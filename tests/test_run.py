@@ -456,7 +456,8 @@ def test_photos_go_from_folder_to_page(fake_photos, tmp_path, monkeypatch):
     weights, source = str(tmp_path / "mine.pth"), f"folder:{folder}"
     assert seen["tfembed.publish"] == [
         *("torchvision:mobilenet_v2", "models/photos", "--weights", weights),
-        *("--gallery", source, "--image-size", "96", "--limit", "9"),
+        *("--gallery", source, "--no-next-steps"),  # as it serves it itself
+        *("--image-size", "96", "--limit", "9"),
     ]
     assert seen["tfembed.serving"][:3] == ["models/photos", "--images", str(folder)]
     query = seen["tfembed.serving.query"]
@@ -482,6 +483,7 @@ def test_photos_without_a_folder_and_without_serving(fake_photos, tmp_path):
     seen = calls(tmp_path)
     assert seen["tfembed.data.tuxpaint_stamps"] == ["--data-dir", f"{tmp_path}/d"]
     assert "folder:stamps" in seen["tfembed.publish"]
+    assert "--no-next-steps" not in seen["tfembed.publish"]
     assert "--truth" not in seen["tfembed.serving.query"]
     assert not any("http" in line for line in lines)
     assert not alive(int((tmp_path / "server.pid").read_text()))

@@ -385,7 +385,8 @@ def main(argv=None):
         words = error.strerror if isinstance(error, OSError) else None
         print(f"error: {words or error}", file=sys.stderr)
         return 1
-    print("\n" + "\n".join(next_steps(args.base, args.gallery)))
+    if not args.no_next_steps:
+        print("\n" + "\n".join(next_steps(args.base, args.gallery)))
     return 0
 
 
@@ -414,6 +415,11 @@ def _parser():
         help="folder:PATH, csv:FILE, npz:PATH, tfds:NAME, fashion_mnist, mnist, "
         "cifar10, cifar100 or synthetic; or embeddings of this encoder that "
         "tfembed.embed wrote",
+    )
+    parser.add_argument(
+        "--no-next-steps",
+        action="store_true",
+        help="do not say at the end how to serve it, for scripts that go on to it",
     )
     add_image_flags(parser, BATCH_SIZE)
     add_search_flags(

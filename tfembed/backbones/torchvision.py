@@ -4,6 +4,7 @@ Most checkpoints of this field are such: torchvision's own, timm's ResNets, MoCo
 lightly, lemniscate. Symmetric padding, epsilon 1e-5, ImageNet's mean and deviation.
 """
 
+import functools
 import logging
 import os
 import re
@@ -20,6 +21,13 @@ _LOG = logging.getLogger(__name__)
 TORCHVISION = ("mobilenet_v2", "resnet18", "resnet34", "resnet50", "resnet101")
 _ENDINGS = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors")
 _NAMED, _GROUPS = 4, 20  # of what is left out, in its line
+# What a file has besides where nothing but a classifier stood on the network. That an
+# encoder does without it goes without saying.
+_CLASSIFIERS = frozenset(
+    f"{layer}.{part}"
+    for layer in ("fc", "classifier", "classifier.1")
+    for part in ("weight", "bias")
+)
 _ADDRESS = "https://download.pytorch.org/models"
 _FILE = re.compile(r"(\w+)-([0-9a-f]{8})\.pth")  # torchvision's: the digest's beginning
 
@@ -124,8 +132,13 @@ def _load(model, torch_name, path, network):
     for layer in model.layers:
         if id(layer) in values:
             layer.set_weights(values[id(layer)])
-    if left_out:
-        _LOG.warning("Left out of %s: %s.", os.path.basename(path), _grouped(left_out))
+    if not _CLASSIFIERS.issuperset(left_out):
+        _tell_left_out(path, _grouped(left_out))
+
+
+@functools.cache  # once in a process, however often it is read
+def _tell_left_out(path, names):
+    _LOG.warning("Left out of %s: %s.", os.path.basename(path), names)
 
 
 def _grouped(names):
