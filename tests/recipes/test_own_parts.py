@@ -1,14 +1,21 @@
-"""A user's augmentation and callbacks, from a module beside the command."""
+"""A user's augmentation, callbacks, losses and miners, from a module of their own."""
 
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
 from small_runs import run_quietly
+from tensorflow import keras
 
 from tfembed import load_model
+from tfembed.evaluate.__main__ import main as evaluate_main
+from tfembed.losses import Contrastive
+from tfembed.miners import HardMiner
 from tfembed.recipes import instdisc, own_parts, supervised
+from tfembed.recipes.objectives import LOSSES, build_objective
+from tfembed.registry import find_named
 
 MODULE = """
 import tensorflow as tf
@@ -88,7 +95,7 @@ def test_an_augmentation_takes_the_place_of_ours_and_a_resume_ends_the_same(
 def test_callbacks_see_each_epoch_and_not_those_of_the_baseline(own, tmp_path):
     flags = {**SMALL, "callbacks": f"{own}:Counter", "softmax_baseline": True}
     run_quietly(supervised, tmp_path / "run", flags)
-    epochs = own_parts.find_named("callbacks", f"{own}:Counter").epochs
+    epochs = find_named("callbacks", f"{own}:Counter").epochs
     assert [epoch for epoch, _ in epochs] == [0, 1]
     assert all({"loss", "learning_rate"} <= set(names) for _, names in epochs)
 
@@ -97,7 +104,7 @@ def test_instances_classes_and_functions_are_callbacks(own):
     found = own_parts.find_callbacks(f"{own}:made, {own}:Counter,{own}:several")
     kinds = [type(each).__name__ for each in found]
     assert kinds == ["Counter", "Counter", "Counter", "TerminateOnNaN"]
-    assert found[0] is own_parts.find_named("callbacks", f"{own}:made")
+    assert found[0] is find_named("callbacks", f"{own}:made")
 
 
 @pytest.mark.parametrize(
@@ -117,12 +124,12 @@ def test_what_is_no_augmentation_is_told(own, name, message):
 
 def test_what_cannot_be_found_is_told(own, tmp_path):
     with pytest.raises(ValueError, match="no module 'nowhere'.*PYTHONPATH"):
-        own_parts.find_named("callbacks", "nowhere.at_all:Thing")
+        find_named("callbacks", "nowhere.at_all:Thing")
     with pytest.raises(ValueError, match="Keras callbacks.*gives a int"):
         own_parts.find_callbacks(f"{own}:wrong")
     (tmp_path / "needy.py").write_text("import what_is_not_there\n")
     with pytest.raises(ModuleNotFoundError, match="what_is_not_there"):
-        own_parts.find_named("callbacks", "needy:Thing")
+        find_named("callbacks", "needy:Thing")
 
 
 @pytest.mark.parametrize("flag", ["augmentation", "callbacks"])
@@ -132,3 +139,127 @@ def test_a_name_without_its_module_is_refused_at_once(flag):
             instdisc.Config(**{flag: name})
     with pytest.raises(ValueError, match="takes one module:function"):
         instdisc.Config(augmentation="a:b,c:d")
+
+
+PARTS = """
+import tensorflow as tf
+from tensorflow import keras
+from tfembed.losses import MultiSimilarity
+from tfembed.losses import Contrastive
+from tfembed.miners import HardMiner
+
+
+class Contrast(keras.losses.Loss):
+    '''Of a pair of classes: as far apart as a batch's rows are.'''
+
+    def __init__(self, weight=1.0, name="contrast"):
+        super().__init__(name=name)
+        self.weight = weight
+
+    def call(self, labels, embeddings):
+        labels = tf.reshape(labels, [-1, 1])
+        other = tf.cast(labels != tf.transpose(labels), embeddings.dtype)
+        cosines = tf.matmul(embeddings, embeddings, transpose_b=True)
+        return self.weight * tf.reduce_mean((2 * other - 1) * cosines, axis=1)
+
+
+class OnProxies(keras.losses.Loss):
+    def call(self, labels, similarities):
+        return keras.losses.sparse_categorical_crossentropy(
+            tf.reshape(labels, [-1]), 9.0 * similarities, from_logits=True
+        )
+
+
+class Endpoint(keras.layers.Layer):
+    def call(self, inputs):
+        embeddings, labels = inputs
+        self.add_loss(tf.reduce_mean(tf.square(embeddings[:, 0])))
+        return embeddings
+
+
+class Mine(HardMiner):
+    pass
+
+
+hard = HardMiner()
+number = 3
+"""
+
+
+@pytest.fixture
+def parts(tmp_path, monkeypatch):
+    name = f"parts_{os.path.basename(tmp_path)}".replace("-", "_")
+    (tmp_path / f"{name}.py").write_text(PARTS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return name
+
+
+def objective_of(**settings):
+    labels = keras.Input((), dtype="int64", name="labels")
+    config = supervised.Config(**settings)
+    return build_objective(config, keras.Input((4,)), labels, 3)
+
+
+def test_a_loss_of_ones_own_trains_goes_on_and_is_evaluated(parts, tmp_path, capsys):
+    flags = {**SMALL, "loss": f"{parts}:Contrast", "loss_options": "weight=2.0"}
+    flags["schedule"] = "constant"
+    run_quietly(supervised, tmp_path / "one", flags)
+    run_quietly(supervised, tmp_path / "halves", {**flags, "epochs": 1})
+    run_quietly(supervised, tmp_path / "halves", flags)
+    one, halves = (
+        load_model(tmp_path / name / "model.keras").get_weights()
+        for name in ("one", "halves")
+    )
+    assert all(np.array_equal(*both) for both in zip(one, halves))
+    config = json.loads((tmp_path / "one" / "config.json").read_text())
+    assert config["loss"] == f"{parts}:Contrast"
+    words = ["--knn", "1", "--ks", "1", "--resamples", "10"]
+    assert evaluate_main([str(tmp_path / "one"), *words]) == 0, capsys.readouterr()
+
+
+def test_losses_and_miners_of_ones_own_are_what_they_are_classes_of(parts):
+    found = objective_of(loss=f"{parts}:Contrast", loss_options="weight=3.0")
+    assert found.loss.weight == 3.0 and not found.labelled
+    found = objective_of(loss=f"{parts}:OnProxies", per_class=1)
+    assert found.outputs.shape[1] == 3 and not found.labelled
+    found = objective_of(loss=f"{parts}:Endpoint")
+    assert found.loss is None and found.labelled
+    for name in ("Mine", "hard"):
+        found = objective_of(loss="contrastive", miner=f"{parts}:{name}")
+        assert isinstance(found.loss.miner, HardMiner)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"loss": "{parts}:number"}, "must name a class.*'parts_.*:number', a int"),
+        ({"loss": "{parts}:Contrst"}, "Did you mean parts_.*:Contrast"),
+        ({"loss": "nowhere_at_all:Loss"}, "no module 'nowhere_at_all'"),
+        ({"loss": "{parts}:Contrast", "loss_options": "wieght=1"}, "mean weight"),
+        ({"loss": "contrastiv"}, "`loss` must be one of .*Did you mean contrastive"),
+        ({"loss": "no/path.py:Loss"}, "`loss` must be one of"),
+        ({"loss": "contrastive", "miner": "hrd"}, "Did you mean hard"),
+        ({"loss": "{parts}:Contrast", "miner": "hard"}, "takes no miner"),
+        ({"loss": "{parts}:OnProxies", "per_class": 2}, "one proxy a class"),
+    ],
+)
+def test_what_is_no_loss_is_told(settings, message, parts):
+    settings = {key: str(value).format(parts=parts) for key, value in settings.items()}
+    settings.update({"per_class": 2} if "per_class" in settings else {})
+    with pytest.raises(ValueError, match=message):
+        objective_of(**settings)
+
+
+def test_installed_packages_offer_losses_by_name(parts, tmp_path, monkeypatch):
+    """As pip leaves it: a folder of metadata beside the module."""
+    folder = tmp_path / "their_losses-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Name: their-losses\nVersion: 1.0\n")
+    offered = f"[tfembed.losses]\ntheirs = {parts}:Contrast\ncontrastive = {parts}:no\n"
+    (folder / "entry_points.txt").write_text(offered)
+    assert "theirs" in LOSSES and list(LOSSES)[-1] == "theirs"
+    assert parts not in sys.modules  # to be listed, it is not imported
+    assert objective_of(loss="theirs").loss.name == "contrast"
+    assert type(objective_of(loss="contrastive").loss) is Contrastive  # the package's
+    with pytest.raises(ValueError, match="Did you mean theirs"):
+        supervised.Config(loss="their")

@@ -6,10 +6,7 @@ not known while a graph is built.
 
 import math
 
-import numpy as np
 import tensorflow as tf
-
-_NO_NUMBERS = (str, bytes, bool, np.bool_)
 
 
 def check_number(**arguments):
@@ -62,8 +59,10 @@ def _check(what, allowed, arguments):
     for name, value in arguments.items():
         if tf.is_tensor(value) or isinstance(value, tf.Variable):
             continue
+        truth = isinstance(value, bool) or getattr(value, "dtype", None) == "bool"
         try:
-            number = math.nan if isinstance(value, _NO_NUMBERS) else float(value)
+            none = truth or isinstance(value, (str, bytes))
+            number = math.nan if none else float(value)
         except (TypeError, ValueError):
             number = math.nan
         if not math.isfinite(number) or not allowed(number):

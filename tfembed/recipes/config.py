@@ -158,7 +158,8 @@ def check_choices(config):
         if choices and value not in choices:
             raise ValueError(
                 f"`{field.name}` must be one of {', '.join(map(str, choices))}. "
-                f"Received: {field.name}={value!r}."
+                f"Received: {field.name}={value!r}. "
+                + suggestion(str(value), map(str, choices))
             )
 
 

@@ -6,63 +6,74 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tfembed.command_line import suggestion
+from tfembed.registry import Registry
 
 PAIR, PROXY, ENDPOINT = "pair", "proxy", "endpoint"
 
-# Name on the command line: kind, class in `tfembed.losses` or `tfembed.layers`.
-LOSSES = {
-    "affinity_frobenius": (PAIR, "AffinityFrobenius"),
-    "affinity_projection": (PAIR, "AffinityProjection"),
-    "angular": (PAIR, "Angular"),
-    "arcface": (PROXY, "ArcFace"),
-    "binomial_deviance": (PAIR, "BinomialDeviance"),
-    "center": (ENDPOINT, "Centers"),
-    "circle": (PAIR, "Circle"),
-    "contrastive": (PAIR, "Contrastive"),
-    "cosface": (PROXY, "CosFace"),
-    "coupled_clusters": (PAIR, "CoupledClusters"),
-    "facility_location": (PAIR, "FacilityLocation"),
-    "fast_ap": (PAIR, "FastAP"),
-    "hardnet": (PAIR, "HardNet"),
-    "histogram": (PAIR, "Histogram"),
-    "intra_pair_variance": (PAIR, "IntraPairVariance"),
-    "invariant_spread": (PAIR, "InvariantSpread"),
-    "large_margin_softmax": (PROXY, "LargeMarginSoftmax"),
-    "lifted_structure": (PAIR, "LiftedStructure"),
-    "margin": (ENDPOINT, "Margin"),
-    "marginal": (PAIR, "Marginal"),
-    "multi_similarity": (PAIR, "MultiSimilarity"),
-    "nca": (PAIR, "NCA"),
-    "norm_softmax": (PROXY, "NormSoftmax"),
-    "npair": (PAIR, "NPair"),
-    "nt_xent": (PAIR, "NTXent"),
-    "proxy_anchor": (PROXY, "ProxyAnchor"),
-    "proxy_nca": (PROXY, "ProxyNCA"),
-    "proxy_softmax": (ENDPOINT, "ProxySoftmax"),
-    "range_loss": (PAIR, "RangeLoss"),
-    "ranked_list": (PAIR, "RankedList"),
-    "smooth_ap": (PAIR, "SmoothAP"),
-    "soft_nearest_neighbor": (PAIR, "SoftNearestNeighbor"),
-    "soft_triple": (PROXY, "SoftTriple"),
-    "sphereface": (PROXY, "SphereFace"),
-    "sup_con": (PAIR, "SupCon"),
-    "temperature_softmax": (PROXY, "TemperatureSoftmax"),
-    "triplet": (PAIR, "Triplet"),
-    "tuplet_margin": (PAIR, "TupletMargin"),
-}
+# Name on the command line: kind, class in `tfembed.losses` or `tfembed.layers`; of
+# other packages and of a user, the class.
+LOSSES = Registry(
+    "loss",
+    "tfembed.losses",
+    {
+        "affinity_frobenius": (PAIR, "AffinityFrobenius"),
+        "affinity_projection": (PAIR, "AffinityProjection"),
+        "angular": (PAIR, "Angular"),
+        "arcface": (PROXY, "ArcFace"),
+        "binomial_deviance": (PAIR, "BinomialDeviance"),
+        "center": (ENDPOINT, "Centers"),
+        "circle": (PAIR, "Circle"),
+        "contrastive": (PAIR, "Contrastive"),
+        "cosface": (PROXY, "CosFace"),
+        "coupled_clusters": (PAIR, "CoupledClusters"),
+        "facility_location": (PAIR, "FacilityLocation"),
+        "fast_ap": (PAIR, "FastAP"),
+        "hardnet": (PAIR, "HardNet"),
+        "histogram": (PAIR, "Histogram"),
+        "intra_pair_variance": (PAIR, "IntraPairVariance"),
+        "invariant_spread": (PAIR, "InvariantSpread"),
+        "large_margin_softmax": (PROXY, "LargeMarginSoftmax"),
+        "lifted_structure": (PAIR, "LiftedStructure"),
+        "margin": (ENDPOINT, "Margin"),
+        "marginal": (PAIR, "Marginal"),
+        "multi_similarity": (PAIR, "MultiSimilarity"),
+        "nca": (PAIR, "NCA"),
+        "norm_softmax": (PROXY, "NormSoftmax"),
+        "npair": (PAIR, "NPair"),
+        "nt_xent": (PAIR, "NTXent"),
+        "proxy_anchor": (PROXY, "ProxyAnchor"),
+        "proxy_nca": (PROXY, "ProxyNCA"),
+        "proxy_softmax": (ENDPOINT, "ProxySoftmax"),
+        "range_loss": (PAIR, "RangeLoss"),
+        "ranked_list": (PAIR, "RankedList"),
+        "smooth_ap": (PAIR, "SmoothAP"),
+        "soft_nearest_neighbor": (PAIR, "SoftNearestNeighbor"),
+        "soft_triple": (PROXY, "SoftTriple"),
+        "sphereface": (PROXY, "SphereFace"),
+        "sup_con": (PAIR, "SupCon"),
+        "temperature_softmax": (PROXY, "TemperatureSoftmax"),
+        "triplet": (PAIR, "Triplet"),
+        "tuplet_margin": (PAIR, "TupletMargin"),
+    },
+)
 TWO_ROWS = ("invariant_spread", "npair", "nt_xent")  # of each class, exactly
 SIMILARITY = {
     "large_margin_softmax": "product_and_length",
     "temperature_softmax": "product",
 }
-MINERS = {
-    "all_valid": "AllValidMiner",
-    "distance_weighted": "DistanceWeightedMiner",
-    "hard": "HardMiner",
-    "multi_similarity": "MultiSimilarityMiner",
-    "semi_hard": "SemiHardMiner",
-    "top_k": "TopKMiner",
-}
+MINERS = Registry(
+    "miner",
+    "tfembed.miners",
+    {
+        "none": None,
+        "all_valid": "AllValidMiner",
+        "distance_weighted": "DistanceWeightedMiner",
+        "hard": "HardMiner",
+        "multi_similarity": "MultiSimilarityMiner",
+        "semi_hard": "SemiHardMiner",
+        "top_k": "TopKMiner",
+    },
+)
 
 
 class Objective(NamedTuple):
@@ -96,13 +107,12 @@ def build_objective(config, embeddings, labels, num_classes):
     Raises:
         ValueError: If the config's options do not fit its loss.
     """
-    kind, name = LOSSES[config.loss]
+    kind, loss_class = find_loss(config.loss)
     options = read_options(config.loss_options)
     if kind == ENDPOINT:
-        return _endpoint(config, name, options, embeddings, labels, num_classes)
-    from tfembed import layers, losses
+        return _endpoint(config, loss_class, options, embeddings, labels, num_classes)
+    from tfembed import layers
 
-    loss_class = getattr(losses, name)
     if kind == PROXY:
         if config.miner != "none" or config.cross_batch:
             raise ValueError(
@@ -134,19 +144,49 @@ def build_objective(config, embeddings, labels, num_classes):
     return Objective(layer([embeddings, labels]), loss, True, loss)
 
 
-def _endpoint(config, name, options, embeddings, labels, num_classes):
+def find_loss(name):
+    """Returns what kind of loss a name stands for, and its class.
+
+    Args:
+        name: Of `LOSSES`, which may be a user's own, `module:Class`.
+
+    Raises:
+        ValueError: If it stands for something that cannot be trained with.
+    """
     from tensorflow import keras
 
-    from tfembed import layers
+    from tfembed import layers, losses
+
+    found = LOSSES[name]
+    if isinstance(found, tuple):
+        kind, class_name = found
+        return kind, getattr(layers if kind == ENDPOINT else losses, class_name)
+    if isinstance(found, type) and issubclass(found, keras.layers.Layer):
+        return ENDPOINT, found
+    if isinstance(found, type) and issubclass(found, keras.losses.Loss):
+        function = getattr(found, "function", found.call)
+        proxies = "similarities" in inspect.signature(function).parameters
+        return PROXY if proxies else PAIR, found
+    raise ValueError(
+        "--loss must name a class: of Keras losses, of labels and embeddings, or of "
+        "labels and `similarities` (so called) to proxies; or of Keras layers, which "
+        f"take [embeddings, labels] and add their loss. Received: {name!r}, a "
+        f"{type(found).__name__}."
+    )
+
+
+def _endpoint(config, layer_class, options, embeddings, labels, num_classes):
+    from tensorflow import keras
 
     if config.cross_batch:
         raise ValueError(
             "--cross-batch goes with losses that compare embeddings. "
             f"Received: --loss {config.loss}."
         )
-    layer_class = getattr(layers, name)
     options = _with_miner(config, layer_class, options)
-    layer = _make(layer_class, {"num_classes": num_classes, **options}, config.loss)
+    if "num_classes" in inspect.signature(layer_class).parameters:
+        options = {"num_classes": num_classes, **options}
+    layer = _make(layer_class, options, config.loss)
     outputs, loss = layer([embeddings, labels]), None
     if config.loss == "center":  # beside its softmax classifier, as in the paper
         outputs = keras.layers.Dense(num_classes, name="classifier")(outputs)
@@ -163,7 +203,9 @@ def _with_miner(config, target, options):
         )
     from tfembed import miners
 
-    return {**options, "miner": getattr(miners, MINERS[config.miner])()}
+    found = MINERS[config.miner]
+    miner = getattr(miners, found) if isinstance(found, str) else found
+    return {**options, "miner": miner() if isinstance(miner, type) else miner}
 
 
 def _make(target, options, name):
@@ -177,13 +219,13 @@ def check_options(name, options):
     """Refuses options that a loss has not, by its source: TensorFlow need not start.
 
     Args:
-        name: Of `LOSSES`.
+        name: Of `LOSSES`; one of a user's own is looked at when it is made.
         options: A dictionary, as of `read_options`.
 
     Raises:
         ValueError: If there is an unknown one.
     """
-    if not options:
+    if not options or name not in LOSSES.parts:
         return
     kind, class_name = LOSSES[name]
     room = "layers" if kind == ENDPOINT else "losses"

@@ -3,59 +3,21 @@
 What is named is imported and called: it is as trusted as the command itself.
 """
 
-import importlib
-
 import numpy as np
 
-from tfembed.command_line import near
+from tfembed.registry import find_named, is_own
 
-__all__ = ["check_names", "find_augmentation", "find_callbacks", "find_named"]
+__all__ = ["check_names", "find_augmentation", "find_callbacks"]
 
 
 def check_names(flag, names):
     """Raises unless each name has the form `module:name`; imports nothing."""
     for name in names.split(","):
-        module, colon, attribute = name.strip().partition(":")
-        parts = [*module.split("."), *attribute.split(".")]
-        if not colon or not all(part.isidentifier() for part in parts):
+        if not is_own(name.strip()):
             raise ValueError(
                 f"--{flag} takes names of the form module:name, such as "
                 f"my_package.my_module:my_function. Received: {name.strip()!r}."
             )
-
-
-def find_named(flag, name):
-    """Imports what a name stands for.
-
-    Args:
-        flag: The flag that it was given with, for messages.
-        name: `module:name`.
-
-    Raises:
-        ValueError: If there is no such module, or nothing of that name in it. What
-            goes wrong inside of the module is raised as it is.
-    """
-    path, _, attribute = name.partition(":")
-    try:
-        found = importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        missing = error.name or ""
-        if path != missing and not path.startswith(f"{missing}."):
-            raise  # the module is there, and what it imports is not
-        raise ValueError(
-            f"--{flag} must name a module that can be imported. Received: {name!r}, "
-            f"and there is no module {missing!r}. Start the command in its folder, or "
-            "add that to PYTHONPATH."
-        ) from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            like = near(part, [each for each in dir(found) if each[0] != "_"])
-            raise ValueError(
-                f"--{flag} must name something that its module has. Received: {name!r}."
-                + (f" Did you mean {path}:{like[0]}?" if like else "")
-            )
-        found = getattr(found, part)
-    return found
 
 
 def find_augmentation(name, image_shape):

@@ -47,7 +47,9 @@ class Config(Settings):
     hue: float = default(Settings, "hue", 0.0)
     grayscale: float = default(Settings, "grayscale", 0.0)
 
-    loss: str = option("multi_similarity", "the loss, by name", tuple(LOSSES))
+    loss: str = option(
+        "multi_similarity", "the loss, by name, or your own, module:Class", LOSSES
+    )
     loss_options: str = option("", "its settings, as margin=0.5,form=cosine")
     samples_per_class: Optional[int] = option(
         None,
@@ -63,7 +65,9 @@ class Config(Settings):
         "give the loss embeddings of unit length; where not, the loss sees them "
         "before they are divided by their length, as N-pair and center loss want it",
     )
-    miner: str = option("none", "which pairs count", ("none", *MINERS))
+    miner: str = option(
+        "none", "which pairs count, by name, or your own, module:Class", MINERS
+    )
     cross_batch: int = option(
         0, "rows of earlier batches that the loss compares with, too; 0 for none"
     )

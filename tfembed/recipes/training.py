@@ -13,6 +13,7 @@ from tfembed.command_line import stopped_by_hand
 from tfembed.formats.disk import FullDiskError, full_disk, is_full_disk
 from tfembed.quiet_imports import quiet_start
 from tfembed.recipes.run_directory import RunDirectory, cut_log, is_chief
+from tfembed.registry import find_named
 
 SAMPLE = 256
 
@@ -248,7 +249,7 @@ def _start(recipe, config, directory, chief):
         own_parts.find_callbacks(config.callbacks) if config.callbacks else ()
     )
     if config.augmentation is not None:  # told before the images are looked into
-        own_parts.find_named("augmentation", config.augmentation)
+        find_named("augmentation", config.augmentation)
     data = load_images(
         config.dataset,
         data_dir=config.data_dir,

@@ -1,0 +1,102 @@
+"""What a flag may name: parts of this package, of installed ones, and a user's own.
+
+A part of one's own is written as `module:name`, and imported when it is used: it is as
+trusted as the command. Installed packages offer parts by entry points, whose names are
+listed without importing them.
+"""
+
+import importlib
+import importlib.metadata
+from collections.abc import Mapping
+
+from tfembed.command_line import near
+
+__all__ = ["Registry", "find_named", "is_own"]
+
+
+class Registry(Mapping):
+    """The names that a flag takes; a `Mapping` to what they stand for.
+
+    Args:
+        flag: The flag, without dashes, for messages.
+        group: The group of entry points in which other packages offer parts, such as
+            `"tfembed.losses"`.
+        parts: `{name: part}` of this package, which go before others of that name.
+    """
+
+    def __init__(self, flag, group, parts):
+        self.flag, self.group, self.parts = flag, group, dict(parts)
+
+    def __iter__(self):
+        yield from self.parts
+        yield from sorted(self._offered().keys() - self.parts.keys())
+
+    def __len__(self):
+        return len(list(iter(self)))
+
+    def __contains__(self, name):
+        """Whether the name is known, or has the form of a user's own; no import."""
+        return name in self.parts or is_own(name) or name in self._offered()
+
+    def __getitem__(self, name):
+        """Returns the part, imported if it is none of this package.
+
+        Raises:
+            KeyError: If there is none of that name.
+            ValueError: If a part of one's own is not there. What goes wrong inside of
+                its module is raised as it is.
+        """
+        if name in self.parts:
+            return self.parts[name]
+        if is_own(name):
+            return find_named(self.flag, name)
+        return self._offered()[name].load()
+
+    def _offered(self):
+        found = importlib.metadata.entry_points()
+        if hasattr(found, "select"):
+            found = found.select(group=self.group)
+        else:  # Python 3.9
+            found = found.get(self.group, ())
+        return {each.name: each for each in found}
+
+
+def is_own(name):
+    """Tells whether a name has the form `module:name`; imports nothing."""
+    module, colon, attribute = str(name).partition(":")
+    parts = [*module.split("."), *attribute.split(".")]
+    return bool(colon) and all(part.isidentifier() for part in parts)
+
+
+def find_named(flag, name):
+    """Imports what a name stands for.
+
+    Args:
+        flag: The flag that it was given with, for messages.
+        name: `module:name`.
+
+    Raises:
+        ValueError: If there is no such module, or nothing of that name in it. What
+            goes wrong inside of the module is raised as it is.
+    """
+    path, _, attribute = name.partition(":")
+    try:
+        found = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if path != missing and not path.startswith(f"{missing}."):
+            raise  # the module is there, and what it imports is not
+        raise ValueError(
+            f"--{flag} must name a module that can be imported. Received: {name!r}, "
+            f"and there is no module {missing!r}. Start the command in its folder, or "
+            "add that to PYTHONPATH."
+        ) from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            like = near(part, [each for each in dir(found) if each[0] != "_"])
+            raise ValueError(
+                f"--{flag} must name something that its module has. Received: {name!r}."
+                + (f" Did you mean {path}:{like[0]}?" if like else "")
+            )
+        found = getattr(found, part)
+    return found
