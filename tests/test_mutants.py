@@ -119,6 +119,7 @@ def project(tmp_path, monkeypatch):
         "def test_near():\n    assert not near(1, 1)\n"
     )
     monkeypatch.setattr(mutants, "ROOT", root)
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # where the real one may be
     monkeypatch.setattr(mutants, "all_mutants", lambda: {"room": _comparisons(root)})
     return root
 
