@@ -24,7 +24,7 @@ PARTS = {
 # itself. "tfembed" is the root's own names, such as `load_model`. A room need not be
 # there yet; one that is there has to be in this list.
 MAY_IMPORT = {
-    "tfembed": {"registration", "version"},
+    "tfembed": {"registration", "registry", "version"},
     "version": set(),
     "registration": set(),  # imports rooms by name, when Keras asks for a class
     "command_line": set(),
@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "compat": set(),
     "ops": set(),
     "formats": {"ops"},
-    "backbones": BASE | {"layers", "tfembed"},
+    "backbones": BASE | {"layers", "registry", "tfembed"},
     "data": BASE,
     "layers": BASE,
     "metrics": BASE,

@@ -7,7 +7,7 @@ finds tfembed's layers and losses (`registration.py`).
 
 import importlib
 
-from tfembed import registration
+from tfembed import registration, registry
 from tfembed.version import __version__
 
 _ROOMS = (
@@ -36,6 +36,9 @@ __all__ = ["__version__", "load_model", *_ROOMS]
 def load_model(path, **kwargs):
     """Loads a saved Keras model that may contain tfembed's layers and losses.
 
+    Of a run whose backbone is a user's own, `module:function`, that module is imported
+    first, as the `config.json` beside the model names it.
+
     Args:
         path: A `.keras` file.
         **kwargs: Passed on to `keras.models.load_model`.
@@ -56,6 +59,7 @@ def load_model(path, **kwargs):
             "`path` must be the file of a saved Keras model. "
             f"Received: path={str(path)!r}, which does not exist."
         )
+    registry.import_parts_of(os.path.dirname(path))
     return keras.models.load_model(path, **kwargs)
 
 

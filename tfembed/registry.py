@@ -7,11 +7,17 @@ listed without importing them.
 
 import importlib
 import importlib.metadata
+import json
+import os
 from collections.abc import Mapping
 
 from tfembed.command_line import near
 
-__all__ = ["Registry", "find_named", "is_own"]
+__all__ = ["Registry", "find_named", "import_parts_of", "is_own"]
+
+# What stands before a colon in names of backbones, sources and runs.
+_PREFIXES = {"applications", "csv", "folder", "images", "keras", "keras_cv", "npz"}
+_PREFIXES |= {"run", "tfds", "torchvision"}
 
 
 class Registry(Mapping):
@@ -62,10 +68,33 @@ class Registry(Mapping):
 
 
 def is_own(name):
-    """Tells whether a name has the form `module:name`; imports nothing."""
+    """Tells whether a name has the form `module:name`; imports nothing.
+
+    The prefixes of backbones and sources, such as `keras:`, are no modules.
+    """
     module, colon, attribute = str(name).partition(":")
     parts = [*module.split("."), *attribute.split(".")]
-    return bool(colon) and all(part.isidentifier() for part in parts)
+    named = all(part.isidentifier() for part in parts)
+    return bool(colon) and named and module not in _PREFIXES
+
+
+def import_parts_of(run_directory):
+    """Imports the parts of a user's own that the encoder of a run is made of.
+
+    Args:
+        run_directory: A folder; one without a `config.json` has none.
+
+    Raises:
+        ValueError: If one is not there.
+    """
+    try:
+        path = os.path.join(run_directory, "config.json")
+        with open(path, encoding="utf-8") as file:
+            backbone = json.load(file).get("backbone")
+    except (OSError, ValueError, AttributeError):
+        return  # others say what is wrong with it
+    if is_own(backbone):
+        find_named("backbone", backbone)
 
 
 def find_named(flag, name):

@@ -2,14 +2,16 @@
 
 import json
 import os
+import subprocess
 import sys
 
 import numpy as np
 import pytest
-from small_runs import run_quietly
+from small_runs import ROOT, run_quietly
 from tensorflow import keras
 
 from tfembed import load_model
+from tfembed.backbones import build_backbone
 from tfembed.evaluate.__main__ import main as evaluate_main
 from tfembed.losses import Contrastive
 from tfembed.miners import HardMiner
@@ -183,6 +185,21 @@ class Mine(HardMiner):
 
 hard = HardMiner()
 number = 3
+
+
+@keras.utils.register_keras_serializable(package="mine")
+class Scaled(keras.layers.Layer):
+    def call(self, images):
+        return images / 255.0
+
+
+def network(image_shape):
+    images = keras.Input(image_shape)
+    return keras.Model(images, keras.layers.Conv2D(6, 3)(Scaled()(images)))
+
+
+def nothing(image_shape):
+    return None
 """
 
 
@@ -215,6 +232,37 @@ def test_a_loss_of_ones_own_trains_goes_on_and_is_evaluated(parts, tmp_path, cap
     assert config["loss"] == f"{parts}:Contrast"
     words = ["--knn", "1", "--ks", "1", "--resamples", "10"]
     assert evaluate_main([str(tmp_path / "one"), *words]) == 0, capsys.readouterr()
+
+
+def test_a_backbone_of_ones_own_is_imported_when_its_run_is_loaded(parts, tmp_path):
+    flags = {**SMALL, "epochs": 1, "backbone": f"{parts}:network", "pool": "max"}
+    run_quietly(instdisc, tmp_path / "run", flags)
+    code = (
+        "import sys, numpy as np; from tfembed.backbones import open_encoder;"
+        "encoder = open_encoder(sys.argv[1]);"
+        "print(encoder(np.zeros((2, *encoder.image_shape), np.float32)).shape)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    for path, words in (("", "there is no module 'parts_"), (tmp_path, "(2, 8)")):
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{path}"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert words in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("nothing", "returns a NoneType"),
+        ("number", "which is a int"),
+        ("Contrast", "returns a Contrast"),
+        ("netwrk", "Did you mean .*:network"),
+    ],
+)
+def test_what_is_no_backbone_is_told(name, message, parts):
+    with pytest.raises(ValueError, match=message):
+        build_backbone(f"{parts}:{name}", (16, 16, 3))
+    with pytest.raises(ValueError, match="one's own brings its own"):
+        build_backbone(f"{parts}:network", (16, 16, 3), weights="imagenet")
 
 
 def test_losses_and_miners_of_ones_own_are_what_they_are_classes_of(parts):

@@ -3,6 +3,7 @@
 from tfembed.backbones.names import BACKBONES, POOLS
 from tfembed.backbones.seeding import seed_kernels
 from tfembed.backbones.weights import find_weights
+from tfembed.registry import is_own
 
 __all__ = ["build_backbone"]
 
@@ -20,7 +21,8 @@ def build_backbone(
         name: A name in `tfembed.backbones.BACKBONES`, or `keras:FILE`, a saved Keras
             model of one's own from images 0..255 to features `[b, f]` or a feature map
             `[b, h, w, f]`, which is then averaged over the image. It brings its own
-            weights, batch normalisation and shape.
+            weights, batch normalisation and shape. Or `module:function`, which is
+            imported and called with `image_shape`, and returns such a model.
         image_shape: `(height, width, channels)`, channels 1 or 3.
         synchronized: Whether batch normalisation takes its statistics over all
             replicas, so that N replicas are one.
@@ -41,11 +43,11 @@ def build_backbone(
             network.
         ImportError: If a keras-cv backbone is asked for and keras-cv is missing.
     """
-    own = name.startswith("keras:")
-    if name not in BACKBONES and not own:
+    saved = name.startswith("keras:")
+    if name not in BACKBONES and not saved and not is_own(name):
         raise ValueError(
             f"`name` must be one of {', '.join(BACKBONES)}, or keras:FILE, a saved "
-            f"Keras model. Received: name={name!r}."
+            f"Keras model, or your own, module:function. Received: name={name!r}."
         )
     shape = tuple(image_shape)
     if len(shape) != 3 or shape[2] not in (1, 3) or min(shape) < 1:
@@ -58,10 +60,14 @@ def build_backbone(
             f"`pool` must be one of {', '.join(POOLS)}. Received: pool={pool!r}."
         )
     weights = find_weights(name, weights)
-    if own:
+    if saved:
         from tfembed.backbones.saved import saved_backbone
 
         return saved_backbone(name[len("keras:") :], shape, pool)
+    if name not in BACKBONES:
+        from tfembed.backbones.own import own_backbone
+
+        return own_backbone(name, shape, pool)
     return _build(name, shape, synchronized, seed, weights, pool)
 
 

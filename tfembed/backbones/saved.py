@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tensorflow import keras
 
-from tfembed.backbones.scaling import pool
+from tfembed.backbones.own import as_backbone
 
 __all__ = ["saved_backbone"]
 
@@ -17,23 +17,4 @@ def saved_backbone(path, image_shape, pooling="avg"):
             f"Received: keras:{path}, which does not exist."
         )
     model = keras.models.load_model(path)
-    wanted = (None, *image_shape)
-    given = model.input_shape
-    fits = isinstance(given, tuple) and len(given) == 4
-    fits = fits and all(a in (None, b) for a, b in zip(given[1:], image_shape))
-    if not fits or len(model.outputs) != 1 or len(model.output_shape) not in (2, 4):
-        raise ValueError(
-            f"The model {path!r} must map images {wanted} to features (batch, f) or a "
-            f"feature map (batch, height, width, f). Received: one from {given} to "
-            f"{model.output_shape}. Give --image-size, or save the part that fits."
-        )
-    images = keras.Input(image_shape, name="images")
-    features = model(images)
-    if len(features.shape) == 4:
-        features = pool(features, pooling)
-    elif pooling != "avg":
-        raise ValueError(
-            f"`pool` must be 'avg' where the model pools itself. Received: "
-            f"pool={pooling!r}, and {path!r}, which gives features (batch, f)."
-        )
-    return keras.Model(images, features, name="saved_backbone")
+    return as_backbone(model, path, image_shape, pooling, "saved_backbone")

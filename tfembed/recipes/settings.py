@@ -43,7 +43,8 @@ class Settings:
     backbone: str = option(
         "small_conv",
         "small_conv, resnet18_cifar, applications:NAME, torchvision:NAME, "
-        "keras_cv:NAME, ..., or keras:FILE, a saved model from images to features",
+        "keras_cv:NAME, ..., or keras:FILE, a saved model from images to features, or "
+        "your own, module:function",
     )
     weights: Optional[str] = option(
         None,
