@@ -22,6 +22,37 @@ FLAGS = (
     "--hide-scrollbars"
 )
 PHONE, DESK = 390, 1280
+# Everything that Tab has to reach, in the document's order, and what it did reach: how
+# each looks once it has the focus. A file's field that is not seen lends its label the
+# focus; only what scrolls may be reached besides.
+_WATCH_FOCUS = """
+document.documentElement.style.scrollBehavior = "auto"; // at once, not by and by
+const first = document.createElement("span"); // Tab goes on from where it was
+first.tabIndex = -1;
+document.body.prepend(first);
+first.focus();
+first.remove();
+window.stops = [];
+window.wanted = [...document.querySelectorAll(
+  "a[href], button, input, select, textarea, summary, [tabindex], [contenteditable]"
+)].filter(each => each.tabIndex >= 0 && !each.disabled && each.checkVisibility({
+  visibilityProperty: true, contentVisibilityAuto: true}));
+window.noted = event => {
+  const each = event.target, label = each.closest("label");
+  const shown = each.matches("[type=file]") && label ? label : each;
+  const style = getComputedStyle(shown), box = shown.getBoundingClientRect();
+  stops.push([each, {
+    what: each.outerHTML.slice(0, 90),
+    outline: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
+    seen: box.width > 0 && box.bottom > 0 && box.top < innerHeight &&
+      box.right > 0 && box.left < innerWidth,
+    size: [box.width, box.height],
+    scrolls: each.scrollWidth > each.clientWidth ||
+      each.scrollHeight > each.clientHeight,
+  }]);
+};
+document.addEventListener("focusin", noted);
+"""
 
 
 class Browser:
@@ -74,6 +105,47 @@ class Browser:
 
     def run(self, script, *arguments):
         return self.driver.execute_script(f"return {script}", *arguments)
+
+    def tab_through(self):
+        """Goes through the page by Tab, from its beginning to its end.
+
+        Returns:
+            `(stops, missed)`: elements that took the focus, each with what it looked
+            like then, and the HTML of those that Tab should reach and did not, or not
+            in the document's order.
+        """
+        from selenium.webdriver.common.action_chains import ActionChains
+        from selenium.webdriver.common.keys import Keys
+
+        self.driver.execute_script(_WATCH_FOCUS)
+        keys = ActionChains(self.driver, duration=0)
+        for _ in range(self.run("wanted.length") + 5):  # the last one, and out
+            keys.send_keys(Keys.TAB)
+        keys.perform()
+        stops = self.run(
+            "(document.removeEventListener('focusin', noted), "
+            "stops.slice(0, 1 + stops.findIndex(each => "
+            "each[0] === wanted[wanted.length - 1])))"
+        )
+        missed = self.run(
+            "(() => {const order = stops.map(each => each[0]); let last = -1;"
+            "return wanted.filter(each => {const at = order.indexOf(each);"
+            "const wrong = at <= last; last = Math.max(at, last); return wrong;})"
+            ".map(each => each.outerHTML.slice(0, 90));})()"
+        )
+        return stops, missed
+
+    def check_tabs(self, most_names=40):
+        """Asserts that Tab reaches all, in order, seen, outlined and with a name."""
+        stops, missed = self.tab_through()
+        assert stops and not missed, missed
+        wanted = self.run("wanted")
+        for element, look in stops:
+            assert element in wanted or look["scrolls"], look
+            assert look["seen"] and (look["outline"] or element not in wanted), look
+        for element, look in stops[:most_names]:
+            assert element.accessible_name, look
+        return stops
 
     def screenshot(self, name):
         """Takes a picture of the whole page; returns its pixels."""

@@ -161,6 +161,17 @@ def test_by_keyboard(browser, made):
     find.send_keys("قميص")
     shown = [group for group in browser.all(".group") if group.is_displayed()]
     assert len(shown) == 1 and browser.one("#count").text == "1 of 11 groups"
+    find.send_keys(Keys.ESCAPE)
+    assert browser.run("document.querySelector('#find').value") == ""
+    assert all(group.is_displayed() for group in browser.all(".group"))
+
+
+@NEEDS_CHROMIUM
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_tab_reaches_everything_in_order(browser, made, width):
+    browser.open(made[0] / "index.html", width)
+    stops = browser.check_tabs(most_names=8)
+    assert len(stops) == 3 + 2 * len(NAMES) + 12
 
 
 @NEEDS_CHROMIUM

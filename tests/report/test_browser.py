@@ -65,6 +65,15 @@ def test_tabs_show_the_random_ones_or_the_worst(browser, page):
     assert random.is_displayed() and not worst.is_displayed()
 
 
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_tab_reaches_everything_in_order(browser, page, width):
+    browser.open(page, width)
+    browser.driver.execute_script(
+        "for (const each of document.querySelectorAll('details')) each.open = true"
+    )
+    browser.check_tabs(most_names=15)
+
+
 def test_light_and_dark_by_the_button(browser, page):
     browser.open(page)
     color = "getComputedStyle(document.body).backgroundColor"

@@ -15,6 +15,12 @@ from tfembed.serving import Client, LocalServer, open_image_metadata
 from tfembed.serving.gallery_sample import COUNT
 
 WAIT = 20
+# How many elements stand out of the window to the right, though nothing scrolls.
+OUTSIDE = (
+    "[...document.querySelectorAll('main *, header *')].filter(each => "
+    "!each.matches('option') && !each.closest('.sample .label') && "
+    "each.getBoundingClientRect().right > innerWidth + 1).length"
+)
 
 
 @pytest.fixture(scope="module")
@@ -363,6 +369,18 @@ def test_it_begins_with_pictures_by_keyboard(page, digit_server, width, dark):
 
 
 @NEEDS_CHROMIUM
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_tab_reaches_everything_in_order(page, files, width):
+    browser = page(width)
+    at_first = len(browser.check_tabs())
+    assert at_first == 3 + COUNT  # model, file, number of neighbours
+    choose(browser, files / "digit.png")
+    assert len(browser.check_tabs()) == 3 + 10 + 1  # the neighbours, the command
+    browser.click("#by-hand summary")
+    assert len(browser.check_tabs()) == 3 + 10 + 2
+
+
+@NEEDS_CHROMIUM
 def test_without_pictures_it_says_how_to_get_them(page):
     browser = page(PHONE, name="bare")
     assert not browser.one("#start").is_displayed()
@@ -495,6 +513,9 @@ def test_names_of_any_length_and_direction(page, files, width):
               ? label : `${label} and some words`);
             state.answer.vote[0] = label;
             show({...state.query, name: `${long}.png`});
+            const said = {[label]: long, [long]: label};
+            state.facts = new Map(state.answer.ids[0].map(id => [id, said]));
+            showFacts(said);
             at("model").options[0].text = long;
             render();
             for (const each of document.querySelectorAll("#neighbours .id")) {
@@ -504,16 +525,21 @@ def test_names_of_any_length_and_direction(page, files, width):
             long,
         )
         assert browser.run("document.documentElement.scrollWidth") == width
-        outside = browser.run(
-            "[...document.querySelectorAll('main *, header *')].filter(each => "
-            "!each.matches('option') && "
-            "each.getBoundingClientRect().right > innerWidth + 1).length"
-        )
-        assert outside == 0
+        assert browser.run(OUTSIDE) == 0
         browser.screenshot(f"names-{width}-{len(label)}")
         tallest = "Math.max(...[...document.querySelectorAll('.tile .label')].map("
         assert browser.run(tallest + "each => each.offsetHeight))") < 130
+        tallest = "Math.max(...[...document.querySelectorAll('.tile')].map("
+        assert browser.run(tallest + "each => each.offsetHeight))") < 560
+        assert browser.run("at('query').offsetHeight") < 700
     status = browser.one("#status").get_attribute("textContent")
+    browser.driver.execute_script(
+        "for (const each of state.sample.images) each.label = arguments[0]; home()",
+        long,
+    )
+    assert browser.run("document.documentElement.scrollWidth") == width
+    assert browser.run(OUTSIDE) == 0 and len(browser.all(".sample")) == COUNT
+    browser.screenshot(f"names-{width}-start")
     assert f"\u2068{leftwards} and some words\u2069, score" in status
 
 

@@ -40,6 +40,8 @@ async function getJson(url, options) {
 // A name within a sentence: one of Hebrew or Arabic letters turns nothing beside it around.
 const isolated = (name) => (/[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/.test(name) ? `\u2068${name}\u2069` : name);
 
+const shortened = (name) => (name.length > 80 ? `${name.slice(0, 80)}…` : name);
+
 const model = () => state.models[at("model").selectedIndex];
 const LONGEST_QUERY = 4000; // characters of a URL
 const FACTS = 5; // of a tile; a search from the picture shows all
@@ -228,7 +230,7 @@ function show(query) {
   image.hidden = false;
   image.src = state.shown;
   image.alt = `Image searched with: ${query.name}`;
-  at("query-name").textContent = query.name;
+  at("query-name").textContent = at("query-name").title = query.name;
   at("query-facts").replaceChildren();
   at("query").hidden = false;
   at("back").hidden = !state.before.length;
@@ -298,6 +300,7 @@ function render() {
 
   const vote = answer.vote[0];
   at("vote").textContent = vote || "none: no neighbour has a label";
+  at("vote").title = vote;
   at("share").value = answer.vote_probability[0];
   at("share-text").textContent = vote ? `${percent(answer.vote_probability[0])} of the weight${voters()}` : "";
   at("share").hidden = !vote;
@@ -333,7 +336,7 @@ function render() {
     : `The number is the cosine of both embeddings; its bar runs from ${least.toFixed(decimals)}, the mean of any ` +
       "two images of this gallery, to 1, where they are equal.";
   at("scale").hidden = !bars || !count;
-  const nearest = count ? ` The nearest is ${isolated(answer.labels[0][0] || answer.ids[0][0])}, score ${best}.` : "";
+  const nearest = count ? ` The nearest is ${isolated(shortened(answer.labels[0][0] || answer.ids[0][0]))}, score ${best}.` : "";
   at("status").textContent =
     `${count} ${count === 1 ? "neighbour" : "neighbours"}.${nearest}` +
     (asked > most ? ` This model gives at most ${most}.` : "");
@@ -368,13 +371,22 @@ async function describe(answer) {
   }
   if (state.answer !== answer) return;
   state.facts = found;
-  at("query-facts").replaceChildren(...Object.entries(found.get(own) || {}).flatMap(([name, text]) => {
+  showFacts(found.get(own) || {});
+  if (found.size) render();
+}
+
+// All that is said of the picture that is searched from.
+function showFacts(facts) {
+  const list = at("query-facts");
+  list.replaceChildren(...Object.entries(facts).flatMap(([name, text]) => {
     const [term, said] = [element("dt", "quiet"), element("dd", "")];
     term.append(element("bdi", "", name));
     said.append(element("bdi", "", text));
     return [term, said];
   }));
-  if (found.size) render();
+  // What is long is scrolled, by keyboard too.
+  if (list.scrollHeight > list.clientHeight) list.tabIndex = 0;
+  else list.removeAttribute("tabindex");
 }
 
 function element(name, className, text) {
