@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from tfembed.command_line import near
 
-__all__ = ["Registry", "find_named", "import_parts_of", "is_own"]
+__all__ = ["Registry", "find_named", "import_parts_of", "is_own", "offered"]
 
 # What stands before a colon in names of backbones, sources and runs.
 _PREFIXES = {"applications", "csv", "folder", "images", "keras", "keras_cv", "npz"}
@@ -35,7 +35,7 @@ class Registry(Mapping):
 
     def __iter__(self):
         yield from self.parts
-        yield from sorted(self._offered().keys() - self.parts.keys())
+        yield from (name for name in self._offered() if name not in self.parts)
 
     def __len__(self):
         return len(list(iter(self)))
@@ -59,12 +59,21 @@ class Registry(Mapping):
         return self._offered()[name].load()
 
     def _offered(self):
-        found = importlib.metadata.entry_points()
-        if hasattr(found, "select"):
-            found = found.select(group=self.group)
-        else:  # Python 3.9
-            found = found.get(self.group, ())
-        return {each.name: each for each in found}
+        return offered(self.group)
+
+
+def offered(group):
+    """Returns `{name: entry point}` of the installed packages; imports none of them.
+
+    Args:
+        group: The entry points' group, such as `"tfembed.losses"`.
+    """
+    found = importlib.metadata.entry_points()
+    if hasattr(found, "select"):
+        found = found.select(group=group)
+    else:  # Python 3.9
+        found = found.get(group, ())
+    return {each.name: each for each in sorted(found, key=lambda each: each.name)}
 
 
 def is_own(name):

@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+from tfembed.registry import offered
+
 
 def recipes():
     """Returns `{name: first line of its docstring}` of the modules with a Config."""
@@ -16,9 +18,11 @@ def recipes():
 
 
 def main():
-    """Prints the table."""
+    """Prints the table, with those that installed packages offer, unread."""
     for name, line in recipes().items():
         print(f"python -m tfembed.recipes.{name:<12} {line}")
+    for name, entry in offered("tfembed.recipes").items():
+        print(f"python -m {entry.module:<28} {name}, of another package")
 
 
 if __name__ == "__main__":

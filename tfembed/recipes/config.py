@@ -24,12 +24,12 @@ def default(config_class, name, value):
     return option(value, field.metadata["help"], field.metadata["choices"])
 
 
-def parse(config_class, recipe, description, argv=None):
+def parse(config_class, module, description, argv=None):
     """Reads a recipe's command line, and the config file that it names.
 
     Args:
         config_class: A frozen dataclass of `option` fields.
-        recipe: The recipe's name, e.g. `"instdisc"`.
+        module: What is run with `-m`, e.g. `"tfembed.recipes.instdisc"`.
         description: First paragraph of `--help`.
         argv: The arguments; `sys.argv` by default.
 
@@ -37,7 +37,7 @@ def parse(config_class, recipe, description, argv=None):
         The config, and the value of `--run-dir` or `None`. A wrong command line
         exits with status 2 and a sentence.
     """
-    parser = build_parser(config_class, recipe, description)
+    parser = build_parser(config_class, module, description)
     given = vars(parser.parse_args(argv))
     run_dir, path = given.pop("run_dir"), given.pop("config")
     try:
@@ -47,10 +47,10 @@ def parse(config_class, recipe, description, argv=None):
         parser.error(str(error))
 
 
-def build_parser(config_class, recipe, description):
+def build_parser(config_class, module, description):
     """Returns the `argparse` parser of a recipe."""
     parser = CommandLine(
-        prog=f"python -m tfembed.recipes.{recipe}",
+        prog=f"python -m {module}",
         usage="%(prog)s [--run-dir DIR] [--config FILE] [--SETTING VALUE ...]",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -12,6 +12,7 @@ from typing import Union
 
 from tfembed.recipes import config as configs
 from tfembed.recipes.bank import BankSettings, fill_bank
+from tfembed.recipes.command import run_recipe
 from tfembed.recipes.config import option
 from tfembed.recipes.networks import Networks, build_encoder
 from tfembed.recipes.recipe import Recipe
@@ -129,10 +130,7 @@ def build_endpoint(config, size):
 
 def main(argv=None):
     """Runs the recipe; returns its `result.json` as a dictionary."""
-    config, run_dir = configs.parse(Config, "instdisc", __doc__, argv)
-    from tfembed.recipes import training
-
-    return training.main(InstanceDiscrimination(), config, run_dir)
+    return run_recipe(InstanceDiscrimination(), argv)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ Without any flag: 20,000 images of Fashion-MNIST, 12 epochs, some minutes on a C
 import dataclasses
 
 from tfembed.recipes import config as configs
+from tfembed.recipes.command import run_recipe
 from tfembed.recipes.config import option
 from tfembed.recipes.networks import Networks, build_encoder
 from tfembed.recipes.recipe import Recipe
@@ -86,10 +87,7 @@ class InvariantSpreading(Recipe):
 
 def main(argv=None):
     """Runs the recipe; returns its `result.json` as a dictionary."""
-    config, run_dir = configs.parse(Config, "invaspread", __doc__, argv)
-    from tfembed.recipes import training
-
-    return training.main(InvariantSpreading(), config, run_dir)
+    return run_recipe(InvariantSpreading(), argv)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Optional
 
 from tfembed.recipes import config as configs
 from tfembed.recipes.bank import BankSettings, fill_bank
+from tfembed.recipes.command import run_recipe
 from tfembed.recipes.config import option
 from tfembed.recipes.networks import Networks, build_encoder
 from tfembed.recipes.recipe import Recipe
@@ -237,10 +238,7 @@ class InstanceSimilarityLearning(Recipe):
 
 def main(argv=None):
     """Runs the recipe; returns its `result.json` as a dictionary."""
-    config, run_dir = configs.parse(Config, "isl", __doc__, argv)
-    from tfembed.recipes import training
-
-    return training.main(InstanceSimilarityLearning(), config, run_dir)
+    return run_recipe(InstanceSimilarityLearning(), argv)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import dataclasses
 from typing import Optional
 
 from tfembed.recipes import config as configs
+from tfembed.recipes.command import run_recipe
 from tfembed.recipes.config import default, option
 from tfembed.recipes.networks import Networks, build_encoder
 from tfembed.recipes.objectives import (
@@ -286,10 +287,7 @@ class Supervised(Recipe):
 
 def main(argv=None):
     """Runs the recipe; returns its `result.json` as a dictionary."""
-    config, run_dir = configs.parse(Config, "supervised", __doc__, argv)
-    from tfembed.recipes import training
-
-    return training.main(Supervised(), config, run_dir)
+    return run_recipe(Supervised(), argv)
 
 
 if __name__ == "__main__":
