@@ -223,7 +223,7 @@ def _histogram(counts, threshold):
     cut = float(np.degrees(np.arccos(min(threshold, 1.0))))
     last = min(90, max(last, int(cut) + 3, 10))
     heights = np.sqrt(counts[:last])
-    wide, high, top = 640, 150, 24
+    wide, high, top = 640, 215, 24
     step = wide / last
     heights = heights * (high / max(heights.max(), 1))
     bars = "".join(
