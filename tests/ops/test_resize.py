@@ -1,6 +1,7 @@
 """Squashing, cropping and padding against Pillow's resize of the whole, in float."""
 
 import io
+import resource
 
 import numpy as np
 import pytest
@@ -124,12 +125,25 @@ def test_a_photo_is_turned_first(resize, channels):
     np.testing.assert_allclose(found, oracle(image, (12, 10), resize), atol=1e-2)
 
 
-def test_a_long_image_is_not_scaled_as_a_whole():
-    """Scaled to 224 rows, this one would have 50 thousand million pixels."""
-    image = np.full((1, 1_000_000, 1), 7, np.uint8)
-    image[0, 499_990:500_010] = 9
-    found = resize_images(image, (224, 224), "crop")
-    np.testing.assert_allclose(found, 9, atol=1e-4)
+@pytest.mark.parametrize("resize", RESIZES)
+def test_a_long_image_takes_no_more_memory_than_others(resize):
+    """Of 224 rows as long, these would have 450 million pixels."""
+    length = 2_000_000
+    image = np.full((1, length, 1), 7, np.uint8)
+    image[0, length // 2 - 10 : length // 2 + 10] = 9
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = resize_images(image, (224, 224), resize).numpy()
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 400_000  # kilobytes
+    spec = [tf.TensorSpec((None, None, None), tf.uint8)]
+    graph = tf.function(lambda image: resize_images(image, (224, 224), resize), spec)
+    np.testing.assert_array_equal(graph(image), found)
+    if resize == "crop":
+        np.testing.assert_allclose(found, 9, atol=1e-4)
+        return
+    middle = found[100 if resize == "squash" else 112]
+    expected = scaled(image[..., 0], (1, 224)).T
+    np.testing.assert_allclose(middle, expected, atol=1e-3)
 
 
 def test_a_wrong_word_is_named():
