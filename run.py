@@ -841,6 +841,11 @@ def photos_parser():
     parser.add_argument(
         "--image-size", type=int, metavar="N", help="pixels that are looked at [224]"
     )
+    parser.add_argument(
+        "--resize",
+        choices=("squash", "crop", "pad"),
+        help="how photos are brought to that size [crop]",
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="so many photos [all]")
     parser.add_argument(
         "--no-serve",
@@ -874,6 +879,7 @@ class Photos(Job):
             publish.append("--no-next-steps")  # this goes on to them itself
         for flag, value in (
             ("--image-size", self.options.image_size),
+            ("--resize", self.options.resize),
             ("--limit", self.options.limit),
         ):
             publish += [flag, str(value)] if value is not None else []

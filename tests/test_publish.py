@@ -21,7 +21,7 @@ from tfembed.backbones.encoder import Encoder
 from tfembed.data import read_embeddings
 from tfembed.embed import embed_source
 from tfembed.export import model as exporting
-from tfembed.export import read_served_gallery
+from tfembed.export import read_served_gallery, update_gallery
 from tfembed.layers import UnitNorm
 from tfembed.serving.thumbnails import open_thumbnails
 
@@ -247,6 +247,31 @@ def test_embeddings_are_not_made_again(run_dir, published, exports, tmp_path, ou
         publishing.publish(run_dir, tmp_path / "b", tmp_path / output, limit=3)
     with pytest.raises(ValueError, match="must be of the encoder that is published"):
         publishing.publish("small_conv", tmp_path / "b", tmp_path / output, **SMALL)
+
+
+def test_the_resize_of_embeddings_is_that_of_the_export(
+    run_dir, published, exports, tmp_path
+):
+    lone = shutil.copy(run_dir / "model.keras", tmp_path / "lone.keras")
+    embed_source(lone, published.source, tmp_path / "rows", resize="pad", limit=4)
+    publishing.publish(lone, tmp_path / "base", tmp_path / "rows", report=None)
+    publishing.publish(lone, tmp_path / "base", published.source, limit=4, report=None)
+    assert [taken["resize"] for taken in exports] == ["pad", "squash"]
+
+
+def test_rows_of_pictures_resized_otherwise_do_not_come_into_a_gallery(
+    published, tmp_path
+):
+    """A backbone's are cropped where nobody says otherwise."""
+    assert card(published.version)["encoder"]["resize"] == "crop"
+    for_clients = published.version / "assets.extra" / "tfembed.json"
+    assert json.loads(for_clients.read_text("utf-8"))["resize"] == "crop"
+    assert "cut around the middle" in (published.version / "README.md").read_text()
+    rows = tmp_path / "rows"
+    encoder = open_encoder(NAME, published.weights, image_size=SIDE, resize="squash")
+    embed_source(encoder, published.source, rows, limit=2)
+    with pytest.raises(ValueError, match="as this model does, 'crop'.*: 'squash'"):
+        update_gallery(published.base, add=rows, report=None)
 
 
 def test_a_flat_folder_has_no_labels(run_dir, exports, tmp_path):

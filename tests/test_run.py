@@ -444,7 +444,8 @@ def test_photos_go_from_folder_to_page(fake_photos, tmp_path, monkeypatch):
     names = ["hat/a.jpg", "hat/b.JPG", "shoe/c.png", "shoe/readme.txt"]
     folder = write_photos(tmp_path / "my photos", *names)
     monkeypatch.chdir(tmp_path)
-    job = fake_photos("my photos", "--limit", "9", "--image-size", "96")
+    sizes = ["--image-size", "96", "--resize", "pad"]
+    job = fake_photos("my photos", "--limit", "9", *sizes)
     running = job.run()
     text = "\n".join(next(running))
     server = int((tmp_path / "server.pid").read_text())
@@ -457,7 +458,7 @@ def test_photos_go_from_folder_to_page(fake_photos, tmp_path, monkeypatch):
     assert seen["tfembed.publish"] == [
         *("torchvision:mobilenet_v2", "models/photos", "--weights", weights),
         *("--gallery", source, "--no-next-steps"),  # as it serves it itself
-        *("--image-size", "96", "--limit", "9"),
+        *(*sizes, "--limit", "9"),
     ]
     assert seen["tfembed.serving"][:3] == ["models/photos", "--images", str(folder)]
     query = seen["tfembed.serving.query"]

@@ -22,6 +22,8 @@ from tfembed.backbones.named import check_encoder, open_encoder
 from tfembed.backbones.names import POOLS
 from tfembed.command_line import CommandLine, stopped_by_hand
 from tfembed.data.sources import check_source
+from tfembed.formats.run_config import agreed_resize
+from tfembed.ops.image_formats import RESIZES
 from tfembed.quiet_imports import quiet_start
 from tfembed.version import __version__
 
@@ -54,6 +56,7 @@ def embed_source(
     pool=None,
     limit=None,
     replace=False,
+    resize=None,
 ):
     """Embeds every image of a source, and writes ids, labels and embeddings.
 
@@ -90,6 +93,10 @@ def embed_source(
             for all.
         replace: Start anew where the folder `output` has shards of another model,
             source or setting, instead of refusing it.
+        resize: `"squash"`, `"crop"` or `"pad"`, how pictures are brought to the
+            encoder's size; a run's encoder has its own, else see
+            `tfembed.backbones.open_encoder`. `None` where nobody says: as a `Split`
+            does, or `"squash"`.
 
     Returns:
         A `tfembed.data.EmbeddingFiles` of what was written. Its manifest counts the
@@ -112,14 +119,16 @@ def embed_source(
     encoder = model
     if isinstance(model, (str, os.PathLike)):
         encoder = open_encoder(
-            model, weights, image_size, channels, pool, strategy, say
+            model, weights, image_size, channels, pool, strategy, say, resize
         )
     elif not isinstance(model, Encoder):
-        encoder = Encoder(model, image_size, channels, strategy)
+        encoder = Encoder(model, image_size, channels, strategy, resize)
+    resize = agreed_resize(resize, encoder.resize, "the encoder")
     images = source
     if not isinstance(source, SourceImages):
         shape = encoder.image_shape
-        images = SourceImages(source, split, shape, data_dir, strict, limit)
+        images = SourceImages(source, split, shape, data_dir, strict, limit, resize)
+    agreed_resize(images.resize, resize, "the encoder")
     if images.taken:
         say(f"{images.name}: {images.taken}")
     identity = {
@@ -128,6 +137,7 @@ def embed_source(
         "decoder": images.decoder,
         "split": split,
         "image_shape": list(encoder.image_shape),
+        "resize": images.resize,
         "dim": encoder.dim,
         "dtype": dtype,
         "format": format or "npz",
@@ -301,6 +311,7 @@ def main(argv=None):
             weights=args.weights,
             pool=args.pool,
             limit=args.limit,
+            resize=args.resize,
         )
     except (ValueError, TypeError, OSError, ImportError) as error:
         words = error.strerror if isinstance(error, OSError) else None
@@ -371,6 +382,13 @@ def add_image_flags(parser, batch_size):
         metavar="N",
         help="height and width, of a backbone (default: 224), and where the encoder "
         "takes any",
+    )
+    parser.add_argument(
+        "--resize",
+        choices=RESIZES,
+        help="how pictures are brought to that size: squashed, or scaled and cropped "
+        "or padded with white; of a run, as it was trained (default: crop for a "
+        "backbone, squash else)",
     )
     parser.add_argument(
         "--channels",

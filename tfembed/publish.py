@@ -22,6 +22,7 @@ from contextlib import suppress
 import numpy as np
 
 from tfembed.backbones.named import (
+    backbone_resize,
     backbone_shape,
     check_encoder,
     is_backbone,
@@ -58,6 +59,7 @@ def publish(
     pool=None,
     image_size=None,
     channels=None,
+    resize=None,
     split="all",
     limit=None,
     batch_size=BATCH_SIZE,
@@ -84,6 +86,8 @@ def publish(
         pool: Of a backbone; see there.
         image_size: As for `open_encoder`.
         channels: As for `open_encoder`.
+        resize: As for `open_encoder`; of a gallery that is embeddings, as they were
+            made.
         split: As for `tfembed.embed.embed_source`.
         limit: As for `embed_source`.
         batch_size: As for `embed_source`.
@@ -121,17 +125,18 @@ def publish(
     made = not os.path.exists(base)
     shape, images = None, None
     if is_backbone(encoder, weights):  # the folder is looked into before a download
-        shape = backbone_shape(image_size, channels)
-        images = _open_images(gallery, split, shape, data_dir, strict, limit)
+        shape, how = backbone_shape(image_size, channels), backbone_resize(resize)
+        images = _open_images(gallery, split, shape, data_dir, strict, limit, how)
     opened = open_encoder(
-        encoder, weights, image_size, channels, pool, strategy, say=say
+        encoder, weights, image_size, channels, pool, strategy, say, resize
     )
     if shape is None:
-        shape = opened.image_shape
-        images = _open_images(gallery, split, shape, data_dir, strict, limit)
+        shape, resize = opened.image_shape, opened.resize
+        images = _open_images(gallery, split, shape, data_dir, strict, limit, resize)
     try:
         if images is None:
-            found, left_out = _read_embeddings(gallery, opened), []
+            found, resize = _read_embeddings(gallery, opened, resize)
+            left_out = []
         else:
             say(f"embedding {images.size:,} images of {gallery}")
             files = embed_source(
@@ -145,6 +150,7 @@ def publish(
                 replace=True,
             )
             found, left_out = _load(files), files.manifest["skipped"]
+            resize = images.resize
         arrays, normalize, zeros = _as_gallery(found, gallery, vote_k)
         left_out = [*left_out, *zeros]
         for line in name_left_out(left_out):
@@ -155,6 +161,7 @@ def publish(
             base,
             k=k,
             normalize=normalize,
+            resize=resize,
             samples=None if images is None else _samples(images),
             facts=_facts(encoder, opened, gallery, arrays, left_out, say),
             report=report,
@@ -192,7 +199,7 @@ def _holds_embeddings(path):
     return os.path.isfile(path) and path.endswith((".npz", ".parquet"))
 
 
-def _open_images(gallery, split, image_shape, data_dir, strict, limit):
+def _open_images(gallery, split, image_shape, data_dir, strict, limit, resize):
     """Lists the images of a source; `None` where the gallery is embeddings."""
     path = os.path.expanduser(os.fspath(gallery))
     if _holds_embeddings(path):
@@ -205,7 +212,7 @@ def _open_images(gallery, split, image_shape, data_dir, strict, limit):
         return None
     from tfembed.data.source_images import SourceImages
 
-    images = SourceImages(gallery, split, image_shape, data_dir, strict, limit)
+    images = SourceImages(gallery, split, image_shape, data_dir, strict, limit, resize)
     if images.size < _LEAST:
         raise ValueError(
             f"The gallery must have {_LEAST} images or more, to find one by another. "
@@ -214,11 +221,19 @@ def _open_images(gallery, split, image_shape, data_dir, strict, limit):
     return images
 
 
-def _read_embeddings(gallery, encoder):
+def _read_embeddings(gallery, encoder, resize):
     """Reads embeddings that were made before, and by this encoder as far as it is told.
 
+    Args:
+        gallery: Their name.
+        encoder: The `Encoder`.
+        resize: How it has pictures resized; `None` where nobody said.
+
+    Returns:
+        The arrays, and how pictures were resized; `None` where nobody said.
+
     Raises:
-        ValueError: If they are another encoder's.
+        ValueError: If they are another encoder's, or of pictures resized otherwise.
     """
     from tfembed.formats.embeddings import read_embeddings
 
@@ -234,12 +249,18 @@ def _read_embeddings(gallery, encoder):
             + f", and an encoder of {encoder.dim} numbers, {encoder.sha256[:12]}. "
             "Embed the images with this one."
         )
+    if None not in (resize, files.resize) and resize != files.resize:
+        raise ValueError(
+            "The embeddings must be of pictures that were resized as the encoder has "
+            f"them, {resize!r}. Received: {gallery!r}, {files.resize!r}. Embed the "
+            "images with this one."
+        )
     if len(found["ids"]) < _LEAST:
         raise ValueError(
             f"The gallery must have {_LEAST} rows or more, to find one by another. "
             f"Received: {len(found['ids'])} of {gallery!r}."
         )
-    return found
+    return found, resize or files.resize
 
 
 def _load(files):
@@ -373,6 +394,7 @@ def main(argv=None):
             pool=args.pool,
             image_size=args.image_size,
             channels=args.channels,
+            resize=args.resize,
             split=args.split,
             limit=args.limit,
             batch_size=args.batch_size,

@@ -9,6 +9,7 @@ from tfembed.export.gallery_state import gallery_state
 from tfembed.export.heads import exact, load_head
 from tfembed.export.run_directory import Gallery
 from tfembed.export.search_model import SearchModel
+from tfembed.ops.images import decode_image
 
 SHAPE = (4, 4, 1)
 DIM = 16
@@ -221,3 +222,19 @@ def test_an_image_that_is_not_finite_harms_no_other(value):
     embedded = model.embed(images)
     assert not embedded["embeddings"].numpy()[2].any()
     assert embedded["valid"].numpy().tolist() == [True, True, False, True, True]
+
+
+def test_encoded_images_are_resized_as_in_training():
+    resize = "pad"
+    model = search_model(a_gallery(9), 3, resize=resize)
+    pixels = np.random.default_rng(3).integers(0, 3, (5, 9, 1), np.uint8)
+    encoded = tf.io.encode_png(pixels)
+    image = decode_image(encoded, SHAPE, resize=resize).numpy()
+    found = model.signatures["embed_bytes"](image_bytes=encoded[None])["embeddings"]
+    np.testing.assert_array_equal(found[0], image.ravel() / 8)
+    example = tf.train.Example()
+    example.features.feature["image_bytes"].bytes_list.value.append(encoded.numpy())
+    inputs = tf.constant([example.SerializeToString()])
+    shares = model.signatures["classify"](inputs=inputs)["scores"]
+    right = model.signatures["search_images"](images=image[None])["vote_probability"]
+    np.testing.assert_allclose(shares[:, 0], right, atol=1e-6)

@@ -16,6 +16,7 @@ from small_runs import ROOT, arguments
 
 import tfembed
 from tfembed import compat
+from tfembed.embed import embed_source
 from tfembed.recipes import instdisc
 
 SMALL = {
@@ -354,6 +355,7 @@ def test_a_folder_without_labels(tmp_path, caplog):
     flags = {
         "dataset": f"folder:{folder}",
         "image_size": 16,
+        "resize": "crop",
         "limit": "none",
         "test_limit": "none",
         "batch_size": 8,
@@ -367,6 +369,11 @@ def test_a_folder_without_labels(tmp_path, caplog):
     gallery = np.load(run_dir / "gallery.npz")
     assert set(gallery["labels"]) == {-1}
     assert "broken.png" not in set(gallery["ids"])
+    # Who embeds with it sees the same pictures, cropped, without being told.
+    found = embed_source(run_dir, f"folder:{folder}", tmp_path / "rows.npz").load()
+    rows = dict(zip(found.ids, found.embeddings))
+    found = [rows[name] for name in gallery["ids"]]
+    np.testing.assert_allclose(found, gallery["embeddings"], atol=1e-5)
 
 
 @pytest.mark.parametrize(

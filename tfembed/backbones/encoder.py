@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import tfembed
 from tfembed.backbones.encoder_path import encoder_path
+from tfembed.formats.run_config import agreed_resize, run_resize
 
 __all__ = ["Encoder", "encoder_path"]
 
@@ -26,11 +27,15 @@ class Encoder:
         strategy: The `tf.distribute.Strategy` to load the model under, or that a
             `keras.Model` was made under. `None`: all GPUs, where it is loaded here and
             there are several.
+        resize: `"squash"`, `"crop"` or `"pad"`, how pictures are brought to the size
+            (`tfembed/ops/resize.py`); only where it is no run's encoder, which has its
+            own.
 
     Attributes:
         name: Path of the model's file, or "a keras.Model".
         sha256: Digest of the file, or of the model's config and weights.
         image_shape: `(height, width, channels)`.
+        resize: How pictures are brought to it; `None` where nobody said.
         dim: Length of an embedding.
         model: The `keras.Model`.
         facts: Dictionary of what is known of its making; see `open_encoder`.
@@ -40,10 +45,16 @@ class Encoder:
             encoder of images of one known shape.
     """
 
-    def __init__(self, model, image_size=None, channels=None, strategy=None):
+    def __init__(
+        self, model, image_size=None, channels=None, strategy=None, resize=None
+    ):
         self.name, self.facts = "a keras.Model", {}
+        self.resize = agreed_resize(resize)
         if isinstance(model, (str, os.PathLike)):
             path = encoder_path(os.path.expanduser(os.fspath(model)))
+            self.resize = agreed_resize(
+                resize, run_resize(path), f"the run of {path!r}"
+            )
             self.name, self.sha256 = os.path.abspath(path), _file_digest(path)
             strategy = strategy or all_gpus()
             with strategy.scope() if strategy else contextlib.nullcontext():

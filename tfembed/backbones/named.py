@@ -8,9 +8,10 @@ from tfembed.backbones.encoder_path import encoder_path
 from tfembed.backbones.names import BACKBONES, POOLS
 from tfembed.backbones.weights import FAMILIES, find_weights
 
-__all__ = ["IMAGE_SIZE", "check_encoder", "is_backbone", "open_encoder"]
+__all__ = ["IMAGE_SIZE", "RESIZE", "check_encoder", "is_backbone", "open_encoder"]
 
 IMAGE_SIZE = 224  # what most networks are pretrained at
+RESIZE = "crop"  # and how; benchmarks/pretrained.py measures it
 _SEED = 0  # of weights that are not given
 
 
@@ -85,6 +86,7 @@ def open_encoder(
     pool=None,
     strategy=None,
     say=None,
+    resize=None,
 ):
     """Opens an encoder: a trained one from disk, or a backbone with given weights.
 
@@ -100,6 +102,9 @@ def open_encoder(
         pool: Of a backbone, `"avg"` (default), `"max"` or `"gem"`.
         strategy: As for `Encoder`.
         say: Function that is given a line of progress of a download now and then.
+        resize: `"squash"`, `"crop"` or `"pad"`, how pictures are brought to the size
+            (`tfembed/ops/resize.py`): of a backbone, `"crop"` by default, as most
+            networks are pretrained; a run's encoder has its own.
 
     Returns:
         An `Encoder`. A backbone's has `facts`: its name, `pool`, and `weights`, what
@@ -114,7 +119,7 @@ def open_encoder(
     name = os.fspath(name)
     check_encoder(name, weights, pool)
     if not is_backbone(name, weights):
-        return Encoder(name, image_size, channels, strategy)
+        return Encoder(name, image_size, channels, strategy, resize)
     from tfembed.backbones.build import build_backbone
 
     found = find_weights(name, weights, say)
@@ -122,7 +127,7 @@ def open_encoder(
     strategy = strategy or all_gpus()
     with strategy.scope() if strategy else contextlib.nullcontext():
         model = build_backbone(name, shape, seed=_SEED, weights=found, pool=pool)
-    encoder = Encoder(model, strategy=strategy)
+    encoder = Encoder(model, strategy=strategy, resize=backbone_resize(resize))
     record = None if found is None else found.record()
     encoder.name = name
     encoder.sha256 = _digest(model, name, shape, pool)
@@ -135,6 +140,11 @@ def backbone_shape(image_size=None, channels=None):
     size = IMAGE_SIZE if image_size is None else image_size
     size = (size, size) if isinstance(size, int) else tuple(size)
     return (*size, 3 if channels is None else channels)
+
+
+def backbone_resize(resize=None):
+    """Returns how pictures are brought to the size that a backbone is built for."""
+    return RESIZE if resize is None else resize
 
 
 def _digest(model, *facts):

@@ -24,6 +24,10 @@ from tfembed.formats.text_columns import join_columns, pack_columns
 __all__ = ["open_shards"]
 
 
+# What the manifests of earlier versions do not say of their embeddings.
+_UNSAID = {"resize": "squash"}
+
+
 def open_shards(path, identity, about, skipped=(), replace=False):
     """Opens the place that embeddings are written to, shard by shard.
 
@@ -263,7 +267,7 @@ def _manifest_inside(path):
 
 def _differences(manifest, ours):
     """Returns in words where a manifest's identity is not this one."""
-    theirs = manifest.get("identity") or {}
+    theirs = {**_UNSAID, **(manifest.get("identity") or {})}
     return [
         f"{key} {_short(theirs.get(key))} there, {_short(value)} here"
         for key, value in ours.items()

@@ -20,7 +20,7 @@ from tfembed.dedup.lines import histogram_lines, table_lines
 from tfembed.embed import add_image_flags, name_left_out
 from tfembed.quiet_imports import quiet_start
 
-_ENCODER = ("weights", "pool", "image_size", "channels")
+_ENCODER = ("weights", "pool", "image_size", "channels", "resize")
 _EMBEDDING = ("split", "limit", "batch_size", "data_dir", "strict")
 _BATCH_SIZE = 32
 

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from tfembed.formats.image_files import UnreadableImage, as_decodable
+from tfembed.formats.run_config import agreed_resize
 
 __all__ = ["ask_gallery", "open_asking"]
 
@@ -92,7 +93,7 @@ def open_asking(known, name=None, options=None):
         known: `tfembed.dedup.gallery.KnownEncoder` of the gallery, or `None`.
         name: A run, a saved model or a backbone's name to take instead.
         options: Dictionary of `weights`, `pool`, `image_size` and `channels` that goes
-            with `name`.
+            with `name`, and of `resize`, which must be the gallery's.
 
     Returns:
         Function of a list of encoded images (bytes) to embeddings, float `[b, d]`, and
@@ -106,6 +107,10 @@ def open_asking(known, name=None, options=None):
             "The gallery must say which encoder it is of, or --encoder must. Received: "
             "neither. Give the run, the saved model or the backbone with --encoder."
         )
+    options = dict(options or {})
+    resize = options.pop("resize", None)
+    if known is not None:
+        resize = agreed_resize(resize, known.resize, "the gallery")
     if name is None and known.saved_model:
         return _of_saved_model(known.name)
     if name is None:
@@ -118,7 +123,7 @@ def open_asking(known, name=None, options=None):
             )
     from tfembed.backbones import open_encoder
 
-    encoder = open_encoder(name, **(options or {}))
+    encoder = open_encoder(name, **options, resize=resize)
     if known is not None and known.sha256 not in (None, encoder.sha256):
         raise ValueError(
             "The encoder must be the one that the gallery is of. Received: "
@@ -133,12 +138,14 @@ def _of_encoder(encoder):
 
     from tfembed.ops.images import decode_image
 
+    shape, resize = encoder.image_shape, encoder.resize or "squash"
+
     def embed(encoded):
         pixels = []
         for data in encoded:
             try:
                 with tf.device("CPU:0"):
-                    pixels.append(decode_image(data, encoder.image_shape).numpy())
+                    pixels.append(decode_image(data, shape, resize=resize).numpy())
             except tf.errors.OpError:
                 pixels.append(None)
         valid = np.array([each is not None for each in pixels], bool)

@@ -72,6 +72,7 @@ def dedup_source(
     pool=None,
     image_size=None,
     channels=None,
+    resize=None,
     **embedding,
 ):
     """Finds the near duplicates of a source, and writes a page and a list of them.
@@ -97,6 +98,7 @@ def dedup_source(
         pool: Likewise.
         image_size: Likewise.
         channels: Likewise.
+        resize: Likewise.
         **embedding: Further arguments of `tfembed.embed.embed_source`: `split`,
             `limit`, `batch_size`, `data_dir`, `strict`.
 
@@ -122,7 +124,7 @@ def dedup_source(
     start, skipped = time.monotonic(), []
     if is_images(source, encoder):
         gallery, skipped = _embedded(
-            source, output, encoder, options, images, say, embedding
+            source, output, encoder, options, images, say, resize, embedding
         )
     else:
         gallery = find_gallery(source, images, output)
@@ -158,19 +160,20 @@ def dedup_source(
     return DedupResult(found, members, rows, output, table, summary, skipped)
 
 
-def _embedded(source, output, encoder, options, images, say, embedding):
+def _embedded(source, output, encoder, options, images, say, resize, embedding):
     """Embeds images into the output; returns the `Gallery`, and what is left out."""
     from tfembed.backbones import open_encoder
     from tfembed.data.source_images import SourceImages
     from tfembed.embed import embed_source
 
-    opened = open_encoder(encoder, **options, say=say)
+    opened = open_encoder(encoder, **options, say=say, resize=resize)
     chosen = {
         name: embedding.pop(name)
         for name in ("data_dir", "strict", "limit")
         if name in embedding
     }
     split = embedding.pop("split", "all")
+    chosen["resize"] = opened.resize
     found = SourceImages(source, split, opened.image_shape, **chosen)
     folder = os.path.join(output, EMBEDDINGS)
     embedding.setdefault("batch_size", BATCH_SIZE)
@@ -196,7 +199,8 @@ def _embedded(source, output, encoder, options, images, say, embedding):
     weights = options["weights"]
     if weights and os.path.exists(os.path.expanduser(weights)):
         weights = os.path.abspath(os.path.expanduser(weights))
-    known = KnownEncoder(path, opened.sha256, {**options, "weights": weights})
+    options = {**options, "weights": weights}
+    known = KnownEncoder(path, opened.sha256, options, resize=found.resize)
     gallery = dataclasses.replace(
         gallery, name=str(source), pictures=pictures, encoder=known
     )

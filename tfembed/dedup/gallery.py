@@ -33,12 +33,15 @@ class KnownEncoder:
         sha256: Its digest, as `Encoder` has it; `None` if not known.
         options: Dictionary of `weights`, `pool`, `image_size`, `channels`.
         saved_model: Whether it is a version of an export, which embeds by itself.
+        resize: How pictures were resized for it; `None` where it says so itself, or
+            nobody does.
     """
 
     name: str
     sha256: Optional[str] = None
     options: dict = dataclasses.field(default_factory=dict)
     saved_model: bool = False
+    resize: Optional[str] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,13 +136,15 @@ def find_gallery(source, images=None, folder=None):
         inner = os.path.normpath(os.path.join(path, known["embeddings"]))
         found = find_gallery(inner, images or known.get("images"), folder)
         encoder = known.get("encoder")
-        encoder = KnownEncoder(**encoder) if encoder else found.encoder
+        if encoder:  # before there was a choice, all were squashed
+            encoder = KnownEncoder(**{"resize": "squash", **encoder})
+        encoder = encoder or found.encoder
         return dataclasses.replace(
             found, name=str(source), encoder=encoder, threshold=known["threshold"]
         )
     if _is_export(path):
         rows, version = _of_export(path, str(source))
-        encoder = KnownEncoder(version, saved_model=True)
+        encoder = KnownEncoder(version, saved_model=True, resize=_resize_of(version))
         return Gallery(str(source), path, rows, _pictures(images), encoder)
     if os.path.isfile(os.path.join(path, "embeddings", "manifest.json")):
         raise ValueError(
@@ -160,7 +165,7 @@ def find_gallery(source, images=None, folder=None):
     manifest = files.manifest or {}
     if images is None:
         images = _folder_of(manifest.get("source"))
-    encoder = _encoder_of(path, manifest)
+    encoder = _encoder_of(path, manifest, files.resize)
     return Gallery(str(source), path, rows, _pictures(images), encoder)
 
 
@@ -208,6 +213,16 @@ def _of_export(path, name):
     return Rows(parts, f"the gallery of {name!r}"), version
 
 
+def _resize_of(version):
+    """How an export resizes pictures; `None` where it has no card to say so."""
+    from tfembed.export.card import read_card
+
+    try:
+        return read_card(version)["encoder"].get("resize", "squash")
+    except (ValueError, KeyError):
+        return None
+
+
 def _folder_of(source):
     """The folder that was embedded, if it was one and is there."""
     folder = folder_of(source) if source else None
@@ -218,7 +233,7 @@ def _pictures(images):
     return NoPictures() if images is None else FolderPictures(images)
 
 
-def _encoder_of(path, manifest):
+def _encoder_of(path, manifest, resize):
     """The encoder of a run, or that a manifest names."""
     model = os.path.join(path, "model.keras")
     if os.path.isfile(model):
@@ -227,4 +242,4 @@ def _encoder_of(path, manifest):
     if not name or name == "a keras.Model":
         return None
     identity = manifest.get("identity") or {}
-    return KnownEncoder(name, identity.get("model"))
+    return KnownEncoder(name, identity.get("model"), resize=resize)

@@ -18,6 +18,7 @@ import sys
 from tfembed.backbones.names import BACKBONES, POOLS
 from tfembed.command_line import CommandLine, stopped_by_hand
 from tfembed.data.sources import check_source
+from tfembed.ops.image_formats import RESIZES
 from tfembed.quiet_imports import quiet_start
 
 
@@ -82,6 +83,7 @@ def _run(options):
             "test_limit",
             "image_size",
             "channels",
+            "resize",
             "seed",
             "batch_size",
             "strict",
@@ -208,6 +210,12 @@ def _parser():
         type=int,
         metavar="N",
         help="height and width, of a backbone (224), and where the encoder takes any",
+    )
+    images(
+        "--resize",
+        choices=RESIZES,
+        help="how pictures are brought to that size (crop for a backbone, squash else; "
+        "of a run, as it was trained)",
     )
     images(
         "--channels",

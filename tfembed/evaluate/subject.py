@@ -70,6 +70,7 @@ def find_subject(
     say=None,
     weights=None,
     pool=None,
+    resize=None,
 ):
     """Finds out what a target is, and reads or makes its embeddings.
 
@@ -96,6 +97,9 @@ def find_subject(
         say: Given a line of progress now and then; `None` for none.
         weights: Of a backbone, which must say; see `tfembed.backbones.open_encoder`.
         pool: Of a backbone; see there.
+        resize: `"squash"`, `"crop"` or `"pad"`, how pictures are brought to the
+            encoder's size; a run's encoder has its own, else see `open_encoder`, and
+            `"squash"` where nobody says.
 
     Returns:
         A `Subject`.
@@ -150,7 +154,9 @@ def find_subject(
             "seed": seed,
             "strict": strict,
         },
-        lambda: open_encoder(target, weights, image_size, channels, pool, say=say),
+        lambda: open_encoder(
+            target, weights, image_size, channels, pool, say=say, resize=resize
+        ),
         batch_size,
         say,
     )
@@ -226,12 +232,19 @@ def _of_images(target, dataset, split, arguments, opened, batch_size, say):
         )
     encoder = opened()
     shape, strict = encoder.image_shape, arguments["strict"]
+    resize = encoder.resize or "squash"
     if split == "whole":
-        found = SourceImages(dataset, "all", shape, arguments["data_dir"], strict)
+        folder = arguments["data_dir"]
+        found = SourceImages(dataset, "all", shape, folder, strict, resize=resize)
         parts, taken = [("images", found)], found.taken
     else:
         data = load_images(
-            dataset, image_size=shape[:2], channels=shape[2], split=split, **arguments
+            dataset,
+            image_size=shape[:2],
+            channels=shape[2],
+            split=split,
+            resize=resize,
+            **arguments,
         )
         parts, taken = [("test images", data.test)], data.taken
         if split == "seen":
@@ -243,7 +256,10 @@ def _of_images(target, dataset, split, arguments, opened, batch_size, say):
                     f"--dataset must have {what} with labels to be measured. "
                     f"Received: {dataset!r}, which has {lacks}."
                 )
-        parts = [(what, SourceImages(part, "all", shape)) for what, part in parts]
+        parts = [
+            (what, SourceImages(part, "all", shape, resize=resize))
+            for what, part in parts
+        ]
     if say and taken:
         say(f"{dataset}: {taken}")
     notes, rows = (), []

@@ -16,6 +16,7 @@ import sys
 
 from tfembed.command_line import CommandLine, stopped_by_hand
 from tfembed.export.flags import add_search_flags, search_options
+from tfembed.ops.image_formats import RESIZES
 from tfembed.quiet_imports import quiet_start
 
 
@@ -41,6 +42,7 @@ def _model(args):
         args.run_dir,
         args.model_base,
         image_shape=args.image_shape,
+        resize=args.resize,
         normalize=args.normalize,
         **search_options(args),
     )
@@ -119,6 +121,12 @@ def _parser():
         nargs=3,
         metavar=("HEIGHT", "WIDTH", "CHANNELS"),
         help="of an encoder that does not tell",
+    )
+    model.add_argument(
+        "--resize",
+        choices=RESIZES,
+        help="how pictures are brought to that size, of an encoder that no recipe made "
+        "(default: squash; of a run, as it was trained)",
     )
     model.set_defaults(run=_model)
     _add_gallery(commands)

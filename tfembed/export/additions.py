@@ -31,6 +31,7 @@ class Additions:
         dim: Length of an embedding.
         skipped: List of `(name, reason)` of images that were left out.
         metadata: Dictionary of a column's name to texts `(n,)`.
+        resize: How pictures were resized for them; `None` if not known.
     """
 
     def __init__(
@@ -44,9 +45,10 @@ class Additions:
         skipped=(),
         normalize=False,
         metadata=None,
+        resize=None,
     ):
         self.name, self.ids, self.labels = name, ids, labels
-        self._normalize = normalize
+        self._normalize, self.resize = normalize, resize
         self.class_names, self.dim = tuple(class_names), dim
         self.skipped = list(skipped)
         self.metadata = metadata or {}
@@ -146,6 +148,7 @@ def _read_files(source, normalize):
         parts,
         normalize=normalize,
         metadata=join_columns(columns),
+        resize=files.resize,
     )
 
 

@@ -9,6 +9,11 @@ from pathlib import Path
 CARD = "card.json"
 PAGE = "README.md"
 CLIENT_CARD = "assets.extra/tfembed.json"
+_RESIZED = {
+    "squash": "squashed to that",
+    "crop": "scaled until they cover that, and cut around the middle",
+    "pad": "scaled until they fit into that, and padded with white",
+}
 _LISTED = 20  # classes that are named on the page
 
 
@@ -72,6 +77,8 @@ def render_card(card):
             "Encoder",
             [
                 ("images", _shape(encoder.get("image_shape"))),
+                ("pictures of other sizes", _RESIZED.get(encoder.get("resize"))),
+                ("version of the decoder", _count(encoder.get("decoder"))),
                 ("embedding", _numbers(encoder.get("dim"))),
                 ("precision", encoder.get("precision")),
                 ("divided by its length", _yes(encoder.get("normalize"))),
@@ -113,6 +120,7 @@ def _for_clients(card):
         "head": card.get("head", {}).get("head"),
         "k": min(card.get("k", 0), gallery.get("size", 0)),
         "image_shape": encoder.get("image_shape"),
+        "resize": encoder.get("resize", "squash"),
         "max_pixels": card.get("max_pixels"),
         "dim": encoder.get("dim"),
         "gallery_size": gallery.get("size"),

@@ -11,6 +11,7 @@ from tensorflow import keras
 
 from tfembed import load_model
 from tfembed.compat import variable
+from tfembed.formats.run_config import agreed_resize, run_resize
 from tfembed.ops.zero_rows import around_zero_rows
 
 _UNIT_TOLERANCE = 1e-2
@@ -28,9 +29,13 @@ class ExportedEncoder:
         model: The Keras model, or the path of one.
         image_shape: `(height, width, channels)`; `None`: the model's own.
         normalize: Whether embeddings are divided by their length.
+        resize: `"squash"`, `"crop"` or `"pad"`, how encoded images are brought to the
+            shape (`tfembed/ops/resize.py`); `None`: as the run says whose encoder it
+            is, else `"squash"`.
 
     Attributes:
         image_shape: `(height, width, channels)`.
+        resize: How encoded images are brought to it.
         dim: Length of an embedding.
         weights: Its `tf.Variable`s, all of them.
 
@@ -40,9 +45,11 @@ class ExportedEncoder:
             not give embeddings `(batch, dim)`.
     """
 
-    def __init__(self, model, image_shape=None, normalize=False):
+    def __init__(self, model, image_shape=None, normalize=False, resize=None):
+        own, path = None, model
         if isinstance(model, (str, Path)):
-            model = load_encoder(model)
+            own, model = run_resize(path), load_encoder(path)
+        self.resize = agreed_resize(resize, own, f"the run of {path!r}") or "squash"
         if not isinstance(model, keras.layers.Layer):
             raise TypeError(
                 "`encoder` must be a Keras model, or the path of one. "

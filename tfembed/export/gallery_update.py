@@ -158,6 +158,13 @@ class _Update:
                     f"{card['encoder']['dim']}, as this model's encoder gives them. "
                     f"Received: length {each.dim}. Embed with this encoder."
                 )
+            resize = encoder.get("resize", "squash")
+            if each.resize not in (None, resize):
+                raise ValueError(
+                    f"{each.name!r} must be of pictures that were resized as this "
+                    f"model does, {resize!r}. Received: {each.resize!r}. Embed the "
+                    f"images so (--resize {resize}), or add them by images:FOLDER."
+                )
         ids, labels, names, rest = read_rows(path)
         gone = len(ids) if self._replaces_all else 0
         if gone:

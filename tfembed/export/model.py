@@ -33,6 +33,8 @@ from tfembed.export.verify import check_answers
 from tfembed.export.versions import new_version
 from tfembed.export.warmup import BATCH_SIZES, warmup_requests, write_warmup
 from tfembed.formats.image_metadata import write_metadata
+from tfembed.formats.run_config import agreed_resize, run_resize
+from tfembed.ops.image_formats import DECODER_VERSION
 
 
 def export_model(run_dir, model_base, *, head="auto", report=print, **options):
@@ -57,6 +59,8 @@ def export_model(run_dir, model_base, *, head="auto", report=print, **options):
         RuntimeError: If the export does not answer as Python does.
     """
     check_options(head, **options)
+    resize = options.get("resize")
+    options["resize"] = agreed_resize(resize, run_resize(run_dir), f"{run_dir!r}")
     run = read_run(run_dir, options.get("normalize", False))
     options.setdefault("queries", run.queries)
     options.setdefault("samples", run.sample_images() or None)
@@ -87,6 +91,7 @@ def export(
     false_rejection=None,
     vote_k=None,
     image_shape=None,
+    resize=None,
     normalize=False,
     class_names=None,
     samples=None,
@@ -127,6 +132,9 @@ def export(
         vote_k: Neighbours that vote; `None`: as many as the gallery's file says, else
             200. A smaller gallery votes as a whole.
         image_shape: `(height, width, channels)`, for an encoder that does not tell.
+        resize: `"squash"`, `"crop"` or `"pad"`, how encoded images are brought to
+            that shape (`tfembed/ops/resize.py`), which must be how the gallery's were;
+            `None`: as the run says whose encoder it is, else `"squash"`.
         normalize: Divides embeddings by their length, in the graph; the gallery's and
             the queries' and those of later updates too. Without it all must have
             length 1.
@@ -168,7 +176,7 @@ def export(
     queries = _as_queries(queries, gallery.dim, normalize)
     say(f"gallery of {gallery.size:,} images, {gallery.dim} dimensions")
     mean, warning = describe_alikeness(gallery, say, report is None)
-    encoder = ExportedEncoder(encoder, image_shape, normalize)
+    encoder = ExportedEncoder(encoder, image_shape, normalize, resize)
     if encoder.dim != gallery.dim:
         raise ValueError(
             f"The encoder must give embeddings (batch, {gallery.dim}), as long as the "
@@ -176,8 +184,11 @@ def export(
             "Embed the gallery with this encoder again."
         )
     images = encode_samples(samples, encoder.image_shape)
-    encoder.check_unit(_decoded(images, encoder.image_shape))
-    say(f"loaded the encoder: images {encoder.image_shape}, {encoder.precision}")
+    encoder.check_unit(_decoded(images, encoder))
+    say(
+        f"loaded the encoder: images {encoder.image_shape}, {encoder.resize}, "
+        f"{encoder.precision}"
+    )
     if k > gallery.size:
         say(f"answers have {gallery.size} neighbours, the whole gallery, not {k}")
     chosen = choose_threshold(gallery, queries, threshold, false_rejection)
@@ -210,6 +221,7 @@ def export(
             score_megabytes << 20,
             max_pixels,
             normalize,
+            encoder.resize,
         )
         del state, head_state.arrays
         tf.saved_model.save(model, str(version.path), signatures=model.signatures)
@@ -240,6 +252,8 @@ def export(
             "encoder": {
                 "sha256": encoder.sha256(),
                 "image_shape": list(encoder.image_shape),
+                "resize": encoder.resize,
+                "decoder": DECODER_VERSION,
                 "dim": encoder.dim,
                 "precision": encoder.precision,
                 "normalize": bool(normalize),
@@ -315,11 +329,16 @@ def _with(gallery, **changes):
     return Gallery(**{**vars(gallery), **changes})
 
 
-def _decoded(encoded_images, image_shape):
+def _decoded(encoded_images, encoder):
     from tfembed.ops.images import decode_image
 
     try:
-        return np.stack([decode_image(each, image_shape) for each in encoded_images])
+        return np.stack(
+            [
+                decode_image(each, encoder.image_shape, resize=encoder.resize)
+                for each in encoded_images
+            ]
+        )
     except tf.errors.InvalidArgumentError as error:
         raise ValueError(
             "`samples` must be JPEG, PNG, GIF or BMP images. Received: one that does "
@@ -365,6 +384,7 @@ def check_options(head="auto", **options):
     for size in options.get("warmup_batches", ()):
         _check_positive("warmup_batches", size)
     check_vote_k(options.get("vote_k"))
+    agreed_resize(options.get("resize"))
     check_threshold(options.get("threshold"), options.get("false_rejection"))
 
 

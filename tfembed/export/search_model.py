@@ -101,6 +101,8 @@ class SearchModel(tf.Module):
             that size for a moment.)
         max_pixels: Images that declare more are not decoded.
         normalize: Divides the encoder's embeddings by their length.
+        resize: How encoded images are brought to `image_shape`, see
+            `tfembed.ops.resize`.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class SearchModel(tf.Module):
         max_score_bytes=128 << 20,
         max_pixels=MAX_PIXELS,
         normalize=False,
+        resize="squash",
     ):
         super().__init__(name="search_model")
         # The encoder itself is not an attribute: its Keras objects stay out of the
@@ -126,7 +129,7 @@ class SearchModel(tf.Module):
         self._k = int(k)
         self._max_scores = min(int(max_score_bytes) // 4, 2**31 - 1)
         self._max_pixels = int(max_pixels)
-        self._normalize = normalize
+        self._normalize, self._resize = normalize, resize
         self._gallery_names = tuple(state)
         for name, value in state.items():
             setattr(self, name, _gallery_variable(name, value))
@@ -284,7 +287,9 @@ class SearchModel(tf.Module):
         return {"lines": tf.where(valid, lines, ""), "valid": valid}
 
     def _classify(self, inputs):
-        decoded = decode_examples(inputs, self._image_shape, self._max_pixels)
+        decoded = decode_examples(
+            inputs, self._image_shape, self._max_pixels, self._resize
+        )
         embedded = self._embed_valid(*decoded)
         labels, shares = self._shares(embedded["embeddings"])
         valid = embedded["valid"][:, None]
@@ -295,7 +300,9 @@ class SearchModel(tf.Module):
         }
 
     def _decode_bytes(self, image_bytes):
-        return decode_images(image_bytes, self._image_shape, self._max_pixels)
+        return decode_images(
+            image_bytes, self._image_shape, self._max_pixels, self._resize
+        )
 
     def _embed_decoded(self, images, valid):
         """Embeds the images that are finite and come out so; zero for the others."""

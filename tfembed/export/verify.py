@@ -201,7 +201,10 @@ class _Checks:
         self.mixed = encoder.is_mixed
         self.worst = {"embeddings": 0.0, "scores": 0.0}
         images = np.stack(
-            [decode_image(each, encoder.image_shape) for each in encoded_images]
+            [
+                decode_image(each, encoder.image_shape, resize=encoder.resize)
+                for each in encoded_images
+            ]
         )
         self.expected = encoder.embed(images)
         norms = np.linalg.norm(self.expected, axis=1)

@@ -1,11 +1,13 @@
 """Embeddings read back from disk: shards of a folder, or one file."""
 
 import dataclasses
+import json
 import os
 
 import numpy as np
 
 from tfembed.formats.npz import Npz
+from tfembed.formats.run_config import run_resize
 from tfembed.formats.shards import FORMATS, read_manifest, require_pyarrow
 from tfembed.formats.text_columns import ARRAYS, join_columns, unpack_columns
 
@@ -57,6 +59,18 @@ class EmbeddingFiles:
         self._text_labels = text_labels
         self.class_names = tuple(class_names)
         self.manifest = manifest
+
+    @property
+    def resize(self):
+        """How pictures were resized before they were embedded; `None` if not known."""
+        manifest = self.manifest
+        if manifest is None and len(self.paths) == 1:
+            folder, name = os.path.split(self.paths[0])
+            if name == "gallery.npz":
+                return run_resize(folder or os.curdir)
+            manifest = _manifest_inside(self.paths[0])
+        identity = (manifest or {}).get("identity")
+        return identity.get("resize", "squash") if identity else None
 
     def __len__(self):
         """Number of files."""
@@ -264,3 +278,14 @@ def _column(pa, labels):
 def _no_rows(lists):
     dim = getattr(lists.type, "list_size", 0)
     return np.empty((0, dim), lists.type.value_type.to_pandas_dtype())
+
+
+def _manifest_inside(path):
+    """The manifest that a single `.npz` carries; `None` if it has none."""
+    if not path.endswith(".npz"):
+        return None
+    with Npz(path) as archive:
+        if "manifest" not in archive:
+            return None
+        manifest = json.loads(str(archive["manifest"]))
+    return manifest if isinstance(manifest, dict) else None

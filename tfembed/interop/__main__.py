@@ -10,6 +10,7 @@ embedding job as an Apache Beam pipeline.
 import sys
 
 from tfembed.command_line import CommandLine, stopped_by_hand
+from tfembed.ops.image_formats import RESIZES
 from tfembed.quiet_imports import quiet_start
 
 
@@ -59,6 +60,7 @@ def _embed(args, others):
         strict=args.strict,
         options=PipelineOptions(others),
         num_shards=args.num_shards,
+        resize=args.resize,
     )
     skipped = len(manifest["skipped"])
     return (
@@ -113,6 +115,7 @@ def _parser():
     embed.add_argument("--batch-size", type=int, default=64, metavar="N")
     embed.add_argument("--num-shards", type=int, default=0, metavar="N")
     embed.add_argument("--image-size", type=int, metavar="N")
+    embed.add_argument("--resize", choices=RESIZES)
     embed.add_argument("--channels", type=int, choices=(1, 3))
     embed.add_argument("--dtype", choices=("float32", "float16"), default="float32")
     embed.add_argument("--strict", action="store_true")

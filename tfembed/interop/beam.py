@@ -15,6 +15,7 @@ import numpy as np
 
 from tfembed.data.image_stream import decode_or_reason
 from tfembed.formats.disk import sync_all
+from tfembed.formats.run_config import agreed_resize, resize_of_config
 from tfembed.formats.shards import (
     MANIFEST,
     parquet_schema,
@@ -65,6 +66,8 @@ class EmbedFiles(beam.PTransform):
         channels: 1 or 3; only where the encoder takes any number.
         dtype: `"float32"` or `"float16"`, of what is written.
         strict: Fail at an image that would be skipped.
+        resize: `"squash"`, `"crop"` or `"pad"`, how pictures are brought to the
+            encoder's size: `"squash"` where nobody says; a run's has its own.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class EmbedFiles(beam.PTransform):
         channels=None,
         dtype="float32",
         strict=False,
+        resize=None,
     ):
         super().__init__()
         if batch_size < 1 or dtype not in ("float32", "float16"):
@@ -84,9 +88,8 @@ class EmbedFiles(beam.PTransform):
                 f"Received: batch_size={batch_size!r}, dtype={dtype!r}."
             )
         self._batch_size = batch_size
-        self._embed = _Embed(
-            str(model), root, image_size, channels, dtype, bool(strict), Shared()
-        )
+        how = str(model), image_size, channels, agreed_resize(resize)
+        self._embed = _Embed(how, root, dtype, bool(strict), Shared())
 
     def expand(self, paths):
         found = (
@@ -116,24 +119,24 @@ def _read(element):
 class _Embed(beam.DoFn):
     """Decodes and embeds batches; loads the encoder when a worker starts."""
 
-    def __init__(self, model, root, image_size, channels, dtype, strict, shared):
-        self._model, self._root = model, root
-        self._image_size, self._channels = image_size, channels
+    def __init__(self, how, root, dtype, strict, shared):
+        self._how, self._root = how, root
         self._dtype, self._strict, self._shared = dtype, strict, shared
         self._embedded = beam.metrics.Metrics.counter("tfembed", "embedded")
         self._skipped = beam.metrics.Metrics.counter("tfembed", "skipped")
 
     def setup(self):
-        self._encoder = self._shared.acquire(self._load, tag=self._model)
+        self._encoder = self._shared.acquire(self._load, tag=repr(self._how))
 
     def _load(self):
-        return open_encoder(self._model, self._image_size, self._channels)
+        return open_encoder(*self._how)
 
     def process(self, batch):
         rows, pixels, skipped = [], [], []
+        shape, resize = self._encoder.image_shape, self._encoder.resize or "squash"
         for path, label, encoded, reason in batch:
             if reason is None:
-                image, reason = decode_or_reason(encoded, self._encoder.image_shape)
+                image, reason = decode_or_reason(encoded, shape, resize)
             if reason is None:
                 rows.append((_id(path, self._root), label))
                 pixels.append(image)
@@ -168,7 +171,7 @@ def _id(path, root):
     return path[len(prefix) :] if prefix and path.startswith(prefix) else path
 
 
-def open_encoder(model, image_size=None, channels=None):
+def open_encoder(model, image_size=None, channels=None, resize=None):
     """Loads an encoder from wherever Beam's `FileSystems` reaches.
 
     Returns:
@@ -180,18 +183,29 @@ def open_encoder(model, image_size=None, channels=None):
 
     strategy = tf.distribute.get_strategy()  # workers, not replicas, share the work
     if os.path.exists(model):
-        return Encoder(model, image_size, channels, strategy)
+        return Encoder(model, image_size, channels, strategy, resize)
+    resize = agreed_resize(resize, _resize_of(model), f"the run of {model!r}")
     try:
         with FileSystems.open(model) as file, tempfile.TemporaryDirectory() as folder:
             copy = os.path.join(folder, "model.keras")
             with open(copy, "wb") as local:
                 local.write(file.read())
-            return Encoder(copy, image_size, channels, strategy)
+            return Encoder(copy, image_size, channels, strategy, resize)
     except (OSError, beam.io.filesystem.BeamIOError) as error:
         raise ValueError(
             "`model` must be a saved Keras encoder that can be opened. "
             f"Received: model={model!r}: {str(error).splitlines()[0]}"
         ) from error
+
+
+def _resize_of(model):
+    """What the config of a run says that lies where only Beam reaches."""
+    folder, name = posixpath.split(model)
+    config = posixpath.join(folder, "config.json")
+    if name != "model.keras" or not _files(config):
+        return None
+    with FileSystems.open(config) as file:
+        return resize_of_config(file.read().decode(), config)
 
 
 def embed_files(
@@ -206,6 +220,7 @@ def embed_files(
     strict=False,
     options=None,
     num_shards=0,
+    resize=None,
 ):
     """Runs the pipeline from a list of paths to a folder of Parquet shards.
 
@@ -224,6 +239,7 @@ def embed_files(
             `FnApiRunner`, which is what Beam's DirectRunner falls back to; that one
             downloads a program, Prism, first.)
         num_shards: Number of shards; 0 lets the runner choose.
+        resize: As in `EmbedFiles`.
 
     Returns:
         The manifest: a dictionary that counts the embeddings (`embedded`) and names
@@ -239,7 +255,7 @@ def embed_files(
     output = str(output).rstrip("/")
     _check_new(output)
     _check_list(str(paths))
-    encoder = open_encoder(str(model), image_size, channels)
+    encoder = open_encoder(str(model), image_size, channels, resize)
     if os.path.isdir(str(model)):
         model = encoder.name
     pipeline = beam.Pipeline(options=options or PipelineOptions([f"--runner={RUNNER}"]))
@@ -247,7 +263,16 @@ def embed_files(
         pipeline
         | "List" >> beam.io.ReadFromText(str(paths))
         | "Split" >> beam.FlatMap(_path_and_label)
-        | EmbedFiles(model, root, batch_size, image_size, channels, dtype, strict)
+        | EmbedFiles(
+            model,
+            root,
+            batch_size,
+            image_size,
+            channels,
+            dtype,
+            strict,
+            encoder.resize,
+        )
     )
     found["tables"] | "Write" >> beam.io.WriteToParquetBatched(
         posixpath.join(output, "part"),
@@ -274,6 +299,7 @@ def embed_files(
         "identity": {
             "model": encoder.sha256,
             "image_shape": list(encoder.image_shape),
+            "resize": encoder.resize or "squash",
             "dim": encoder.dim,
             "dtype": dtype,
             "format": "parquet",

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Optional
 
 from tfembed.data.sources import check_source
+from tfembed.ops.image_formats import RESIZES
 from tfembed.recipes import config as configs
 from tfembed.recipes import own_parts
 from tfembed.recipes.config import option
@@ -38,6 +39,12 @@ class Settings:
         "split is not seen, so many classes",
     )
     image_size: Optional[int] = option(None, "height and width; none for the source's")
+    resize: str = option(
+        "squash",
+        "how pictures are brought to that size: squashed, or scaled with the aspect "
+        "ratio kept and cropped or padded with white; the encoder is exported so",
+        RESIZES,
+    )
     strict: bool = option(False, "stop at an image that does not decode")
 
     backbone: str = option(

@@ -260,6 +260,7 @@ def _start(recipe, config, directory, chief):
         holdout=config.holdout,
         strict=config.strict,
         seed=config.seed,
+        resize=config.resize,
     )
     arrays = known_images.describe(data)
     backup = Backup(directory / "backup", chief)
