@@ -9,6 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tfembed"
 
 BASE = {"command_line", "compat", "formats", "lazy_names", "ops", "quiet_imports"}
+BASE |= {"registry"}
 PARTS = {
     "backbones",
     "callbacks",
@@ -33,7 +34,7 @@ MAY_IMPORT = {
     "compat": set(),
     "ops": set(),
     "formats": {"ops"},
-    "backbones": BASE | {"layers", "registry", "tfembed"},
+    "backbones": BASE | {"layers", "tfembed"},
     "data": BASE,
     "layers": BASE,
     "metrics": BASE,
@@ -43,7 +44,7 @@ MAY_IMPORT = {
     "weighting": BASE | {"losses"},
     "callbacks": BASE | {"metrics", "layers"},
     "registry": {"command_line"},
-    "recipes": BASE | PARTS | {"registry", "tfembed", "version"},
+    "recipes": BASE | PARTS | {"tfembed", "version"},
     "evaluate": BASE | PARTS | {"tfembed", "version"},
     "embed": BASE | PARTS | {"tfembed", "version"},
     "dedup": BASE | PARTS | {"embed", "export", "tfembed", "version"},

@@ -7,13 +7,21 @@ listed without importing them.
 
 import importlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 from collections.abc import Mapping
 
 from tfembed.command_line import near
 
-__all__ = ["Registry", "find_named", "import_parts_of", "is_own", "offered"]
+__all__ = [
+    "Registry",
+    "find_named",
+    "import_parts_of",
+    "is_findable",
+    "is_own",
+    "offered",
+]
 
 # What stands before a colon in names of backbones, sources and runs.
 _PREFIXES = {"applications", "csv", "folder", "images", "keras", "keras_cv", "npz"}
@@ -85,6 +93,17 @@ def is_own(name):
     parts = [*module.split("."), *attribute.split(".")]
     named = all(part.isidentifier() for part in parts)
     return bool(colon) and named and module not in _PREFIXES
+
+
+def is_findable(name):
+    """Tells a user's own from a misspelt prefix: a module with a dot, or one there is.
+
+    Nothing is imported.
+    """
+    module = str(name).partition(":")[0]
+    if not is_own(name):
+        return False
+    return "." in module or importlib.util.find_spec(module) is not None
 
 
 def import_parts_of(run_directory):

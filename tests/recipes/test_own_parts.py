@@ -12,6 +12,8 @@ from tensorflow import keras
 
 from tfembed import load_model
 from tfembed.backbones import build_backbone
+from tfembed.data import load_images, read_embeddings
+from tfembed.embed import main as embed_main
 from tfembed.evaluate.__main__ import main as evaluate_main
 from tfembed.losses import Contrastive
 from tfembed.miners import HardMiner
@@ -144,9 +146,9 @@ def test_a_name_without_its_module_is_refused_at_once(flag):
 
 
 PARTS = """
+import numpy as np
 import tensorflow as tf
 from tensorflow import keras
-from tfembed.losses import MultiSimilarity
 from tfembed.losses import Contrastive
 from tfembed.miners import HardMiner
 
@@ -200,6 +202,16 @@ def network(image_shape):
 
 def nothing(image_shape):
     return None
+
+
+def photos():
+    draw = np.random.default_rng(0).integers
+    images = draw(0, 256, (60, 16, 16, 3), np.uint8)
+    return {"images": images, "labels": np.arange(60) % 3}
+
+
+def wrong_photos():
+    return {"pictures": np.zeros(3)}
 """
 
 
@@ -249,6 +261,32 @@ def test_a_backbone_of_ones_own_is_imported_when_its_run_is_loaded(parts, tmp_pa
         assert words in done.stdout + done.stderr
 
 
+def test_images_of_ones_own_are_trained_on_and_embedded(parts, tmp_path, capsys):
+    flags = {**SMALL, "epochs": 1, "limit": "none", "dataset": f"{parts}:photos"}
+    result = run_quietly(instdisc, tmp_path / "run", flags)
+    assert result["table"]
+    words = [str(tmp_path / "run"), f"{parts}:photos", str(tmp_path / "rows")]
+    assert embed_main(words) == 0
+    found = read_embeddings(tmp_path / "rows").load()
+    assert len(found.embeddings) == 60 and set(found.labels) == {0, 1, 2}
+    assert found.ids[0].startswith("photos")
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("{parts}:wrong_photos", "must be images .*with the keys .*pictures"),
+        ("{parts}:number", "a dictionary of arrays.*which is a int"),
+        ("{parts}:nothing", "nothing"),
+        ("fodler:photos", "Did you mean folder:PATH"),
+        ("no.such_module:photos", "no module 'no'"),
+    ],
+)
+def test_what_is_no_source_is_told(name, message, parts):
+    with pytest.raises((ValueError, TypeError), match=message):
+        load_images(name.format(parts=parts))
+
+
 @pytest.mark.parametrize(
     "name, message",
     [
@@ -282,7 +320,7 @@ def test_losses_and_miners_of_ones_own_are_what_they_are_classes_of(parts):
     [
         ({"loss": "{parts}:number"}, "must name a class.*'parts_.*:number', a int"),
         ({"loss": "{parts}:Contrst"}, "Did you mean parts_.*:Contrast"),
-        ({"loss": "nowhere_at_all:Loss"}, "no module 'nowhere_at_all'"),
+        ({"loss": "nowhere.at_all:Loss"}, "no module 'nowhere'"),
         ({"loss": "{parts}:Contrast", "loss_options": "wieght=1"}, "mean weight"),
         ({"loss": "contrastiv"}, "`loss` must be one of .*Did you mean contrastive"),
         ({"loss": "no/path.py:Loss"}, "`loss` must be one of"),

@@ -3,7 +3,7 @@
 from tfembed.backbones.names import BACKBONES, POOLS
 from tfembed.backbones.seeding import seed_kernels
 from tfembed.backbones.weights import find_weights
-from tfembed.registry import is_own
+from tfembed.registry import is_findable
 
 __all__ = ["build_backbone"]
 
@@ -44,7 +44,7 @@ def build_backbone(
         ImportError: If a keras-cv backbone is asked for and keras-cv is missing.
     """
     saved = name.startswith("keras:")
-    if name not in BACKBONES and not saved and not is_own(name):
+    if name not in BACKBONES and not saved and not is_findable(name):
         raise ValueError(
             f"`name` must be one of {', '.join(BACKBONES)}, or keras:FILE, a saved "
             f"Keras model, or your own, module:function. Received: name={name!r}."

@@ -18,7 +18,7 @@ from tfembed.data.array_split import ArraySplit, numbered_names
 from tfembed.data.request import Source
 from tfembed.formats.npz import read_npz
 
-__all__ = ["find"]
+__all__ = ["find", "source_of"]
 
 
 def find(argument, request):
@@ -30,7 +30,17 @@ def find(argument, request):
             f"Received: {argument!r}, which is not a file."
         )
     name = os.path.splitext(os.path.basename(path))[0]
-    arrays = read_npz(path)
+    return source_of(read_npz(path), name, argument)
+
+
+def source_of(arrays, name, argument):
+    """Makes a `Source` of arrays, as the module says.
+
+    Args:
+        arrays: Dictionary of NumPy arrays.
+        name: What the images' names begin with.
+        argument: What the user wrote, for messages.
+    """
     if "images" in arrays:
         train, test = _split(arrays, "images", "labels", name, "train", argument), None
     elif "x_train" in arrays and "x_test" in arrays:
@@ -40,8 +50,8 @@ def find(argument, request):
         )
     else:
         raise ValueError(
-            "`npz:PATH` must hold the key images (and labels), or x_train and x_test "
-            f"(and y_train and y_test). Received: {argument!r} with the keys "
+            "The arrays must be images (and labels), or x_train and x_test (and "
+            f"y_train and y_test). Received: {argument!r} with the keys "
             f"{sorted(arrays)}."
         )
     used = "images labels" if test is None else "x_train y_train x_test y_test"

@@ -4,6 +4,7 @@ import importlib
 import os
 
 from tfembed.command_line import near
+from tfembed.registry import is_findable
 
 __all__ = ["SOURCES", "check_source", "find_source", "folder_of"]
 
@@ -19,6 +20,8 @@ SOURCES = {
     "npz:PATH": "a NumPy archive: images, labels or x_train, y_train, x_test, y_test",
     "tfds:NAME": "a data set of tensorflow-datasets",
     "synthetic": "2,000 + 500 images drawn on the spot, for trying things out",
+    "MODULE:FUNCTION": "your own: a function without arguments that returns the arrays "
+    "of an npz archive, as a dictionary",
 }
 
 # source: its module in this room; each has `find(argument, request) -> Source`
@@ -53,6 +56,8 @@ def check_source(name):
     takes_argument = {key.partition(":")[0]: ":" in key for key in SOURCES}
     if source in _MODULES and takes_argument[source] == bool(colon and argument):
         return source, argument or None
+    if source not in _MODULES and is_findable(name):
+        return "own", str(name)
     message = f"`name` must be one of {', '.join(SOURCES)}. Received: name={name!r}."
     names = near(source, list(_MODULES)) if source not in _MODULES else []
     if names:
@@ -78,7 +83,8 @@ def find_source(name):
             or too many. The message lists the known sources.
     """
     source, argument = check_source(name)
-    module = importlib.import_module(f"tfembed.data.{_MODULES[source]}")
+    file = _MODULES.get(source, "own_source")
+    module = importlib.import_module(f"tfembed.data.{file}")
     return source, module.find, argument
 
 

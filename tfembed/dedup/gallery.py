@@ -11,6 +11,7 @@ from tfembed.data.sources import folder_of
 from tfembed.dedup.pictures import FolderPictures, NoPictures
 from tfembed.dedup.rows import Rows
 from tfembed.formats.embeddings import read_embeddings
+from tfembed.registry import is_findable
 
 __all__ = [
     "RESULT",
@@ -79,7 +80,7 @@ def is_images(source, encoder):
     plain = {name for name in SOURCES if ":" not in name}
     if str(source) in plain:
         return not os.path.exists(str(source))
-    return bool(colon) and kind in names
+    return bool(colon) and (kind in names or is_findable(source))
 
 
 def check_encoder_of(source, encoder, weights=None, pool=None):

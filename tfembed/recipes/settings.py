@@ -17,7 +17,7 @@ class Settings:
     dataset: str = option(
         "fashion_mnist",
         "fashion_mnist, mnist, cifar10, cifar100, folder:PATH, csv:FILE, npz:PATH, "
-        "tfds:NAME or synthetic",
+        "tfds:NAME or synthetic, or your own, module:function",
     )
     data_dir: Optional[str] = option(None, "where the data set is, or is put")
     limit: Optional[int] = option(
