@@ -27,6 +27,7 @@ import tfembed.interop.__main__ as interop
 import tfembed.report.__main__ as report
 from tfembed.export.versions import new_version
 from tfembed.formats.disk import FullDiskError, folder_written_beside
+from tfembed.formats.image_metadata import read_metadata, write_metadata
 from tfembed.recipes import instdisc
 from tfembed.serving import SearchResult, draw_neighbors
 from tfembed.weighting import figure
@@ -306,6 +307,22 @@ def test_whatever_fills_a_folder(write, disk):
         with opened() as into:
             write(str(getattr(into, "path", into)))
         shutil.rmtree(path)
+
+
+def test_what_a_list_says_of_images(disk):
+    """SQLite says of a limit on files no more than that writing failed."""
+    if not disk.mounted:
+        pytest.skip("no right to mount a small disk here")
+    ids, columns = [str(row) for row in range(3000)], {"brand": ["x" * 50] * 3000}
+    versions = disk.folder / "base"
+    disk.leave(3)
+    with pytest.raises(FullDiskError, match="room for"), new_version(versions) as into:
+        write_metadata(into.path, ids, columns)
+    disk.free()
+    assert not disk.content()
+    with new_version(versions) as into:
+        write_metadata(into.path, ids, columns)
+    assert read_metadata(into.path, ids[-1:]) == [{"brand": "x" * 50}]
 
 
 def test_a_run_that_cannot_begin(disk, capsys):
