@@ -192,6 +192,7 @@ def test_what_was_loaded_cropped_is_embedded_cropped(place, tmp_path):
     files = embed_source(model, data.train, tmp_path / "out")
     right, found = expected(place, "crop"), files.load()
     assert len(found.ids) == data.train.size > 3
+    assert data.train.take(np.arange(2)).resize == "crop"
     for name, embedding in zip(found.ids, found.embeddings):
         np.testing.assert_allclose(embedding, right[name], atol=1e-6)
 

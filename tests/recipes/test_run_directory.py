@@ -64,6 +64,17 @@ def test_a_setting_that_has_come_since_has_its_default(tmp_path):
         opened(tmp_path / "run", other)
 
 
+def test_a_run_of_before_there_was_a_choice_goes_on_squashed_alone(tmp_path):
+    opened(tmp_path / "run").close()
+    path = tmp_path / "run" / "config.json"
+    settings = json.loads(path.read_text())
+    assert settings.pop("resize") == "squash"
+    path.write_text(json.dumps(settings))
+    opened(tmp_path / "run").close()
+    with pytest.raises(ValueError, match="resize='squash' there, 'crop' here"):
+        opened(tmp_path / "run", dataclasses.replace(CONFIG, resize="crop"))
+
+
 def test_two_processes_cannot_train_in_one_directory(tmp_path):
     first = opened(tmp_path / "run")
     with pytest.raises(ValueError, match="Another process is training"):
