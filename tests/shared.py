@@ -24,12 +24,13 @@ def written_once(tmp_path_factory, name, write):
 
 
 def without_lines(saved_model_dir):
-    """Takes the signatures `..._lines` away: as an older tfembed exported."""
+    """Takes `query` and the signatures `..._lines` away: as older tfembeds exported."""
     from tensorflow.core.protobuf import saved_model_pb2
 
     path = saved_model_dir / "saved_model.pb"
     model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     signatures = model.meta_graphs[0].signature_def
-    for name in [name for name in signatures if name.endswith("_lines")]:
-        del signatures[name]
+    for name in list(signatures):
+        if name.endswith("_lines") or name == "query":
+            del signatures[name]
     path.write_bytes(model.SerializeToString())

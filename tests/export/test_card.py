@@ -18,6 +18,7 @@ CARD = {
         "recall_queries": 1000,
         "probes": 12,
     },
+    "query": {"examples": 64, "exact": "with filters"},
     "k": 10,
     "known": {
         "threshold": 0.7312,
@@ -54,6 +55,8 @@ def test_the_page_says_what_the_card_holds():
         "| genuine queries that it rejects | 5 % |",
         "| training images | 60,000 |",
         "| probes | 12 |",
+        "| exact in the signature `query` | with filters |",
+        "| most examples of a question | 64 |",
     ):
         assert line in page.splitlines()
     assert "older than the gallery" not in page and "{" not in page

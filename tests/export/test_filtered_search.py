@@ -3,68 +3,16 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow import keras
+from twin_gallery import NAMES, SHAPE, K, make_model, model_of, queries
 
 from tfembed.export.brute_force import nearest, shares_of_classes
-from tfembed.export.gallery_state import gallery_state
-from tfembed.export.heads import load_head
-from tfembed.export.run_directory import make_gallery
-from tfembed.export.search_model import FILTERS, SearchModel
-
-SHAPE, DIM, SIZE, K = (2, 4, 1), 8, 1500, 6
-NAMES = ["red", "blau", "grün", "rouge", ""]  # a class may be named by nothing
-
-
-def make_model(head, max_score_bytes=1 << 20, seed=0):
-    rng = np.random.default_rng(seed)
-    rows = rng.normal(size=(SIZE, DIM)).astype(np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    rows[SIZE // 2 :] = rows[: SIZE // 2]  # each twice: ties
-    gallery = make_gallery(
-        {
-            "embeddings": rows,
-            "labels": rng.integers(-1, len(NAMES), SIZE),
-            "ids": np.array([f"id {row} ä" for row in range(SIZE)]),
-            "class_names": np.array(NAMES),
-            "known_threshold": 0.6,
-            "vote_k": 9,
-        }
-    )
-    head_state = load_head(head).build(gallery.embeddings)
-    inputs = keras.Input(SHAPE)
-    x = keras.layers.Flatten()(keras.layers.Rescaling(1, -127.5)(inputs))
-    encoder = keras.Model(inputs, keras.layers.UnitNormalization()(x))
-    state = gallery_state(gallery, head_state)
-    model = SearchModel(
-        encoder,
-        encoder.variables,
-        SHAPE,
-        DIM,
-        head,
-        state,
-        K,
-        max_score_bytes,
-    )
-    stored = gallery.embeddings
-    if head == "bfloat16":  # what it keeps is what its scores are of
-        stored = np.float32(head_state.arrays["gallery_embeddings"])
-    return model, gallery, stored
-
-
-MODELS = {}
+from tfembed.export.search_model import FILTERS
 
 
 @pytest.fixture(params=["exact", "bfloat16", "ivf"])
 def served(request):
     """A model, its gallery and its rows, made once for each head."""
-    if request.param not in MODELS:
-        MODELS[request.param] = make_model(request.param)
-    return MODELS[request.param]
-
-
-def queries(count, seed=5):
-    rows = np.random.default_rng(seed).normal(size=(count, DIM)).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return model_of(request.param)[:3]
 
 
 def padded(lists):
@@ -208,7 +156,7 @@ def test_random_filters(served):
 
 
 def test_a_small_bound_of_memory_changes_nothing():
-    model, gallery, stored = make_model("exact", max_score_bytes=2048)
+    model, gallery, stored = make_model("exact", max_score_bytes=2048)[:3]
     lists = {
         "exclude_ids": [gallery.ids[:30].tolist()] * 3,
         "allow_labels": [["red"], [], ["blau"]],
@@ -233,8 +181,7 @@ def test_scores_of_ids(served):
 
 
 def test_embeddings_of_any_length_but_none():
-    model, gallery, stored = MODELS.setdefault("exact", None) or make_model("exact")
-    MODELS["exact"] = model, gallery, stored
+    model = model_of("exact")[0]
     vectors = queries(6)
     clean = model.search(vectors)
     scaled = vectors * np.array([1, 1e-18, 1e18, 0, np.nan, np.inf])[:, None]

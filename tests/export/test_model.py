@@ -18,7 +18,7 @@ from tfembed.export.gallery_state import SHARED, gallery_sha256
 from tfembed.export.run_directory import read_gallery
 from tfembed.export.verify import ask_in_fresh_process
 
-SIGNATURES = 13
+SIGNATURES = 14
 SEARCH = {"ids", "labels", "scores", "vote", "vote_probability", "known", "valid"}
 BATCHES = (0, 1, 3, 17)
 
@@ -162,6 +162,8 @@ def test_signatures_are_pinned(asked):
     names = ("allow_ids", "exclude_ids", "allow_labels", "exclude_labels")
     filters = dict.fromkeys(names, lists)
     lines = dict.fromkeys(names, ("string", [None]))
+    examples = ("positive_ids", "negative_ids")
+    examples += ("positive_embeddings", "negative_embeddings")
     classes = {"classes": "string", "scores": "float32"}
     assert described == {
         "embed": {"inputs": images, "outputs": embed},
@@ -190,6 +192,18 @@ def test_signatures_are_pinned(asked):
         "score_lines": {
             "inputs": {**embeddings, "ids": ("string", [None])},
             "outputs": {"lines": "string", "valid": "bool"},
+        },
+        "query": {
+            "inputs": {
+                **image_bytes,
+                **embeddings,
+                **dict.fromkeys(examples, ("string", [None])),
+                "negative_weight": ("float32", [None]),
+                "min_score": ("float32", [None]),
+                "per_label": ("int32", [None]),
+                **lines,
+            },
+            "outputs": {**search, "problem": "string"},
         },
         "classify": {"inputs": {"inputs": ("string", [None])}, "outputs": classes},
     }

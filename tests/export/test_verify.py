@@ -76,9 +76,11 @@ def test_another_gallery_does_not(check, change, message):
         ("search_filtered_lines", "ids", "finds 0 neighbours where"),
         ("search_filtered_lines", "valid", "a broken image"),
         ("search_filtered_bytes_lines", "scores", "scores differ|a broken image"),
+        ("query", "scores", "query gives the scores|a broken image|it finds the sc"),
+        ("query", "problem", "query says"),
     ],
 )
-def test_other_answers_to_lines_do_not(check, monkeypatch, signature, output, message):
+def test_other_answers_do_not(check, monkeypatch, signature, output, message):
     ask = verify.ask_in_fresh_process
 
     def roll(folder, requests, runtime):

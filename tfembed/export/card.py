@@ -134,6 +134,7 @@ def _for_clients(card):
 
 def _search(card):
     head, vote = dict(card.get("head", {})), card.get("vote", {})
+    query = card.get("query") or {}
     name = head.pop("head", None)
     recall, k = head.pop("recall_at_k", None), head.pop("recall_k", None)
     queries = head.pop("recall_queries", None)
@@ -150,6 +151,8 @@ def _search(card):
         rows.append(("recall of the nearest rows", said))
     rows += [(key.replace("_", " "), _value(value)) for key, value in head.items()]
     rows += [
+        ("exact in the signature `query`", query.get("exact")),
+        ("most examples of a question", _count(query.get("examples"))),
         ("neighbours that vote", _voters(card)),
         ("temperature of the vote", _numbers(vote.get("temperature"))),
         ("largest image decoded", _pixels(card.get("max_pixels"))),

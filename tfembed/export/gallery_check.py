@@ -5,8 +5,8 @@ compared as bytes. What is new is asked by `search`, in a process that has only
 TensorFlow (its C API, as a server has it, where that is installed): every score must be
 that of the row whose id stands beside it, each id must have its label, and `known` must
 follow the threshold; with a head that finds all nearest rows, the score at each rank
-must be the score of that rank. The warm-up requests of the version must run, or no
-server would load it.
+must be the score of that rank. `query`, where the version has it, is asked for one row
+of each label. The warm-up requests of the version must run, or no server would load it.
 """
 
 import numpy as np
@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tfembed.export.brute_force import nearest
 from tfembed.export.native import find_libraries
+from tfembed.export.query_options import nothing_asked
 from tfembed.export.saved_variables import unlike_variables
 from tfembed.export.verify import SCORE_TOLERANCE, ask_in_fresh_process
 
@@ -67,6 +68,11 @@ def check_gallery(source, target, head, gallery, some_rows):
             },
         ),
     ]
+    if _has_query(target):
+        asked = nothing_asked(len(rows), gallery.dim)
+        asked["embeddings"], asked["per_label"] = queries, np.ones(len(rows), np.int32)
+        asked["negative_ids"] = _as_lines(ids[:, 0])
+        requests.append(("query", asked))
     runtime = "native" if find_libraries() else "python"
     answers, _ = ask_in_fresh_process(target, requests, runtime)
     off = _compare(answers[0], queries, gallery, head)
@@ -76,7 +82,39 @@ def check_gallery(source, target, head, gallery, some_rows):
             ids[query, 0] not in found.tolist(),
             f"it finds {ids[query, 0].decode()!r}, which the request excludes",
         )
+    if len(answers) > 3:
+        _check_question(answers[3], ids, gallery)
     return off
+
+
+def _has_query(version):
+    """Whether a version has the signature `query`, as older ones have not."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    content = (version / "saved_model.pb").read_bytes()
+    model = saved_model_pb2.SavedModel.FromString(content)
+    return "query" in model.meta_graphs[0].signature_def
+
+
+def _check_question(answer, ids, gallery):
+    """Checks an answer with one row of each label, unlike `ids`, one each."""
+    _require(
+        answer["valid"].all(),
+        f"to questions with its own ids it says {answer['problem'].tolist()}",
+    )
+    row_of = _rows_of(gallery.ids, answer["ids"])
+    for example, found in zip(ids[:, 0], answer["ids"].tolist()):
+        labels = gallery.labels[[row_of[name.decode()] for name in found if name]]
+        labels = labels[labels >= 0]
+        _require(
+            example not in found and len(set(labels)) == len(labels),
+            f"one row of each label, unlike {example.decode()!r}, are {found}",
+        )
+
+
+def _as_lines(ids):
+    escaped = (each.replace(b"\\", b"\\\\").replace(b"\n", b"\\n") for each in ids)
+    return np.array(list(escaped), object)
 
 
 def _queries(gallery, some_rows):

@@ -34,31 +34,70 @@ def as_declared(inputs, specs):
         tf.raw_ops.PlaceholderWithDefault(input=value, shape=tf.TensorShape(None))
         for value in inputs.values()
     ]
-    shapes, counts, rows = [], [], []
-    for name, value, spec in zip(inputs, opaque, specs):
-        shape, wanted = tf.shape(value), [side or -1 for side in spec.shape]
-        sides = tf.pad(shape, [[0, len(wanted)]])[: len(wanted)]
-        fits = tf.reduce_all((sides == wanted) | tf.less(wanted, 0))
-        fits &= tf.size(shape) == len(wanted)
-        what = f"have the shape {_said(spec)}"
-        shapes.append(_require(fits, name, what, ["(", _listed(shape, ", "), ")"]))
-        rows.append(sides[0])
-    with tf.control_dependencies(shapes):  # which say more, where both are wrong
-        for name, count in list(zip(inputs, rows))[1:]:
-            what = f"have as many rows as {next(iter(inputs))}"
-            received = [_listed([count, rows[0]], " and ")]
-            counts.append(_require(count == rows[0], name, what, received))
-    with tf.control_dependencies(shapes + counts):
+    rows = [
+        _rows_of_shape(
+            tf.shape(value),
+            [side or -1 for side in spec.shape],
+            name,
+            _said(spec),
+            f" {_ADVICE[name]}" if name in _ADVICE else "",
+        )
+        for name, value, spec in zip(inputs, opaque, specs)
+    ]
+    with tf.control_dependencies(rows):  # which say more, where both are wrong
+        names = list(inputs)
+        as_many = _require_rows(tf.stack(rows), names, names[0])
+    with tf.control_dependencies([as_many]):
         return [
             tf.ensure_shape(tf.identity(value), spec.shape)
             for value, spec in zip(opaque, specs)
         ]
 
 
-def _require(holds, name, what, received):
-    advice = f" {_ADVICE[name]}" if name in _ADVICE else ""
-    parts = [f"`{name}` must {what}. Received: ", *received, f".{advice}"]
-    return tf.debugging.Assert(holds, [tf.strings.join(parts)])
+# Functions of their own, so that a graph holds them once, however many inputs it has.
+
+
+@tf.function(
+    input_signature=[
+        tf.TensorSpec([None], tf.int32),
+        tf.TensorSpec([None], tf.int32),
+        tf.TensorSpec([], tf.string),
+        tf.TensorSpec([], tf.string),
+        tf.TensorSpec([], tf.string),
+    ],
+    autograph=False,
+)
+def _rows_of_shape(shape, wanted, name, said, advice):
+    """The rows of an input, once it has the shape that is wanted, -1 for any side."""
+    count = tf.size(wanted)
+    sides = tf.pad(shape, [[0, count]])[:count]
+    fits = tf.reduce_all((sides == wanted) | tf.less(wanted, 0))
+    fits &= tf.size(shape) == count
+    received = _listed(shape, ", ")
+    words = ["`", name, "` must have the shape ", said, ". Received: (", received]
+    sentence = tf.strings.join([*words, ").", advice])
+    with tf.control_dependencies([tf.debugging.Assert(fits, [sentence])]):
+        return tf.identity(sides[0])
+
+
+@tf.function(
+    input_signature=[
+        tf.TensorSpec([None], tf.int32),
+        tf.TensorSpec([None], tf.string),
+        tf.TensorSpec([], tf.string),
+    ],
+    autograph=False,
+)
+def _require_rows(rows, names, first):
+    """Whether all inputs have as many rows, once they have."""
+    others = rows != rows[0]
+    place = tf.argmax(others)  # of the first that has not
+    received = _listed([tf.gather(rows, place), rows[0]], " and ")
+    words = ["`", tf.gather(names, place), "` must have as many rows as ", first]
+    sentence = tf.strings.join([*words, ". Received: ", received, "."])
+    few = tf.debugging.Assert(~tf.reduce_any(others), [sentence])
+    with tf.control_dependencies([few]):
+        return tf.constant(True)
 
 
 def _listed(numbers, separator):

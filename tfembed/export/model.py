@@ -11,9 +11,11 @@ from tfembed import __version__
 from tfembed.export.alikeness import describe_alikeness
 from tfembed.export.card import write_card
 from tfembed.export.encoder import ExportedEncoder
+from tfembed.export.examples import MOST
 from tfembed.export.gallery_state import gallery_sha256, gallery_state
 from tfembed.export.heads import HEADS, choose_head, load_head
 from tfembed.export.image_bytes import MAX_PIXELS
+from tfembed.export.query_search import EXACT
 from tfembed.export.run_directory import (
     Gallery,
     Queries,
@@ -268,6 +270,7 @@ def export(
                 "metadata": columns,
             },
             "head": head_state.card,
+            "query": {"examples": MOST, "exact": EXACT[head]},
             "k": int(k),
             "max_pixels": int(max_pixels),
             "known": {

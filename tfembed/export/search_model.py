@@ -8,13 +8,18 @@ import tensorflow as tf
 
 from tfembed.compat import variable
 from tfembed.export.chunks import in_chunks
+from tfembed.export.examples import KINDS, MOST, combine_examples
 from tfembed.export.filtered_search import filtered_neighbors, score_each, score_pairs
 from tfembed.export.gallery_state import variable_shape
 from tfembed.export.heads import load_head
 from tfembed.export.id_lookup import find_rows
 from tfembed.export.image_bytes import MAX_PIXELS, decode_examples, decode_images
 from tfembed.export.input_shapes import as_declared
-from tfembed.export.text_lists import read_lists, write_lines
+from tfembed.export.problems import Problems
+from tfembed.export.query_options import check_options
+from tfembed.export.query_search import query_neighbors
+from tfembed.export.text_lists import NO_LINES, read_lists, write_lines
+from tfembed.export.unit_embeddings import unit_embeddings
 from tfembed.ops.cosines import cut_cosines
 from tfembed.ops.vote import vote_shares, weighted_vote
 from tfembed.ops.zero_rows import around_zero_rows
@@ -40,6 +45,7 @@ class SearchModel(tf.Module):
     | `search_filtered_lines` | `embeddings`, filters as lines | as `search` |
     | `search_filtered_bytes_lines` | `image_bytes`, filters as lines | the same |
     | `score_lines` | `embeddings`, `ids` as lines | `lines`, `valid` |
+    | `query` | all that can be asked, see below | as `search`, `problem` |
     | `classify` | `inputs` | `classes`, `scores` |
 
     Inputs: `images` float32 `(batch, height, width, channels)` in 0..255;
@@ -54,6 +60,18 @@ class SearchModel(tf.Module):
     `text_lists`. An input of another shape than these fails the request with a
     sentence, see `input_shapes`.
 
+    `query` takes one value a row of everything, and each has one that asks for nothing
+    (in brackets). What is asked is like `image_bytes` (empty) and `embeddings` (zero),
+    like `positive_ids` and `positive_embeddings` and unlike `negative_ids` and
+    `negative_embeddings` (all empty): ids as lines, embeddings as the bytes of their
+    numbers; `negative_weight` float32 from 0 to 1 (any). They are combined as
+    `tfembed.export.examples` says; rows of the gallery that are examples by id are left
+    out of the answer. `min_score` float32 (-1): rows of lower scores do not count.
+    `per_label` int32 (2147483647): at most so many neighbours of one label are shown,
+    exactly; rows without a label are not limited, and the vote and `known` are of the
+    nearest rows all the same. Filters as lines (empty). With filters, or a `per_label`
+    below k, all rows are looked at whatever the head; else the head searches.
+
     Outputs, all of them with the batch first:
 
     - `embeddings` float32 `(batch, d)`, of unit length.
@@ -67,9 +85,12 @@ class SearchModel(tf.Module):
     - `known` bool `(batch,)`: whether the best score reaches the threshold.
     - `valid` bool `(batch,)`: false for bytes that do not decode or declare more than
       `max_pixels`, for images or embeddings that are not finite, for embeddings of
-      length 0, and for lines with an escape that is none. Such a row has zero
+      length 0, for lines with an escape that is none, and for whatever `query` cannot
+      answer. Such a row has zero
       embeddings, scores and probability, empty strings and `known` false, and leaves
       the others alone.
+    - of `query`: `problem` string `(batch,)`, why a row is not valid, in words; empty
+      where it is.
     - of `score_lines`: `lines` string `(batch,)`: for each line of `ids` one with its
       score, to 9 digits, empty where the gallery does not have it. (Numbers `(batch,
       m)` would be of another width in each part of a request that a server splits.)
@@ -144,6 +165,7 @@ class SearchModel(tf.Module):
         lists = tf.TensorSpec([None, None], tf.string)
         images = tf.TensorSpec([None, *self._image_shape], tf.float32)
         embeddings = tf.TensorSpec([None, self._dim], tf.float32)
+        numbers = tf.TensorSpec([None], tf.float32)
         filters = [lists] * len(FILTERS)
         inputs = {
             "embed": [images],
@@ -157,6 +179,12 @@ class SearchModel(tf.Module):
             "search_filtered_lines": [embeddings, *[strings] * len(FILTERS)],
             "search_filtered_bytes_lines": [strings, *[strings] * len(FILTERS)],
             "score_lines": [embeddings, strings],
+            "query": [
+                *[strings, embeddings],
+                *[strings] * 2 * len(KINDS),
+                *[numbers, numbers, tf.TensorSpec([None], tf.int32)],
+                *[strings] * len(FILTERS),
+            ],
             "classify": [strings],
         }
         valid = tf.TensorSpec([None], tf.bool)
@@ -167,6 +195,10 @@ class SearchModel(tf.Module):
         self._encode = lambda *inputs: encode(*inputs)
         self._decode = _shared(self._decode_bytes, [strings])
         self._embed_valid = _shared(self._embed_decoded, [images, valid])
+        self._nearest = _shared(
+            lambda queries, k: self._head.search(self.gallery_variables, queries, k),
+            [embeddings, tf.TensorSpec([], tf.int32)],
+        )
         self._answer = _shared(self._answer_all, [embeddings, valid])
         self._answer_filtered = _shared(
             self._answer_some, [embeddings, valid, *filters]
@@ -200,6 +232,7 @@ class SearchModel(tf.Module):
             "search_filtered_lines": self.search_filtered_lines,
             "search_filtered_bytes_lines": self.search_filtered_bytes_lines,
             "score_lines": self.score_lines,
+            "query": self.query,
             "classify": self.classify,
             "embed_bytes": self.embed_bytes,
             "embed": self.embed,
@@ -217,7 +250,7 @@ class SearchModel(tf.Module):
         return self._embed_valid(*self._decode(image_bytes))
 
     def _search(self, embeddings):
-        return self._answer(*_unit(embeddings))
+        return self._answer(*unit_embeddings(embeddings))
 
     def _search_images(self, images):
         embedded = self._embed(images)
@@ -231,7 +264,7 @@ class SearchModel(tf.Module):
         self, embeddings, allow_ids, exclude_ids, allow_labels, exclude_labels
     ):
         filters = (allow_ids, exclude_ids, allow_labels, exclude_labels)
-        return self._answer_filtered(*_unit(embeddings), *filters)
+        return self._answer_filtered(*unit_embeddings(embeddings), *filters)
 
     def _search_filtered_bytes(
         self, image_bytes, allow_ids, exclude_ids, allow_labels, exclude_labels
@@ -243,7 +276,7 @@ class SearchModel(tf.Module):
         )
 
     def _score(self, embeddings, ids):
-        queries, valid = _unit(embeddings)
+        queries, valid = unit_embeddings(embeddings)
         rows = tf.where(valid[:, None], find_rows(self.gallery_variables, ids), -1)
         found = rows >= 0
         scores = score_pairs(
@@ -256,7 +289,7 @@ class SearchModel(tf.Module):
         self, embeddings, allow_ids, exclude_ids, allow_labels, exclude_labels
     ):
         texts = (allow_ids, exclude_ids, allow_labels, exclude_labels)
-        return self._answer_lines(*_unit(embeddings), texts)
+        return self._answer_lines(*unit_embeddings(embeddings), texts)
 
     def _search_filtered_bytes_lines(
         self, image_bytes, allow_ids, exclude_ids, allow_labels, exclude_labels
@@ -266,7 +299,7 @@ class SearchModel(tf.Module):
         return self._answer_lines(embedded["embeddings"], embedded["valid"], texts)
 
     def _score_lines(self, embeddings, ids):
-        queries, valid = _unit(embeddings)
+        queries, valid = unit_embeddings(embeddings)
         lists, readable = read_lists(ids)
         valid = tf.logical_and(valid, readable)
         of_query = lists.value_rowids()
@@ -285,6 +318,96 @@ class SearchModel(tf.Module):
         texts = tf.strings.as_string(scores, precision=9, shortest=True)
         lines = write_lines(tf.where(rows >= 0, texts, ""), of_query, lists.nrows())
         return {"lines": tf.where(valid, lines, ""), "valid": valid}
+
+    def _query(
+        self,
+        image_bytes,
+        embeddings,
+        positive_ids,
+        negative_ids,
+        positive_embeddings,
+        negative_embeddings,
+        negative_weight,
+        min_score,
+        per_label,
+        allow_ids,
+        exclude_ids,
+        allow_labels,
+        exclude_labels,
+    ):
+        problems = Problems(tf.fill([tf.shape(image_bytes)[0]], ""))
+        limits = check_options(min_score, per_label, negative_weight, problems)
+        texts = (allow_ids, exclude_ids, allow_labels, exclude_labels)
+        filters = {}
+        for name, text in zip(FILTERS, texts):
+            lists, readable = read_lists(text)
+            filters[name] = lists.to_tensor("")
+            problems.add(~readable, f"`{name}` must be lines. {NO_LINES}")
+        given = self._given(image_bytes, embeddings, problems)
+        examples = {
+            "positive_ids": positive_ids,
+            "negative_ids": negative_ids,
+            "positive_embeddings": positive_embeddings,
+            "negative_embeddings": negative_embeddings,
+        }
+        queries, out = self._combined(given, examples, negative_weight, problems)
+        found = self._neighbors_within(queries, filters, out, limits, min_score)
+        return {**self._named(problems.none, *found), "problem": problems.texts}
+
+    def _given(self, image_bytes, embeddings, problems):
+        """What is asked with: embeddings of images, and embeddings; and which are."""
+        rows = tf.cast(tf.where(image_bytes != "")[:, 0], tf.int32)
+
+        def embed():
+            embedded = self._embed_bytes(tf.gather(image_bytes, rows))
+            return embedded["embeddings"], embedded["valid"]
+
+        def nothing():
+            return tf.zeros([0, self._dim]), tf.zeros([0], tf.bool)
+
+        pictured, valid = tf.cond(tf.size(rows) > 0, embed, nothing)
+        shape, places = tf.shape(embeddings), rows[:, None]
+        pictured = tf.scatter_nd(places, pictured, shape)
+        valid = tf.scatter_nd(places, tf.cast(valid, tf.int32), shape[:1]) > 0
+        has_image = image_bytes != ""
+        problems.add(
+            has_image & ~valid,
+            "`image_bytes` must be a JPEG, PNG, GIF or BMP file that decodes, of at "
+            f"most {self._max_pixels:,} pixels. Received: another.",
+        )
+        units, valid = unit_embeddings(embeddings)
+        has_embedding = tf.reduce_any(embeddings != 0, axis=1)
+        problems.add(
+            has_embedding & ~valid,
+            "`embeddings` must be finite. Received: a row that is not.",
+        )
+        return [(pictured, has_image), (units, has_embedding)]
+
+    def _combined(self, given, examples, weight, problems):
+        """Queries, and the rows that are examples; adds to the problems."""
+
+        def combine(start, stop):
+            here = Problems(problems.texts[start:stop])
+            found = combine_examples(
+                self._head,
+                self.gallery_variables,
+                [(rows[start:stop], there[start:stop]) for rows, there in given],
+                {name: each[start:stop] for name, each in examples.items()},
+                weight[start:stop],
+                here,
+            )
+            return *found, here.texts
+
+        outputs = [
+            (tf.float32, [None, self._dim]),
+            (tf.int32, [None, MOST]),
+            (tf.string, [None]),
+        ]
+        chunk = max(self._max_scores // (MOST * self._dim), 1)
+        queries, rows, problems.texts = in_chunks(
+            tf.shape(weight)[0], chunk, combine, outputs
+        )
+        return queries, rows
 
     def _classify(self, inputs):
         decoded = decode_examples(
@@ -314,7 +437,7 @@ class SearchModel(tf.Module):
         finite = tf.reduce_all(tf.math.is_finite(embeddings), axis=1)
         valid = tf.logical_and(valid, finite)
         if self._normalize:
-            embeddings, positive = _unit(embeddings)
+            embeddings, positive = unit_embeddings(embeddings)
             valid = tf.logical_and(valid, positive)
         embeddings = tf.where(valid[:, None], embeddings, 0.0)
         return {"embeddings": embeddings, "valid": valid}
@@ -368,9 +491,7 @@ class SearchModel(tf.Module):
 
         def search(start, stop):
             if filters is None:
-                scores, rows = self._head.search(
-                    self.gallery_variables, queries[start:stop], columns
-                )
+                scores, rows = self._nearest(queries[start:stop], columns)
             else:
                 scores, rows = filtered_neighbors(
                     self._head,
@@ -403,16 +524,62 @@ class SearchModel(tf.Module):
         ]
         return in_chunks(tf.shape(queries)[0], self._chunk(width), search, outputs)
 
+    def _neighbors_within(self, queries, filters, examples, limits, min_score):
+        """As `_neighbors`: at most `limits` of a label, from `min_score` on.
+
+        The vote is of the nearest rows from `min_score` on, whatever their labels.
+        """
+        size = tf.shape(self.gallery_labels)[0]
+        shown = tf.minimum(self._k, size)
+        columns = tf.minimum(tf.maximum(self._k, self.vote_k), size)
+
+        def search(start, stop):
+            nearest = query_neighbors(
+                self._head,
+                self._nearest,
+                self.gallery_variables,
+                queries[start:stop],
+                {name: each[start:stop] for name, each in filters.items()},
+                examples[start:stop],
+                limits[start:stop],
+                columns,
+                shown,
+                self._max_scores,
+            )
+            voters, found = (
+                _from_score(*cut_cosines(*pair), min_score[start:stop])
+                for pair in (nearest[:2], nearest[2:])
+            )
+            winner, share = weighted_vote(
+                voters[0][:, : self.vote_k],
+                self._labels(voters[1][:, : self.vote_k]),
+                self._classes(),
+                self.vote_temperature,
+            )
+            return *found, winner, share
+
+        excluded = tf.shape(filters["exclude_ids"])[1] + MOST
+        width = tf.maximum(
+            tf.maximum(
+                tf.minimum(columns + excluded, size), tf.shape(filters["allow_ids"])[1]
+            ),
+            self._head.score_columns(self.gallery_variables),
+        )
+        outputs = [
+            (tf.float32, [None, None]),
+            (tf.int32, [None, None]),
+            (tf.int64, [None]),
+            (tf.float32, [None]),
+        ]
+        return in_chunks(tf.shape(queries)[0], self._chunk(width), search, outputs)
+
     def _shares(self, queries):
         """Classes and their shares of the vote, largest first."""
         voters = tf.minimum(self.vote_k, tf.shape(self.gallery_labels)[0])
         classes = tf.shape(self.label_names)[0] - 1
 
         def search(start, stop):
-            found = self._head.search(
-                self.gallery_variables, queries[start:stop], voters
-            )
-            scores, rows = cut_cosines(*found)
+            scores, rows = cut_cosines(*self._nearest(queries[start:stop], voters))
             shares = vote_shares(
                 scores, self._labels(rows), self._classes(), self.vote_temperature
             )
@@ -458,13 +625,10 @@ def _gallery_variable(name, value):
     return made
 
 
-def _unit(embeddings):
-    """Rows of length 1, zero where there is none; and whether there is one."""
-    largest = tf.reduce_max(tf.abs(embeddings), axis=1, keepdims=True)
-    valid = tf.math.is_finite(largest) & (largest > 0)
-    rows = tf.where(valid, embeddings / tf.where(valid, largest, 1.0), 0.0)
-    length = tf.norm(rows, axis=1, keepdims=True)
-    return tf.math.divide_no_nan(rows, length), valid[:, 0]
+def _from_score(scores, rows, least):
+    """Scores and rows without those below the least score of their query."""
+    there = scores >= least[:, None]
+    return tf.where(there, scores, -float("inf")), tf.where(there, rows, -1)
 
 
 def _of_any_rows(method, specs):

@@ -14,6 +14,12 @@ An empty line is an empty entry, which means nothing in a list, as no id is empt
 
 import tensorflow as tf
 
+NO_LINES = (
+    "Received: a backslash before something else than a backslash or an n. Write two "
+    "backslashes for one."
+)
+"""What is said of a text that is no list."""
+
 # As regular expressions and, where `\` has a meaning in them, as replacements.
 _BACKSLASH, _TWO, _BREAK, _HELD = r"\\", r"\\\\", r"\\n", r"\\b"
 

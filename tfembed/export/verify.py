@@ -9,8 +9,8 @@ Everything is compared with something that shares no code with the graph:
   rank must be the score of that rank, and each id must have that score. Rows that lie
   within the tolerance of each other may therefore change places, no others. An
   approximate head may miss rows; what it finds must have the scores that it says
-  (`BFLOAT16_TOLERANCE` where rows are kept in bfloat16). Filtered searches are exact
-  whatever the head;
+  (`BFLOAT16_TOLERANCE` where rows are kept in bfloat16). Filtered searches, and those
+  with few rows of a label, are exact whatever the head;
 - the vote with its formula in NumPy (`VOTE_TOLERANCE`), but where the last voter has
   a rival within the score tolerance, or the head is approximate.
 """
@@ -30,6 +30,7 @@ import tensorflow as tf
 from tfembed.export.brute_force import nearest, shares_of_classes
 from tfembed.export.gallery_state import encode_text, hash_ids, index_ids
 from tfembed.export.native import find_libraries
+from tfembed.export.query_options import nothing_asked
 from tfembed.export.replay import asked
 from tfembed.export.warmup import read_warmup
 from tfembed.ops.images import decode_image
@@ -42,6 +43,7 @@ VOTE_TOLERANCE = 2e-3
 
 # Processes that hold galleries up to this size run at the same time.
 _AT_ONCE = 1 << 30
+_ROWS = 1 << 16  # at a time
 _BROKEN = b"these bytes are no image"
 # A PNG file that declares 60,000 x 60,000 pixels.
 _HUGE = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIB", 13, b"IHDR", 60000, 60000, 8)
@@ -56,6 +58,7 @@ _SEARCH_OUTPUTS = {
     "known": "bool",
     "valid": "bool",
 }
+_EXAMPLES = ("ids", "embeddings")
 _EMBED_OUTPUTS = {"embeddings": "float32", "valid": "bool"}
 
 
@@ -233,6 +236,7 @@ class _Checks:
             ("classify", {"inputs": examples}, self._classify),
             *self._score_requests(),
             *self._filtered_requests(as_bytes),
+            self._query_request(as_bytes),
         ]
 
     @property
@@ -550,6 +554,92 @@ class _Checks:
             ("search_filtered_bytes_lines", lines, check_bytes),
         ]
 
+    def _query_request(self, as_bytes):
+        """One request of several questions, each in a row of its own."""
+        gallery, query = self.gallery, self.expected[0]
+        best, rows = (each[0] for each in self.order)
+        ids = [str(gallery.ids[row]).encode() for row in rows[:2]]
+        inputs = nothing_asked(6, len(query))
+        inputs["embeddings"][:4] = query
+        # A score between two ranks that rounding does not exchange, if there is one.
+        gaps = best[: self.k - 1] - best[1 : self.k]
+        place = int(gaps.argmax()) if len(gaps) else 0
+        least = np.float32(best[place] - (gaps[place] / 2 if len(gaps) else 0.5))
+        inputs["min_score"][0] = least
+        inputs["per_label"][1] = 1
+        inputs["negative_ids"][2] = _as_text(ids[-1:])
+        inputs["per_label"][3] = 0
+        inputs["positive_ids"][4] = _as_text([b"\xff no id"])
+        inputs["image_bytes"][4:] = as_bytes[[0, -1]]
+        negative = _unit(gallery.embeddings[rows[: len(ids)][-1]])
+        combined = _unit(_unit(query) - 0.5 * negative)
+
+        def check(answer):
+            valid = answer["valid"].tolist()
+            said = [text != b"" for text in answer["problem"]]
+            _require(
+                valid == [True] * 3 + [False] * 3 and said == [not v for v in valid],
+                f"query says {answer['problem'].tolist()} and valid is {valid}",
+            )
+            _check_bad(_rows(answer, slice(3, None)))
+            found = answer["scores"][0][answer["ids"][0] != b""]
+            _require(
+                (found >= least).all()
+                and (not self.exact or len(found) == (best[: self.k] > least).sum()),
+                f"it finds the scores {found} from {least} on",
+            )
+            self._limited(answer, query)
+            wanted = self._nearest_but(combined, rows[: len(ids)][-1])
+            _require(
+                ids[-1] not in answer["ids"][2].tolist(),
+                f"it finds the example {ids[-1].decode()!r}",
+            )
+            self._same_scores(answer["scores"][2], wanted, self.exact)
+
+        return "query", inputs, check
+
+    def _limited(self, answer, query):
+        """Checks that row 1 has the best row of each label, and all without one."""
+        gallery = self.gallery
+        best = np.full(len(gallery.class_names), -np.inf)
+        alone = [np.empty(0)]
+        for start in range(0, gallery.size, _ROWS):
+            part = slice(start, start + _ROWS)
+            scores = gallery.embeddings[part].astype(np.float64) @ query
+            labels = gallery.labels[part]
+            np.maximum.at(best, labels[labels >= 0], scores[labels >= 0])
+            alone.append(-np.sort(-scores[labels < 0])[: self.k])
+        wanted = np.concatenate([best[np.isfinite(best)], *alone])
+        wanted = -np.sort(-wanted.clip(-1, 1))[: self.k]
+        self._same_scores(answer["scores"][1], wanted, True)
+        row_of = self._rows_of(answer["ids"][1])
+        given = [row_of.get(each.decode(), -1) for each in answer["ids"][1] if each]
+        labels = gallery.labels[given][gallery.labels[given] >= 0]
+        _require(
+            min(given, default=0) >= 0 and len(set(labels)) == len(labels),
+            f"with one row of each label it finds {answer['labels'][1].tolist()}",
+        )
+
+    def _nearest_but(self, query, row):
+        """The scores of the nearest rows but one."""
+        scores, rows = nearest(query[None], self.gallery.embeddings, self.k + 1)
+        return scores[0][(rows[0] != row) & (rows[0] >= 0)][: self.k]
+
+    def _same_scores(self, given, wanted, exact):
+        wanted = np.pad(wanted, (0, self.k - len(wanted)))
+        off = given - wanted
+        off = float(np.abs(off).max() if exact else off.max())
+        _require(
+            off <= self.tolerance,
+            f"query gives the scores {given}, where NumPy's are {wanted}",
+        )
+
+
+def _unit(rows):
+    """Returns rows in float64, divided by their length."""
+    rows = np.asarray(rows, np.float64)
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
 
 def _example(encoded):
     feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))
@@ -592,6 +682,7 @@ def _check_signatures(described, image_shape, dim):
     names = ("allow_ids", "exclude_ids", "allow_labels", "exclude_labels")
     filters = dict.fromkeys(names, lists)
     lines = dict.fromkeys(names, ("string", [None]))
+    examples = [f"{k}_{w}" for k in ("positive", "negative") for w in _EXAMPLES]
     signatures = {
         "embed": (images, _EMBED_OUTPUTS),
         "embed_bytes": (image_bytes, _EMBED_OUTPUTS),
@@ -610,6 +701,17 @@ def _check_signatures(described, image_shape, dim):
         "score_lines": (
             {**embeddings, "ids": ("string", [None])},
             {"lines": "string", "valid": "bool"},
+        ),
+        "query": (
+            {
+                **image_bytes,
+                **embeddings,
+                **dict.fromkeys(examples, ("string", [None])),
+                **dict.fromkeys(("negative_weight", "min_score"), ("float32", [None])),
+                "per_label": ("int32", [None]),
+                **lines,
+            },
+            {**_SEARCH_OUTPUTS, "problem": "string"},
         ),
         "classify": (
             {"inputs": ("string", [None])},

@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
+from tfembed.export.query_options import nothing_asked
+
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 BATCH_SIZES = (1, 8)
 
@@ -48,6 +50,7 @@ def warmup_requests(image_shape, dim, batch_sizes=BATCH_SIZES):
         names = ("allow_ids", "exclude_ids", "allow_labels", "exclude_labels")
         filters = dict.fromkeys(names, empty)
         lines = dict.fromkeys(names, empty[:, 0])
+        one_of_label = {"per_label": np.full(size, 1, np.int32)}
         requests += [
             ("serving_default", image_bytes),
             ("search_bytes", image_bytes),
@@ -59,6 +62,7 @@ def warmup_requests(image_shape, dim, batch_sizes=BATCH_SIZES):
             ("search_filtered_lines", {**embeddings, **lines}),
             ("search_filtered_bytes_lines", {**image_bytes, **lines}),
             ("score_lines", {**embeddings, "ids": empty[:, 0]}),
+            ("query", {**nothing_asked(size, dim), **image_bytes, **one_of_label}),
             ("classify", {"inputs": np.array([example] * size, object)}),
             ("embed_bytes", image_bytes),
             ("embed", images),

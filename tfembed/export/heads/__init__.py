@@ -16,6 +16,7 @@ A head is a module with these functions, and no Keras:
   equal scores go to the lowest row.
 - `pairs(variables, queries, rows)` returns the scores of given rows,
   `(batch, m)` in float32; -inf where a row is negative.
+- `embeddings_of(variables, rows)` returns given rows, `(n, dim)` in float32.
 - `score_columns(variables)` returns how many float32 numbers one more query of a
   batch makes stand in memory.
 - `stored_count(variables)` and `stored(variables, start, count)` return how many rows

@@ -104,6 +104,21 @@ def pairs(variables, queries, rows):
     return pair_scores(queries, rows, lambda flat: tf.gather(gallery, flat))
 
 
+def embeddings_of(variables, rows):
+    """Returns given rows, rounded as they are kept.
+
+    Args:
+        variables: `{"gallery_embeddings": (size, dim)}`, bfloat16.
+        rows: `(n,)`, int32, from 0.
+
+    Returns:
+        `(n, dim)`, float32.
+    """
+    # Once rows of a variable are gathered, each of its reads is a copy of it: read it.
+    gallery = tf.convert_to_tensor(variables["gallery_embeddings"])
+    return tf.cast(tf.gather(gallery, rows), tf.float32)
+
+
 def score_columns(variables):
     """Returns the float32 numbers that one more query takes, a scalar int32."""
     return CHUNK + tf.shape(variables["gallery_embeddings"])[0] // BLOCK

@@ -71,6 +71,20 @@ def pairs(variables, queries, rows):
     return pair_scores(queries, rows, lambda flat: tf.gather(gallery, flat))
 
 
+def embeddings_of(variables, rows):
+    """Returns given rows.
+
+    Args:
+        variables: `{"gallery_embeddings": (size, dim)}`.
+        rows: `(n,)`, int32, from 0.
+
+    Returns:
+        `(n, dim)`, float32.
+    """
+    # Once rows of a variable are gathered, each of its reads is a copy of it: read it.
+    return tf.gather(tf.convert_to_tensor(variables["gallery_embeddings"]), rows)
+
+
 def score_columns(variables):
     """Returns the float32 numbers that one more query takes, a scalar int32."""
     return CHUNK + tf.shape(variables["gallery_embeddings"])[0] // BLOCK

@@ -271,6 +271,22 @@ def pairs(variables, queries, rows):
     return pair_scores(queries, rows, read)
 
 
+def embeddings_of(variables, rows):
+    """Returns given rows, whatever their cell.
+
+    Args:
+        variables: `{name: variable}` with the names of `build`.
+        rows: `(n,)`, int32, from 0.
+
+    Returns:
+        `(n, dim)`, float32.
+    """
+    # Once rows of a variable are gathered, each of its reads is a copy of it: read it.
+    places = tf.convert_to_tensor(variables["ivf_places"])
+    embeddings = tf.convert_to_tensor(variables["ivf_embeddings"])
+    return tf.gather(embeddings, tf.gather(places, rows))
+
+
 def score_columns(variables):
     """Returns the float32 numbers that one more query takes, a scalar int32."""
     cells = tf.shape(variables["ivf_centroids"])[0]
