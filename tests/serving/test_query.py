@@ -145,6 +145,53 @@ def test_filters(ask):
     assert "none" in ask("--allow-id", "absent").splitlines()[3].split()
 
 
+def test_least_scores_and_few_of_a_class(ask, digit_server, folder):
+    paths = find_images([str(folder)])
+    flags = ["--json", "--min-score", "0.6", "--per-label", "2"]
+    rows = json.loads(ask(*flags))
+    with Client(digit_server.grpc_address, name="digits") as client:
+        wanted = client.search(paths, min_score=0.6, per_label=2)
+    assert 0 < (wanted.ids[1:] != "").sum() < wanted.ids[1:].size
+    for row, found in list(enumerate(rows))[1:]:
+        names = [each["id"] for each in found["neighbours"]]
+        assert names == [name for name in wanted.ids[row] if name]
+    assert rows[0]["valid"] is False
+
+
+def test_examples_are_one_question(digit_server, folder, capsys):
+    paths = [path for path in find_images([str(folder)]) if "junk" not in path]
+    flags = ["--address", digit_server.grpc_address, "--name", "digits", "--json"]
+    with Client(digit_server.grpc_address, name="digits") as client:
+        first, second = client.search(paths[:1]).ids[0, :2].tolist()
+        wanted = client.search_like(
+            3,
+            positive_images=paths[:2],
+            positive_ids=[first],
+            negative_ids=[second],
+            negative_images=paths[2:],
+            negative_weight=0.25,
+        )
+    capsys.readouterr()
+    given = ["--positive-id", first, "--negative-id", second, "--k", "3"]
+    given += ["--negative-weight", "0.25", "--negative-image", paths[2]]
+    assert main([*paths[:2], *given, "--negative-image", paths[3], *flags]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert [each["id"] for each in row["neighbours"]] == wanted.ids[0].tolist()
+    assert row["examples"].startswith(f"{paths[0]} + {paths[1]} + {first} - ")
+    assert main(["--positive-id", first, *flags[:-1]]) == 0
+    assert first in capsys.readouterr().out
+    for wrong, said in (
+        ([], "Give an IMAGE"),
+        (["--positive-id", "nobody"], "'nobody', which it does not have"),
+        ([*paths[:1], "--negative-weight", "1"], "`--negative-weight` is of negative"),
+        (["--positive-id", first, "--label-from-name"], "Leave it out"),
+        ([*paths[:1], "--per-label", "0"], "`per_label` must be"),
+        ([*paths[:1], "--min-score", "nan"], "`min_score` must be"),
+    ):
+        assert main([*wrong, *flags]) == 2
+        assert said in capsys.readouterr().err
+
+
 def test_a_pin(ask, digit_server, folder, capsys):
     assert ask("--version", "1") == ask()
     common = [str(folder), "--address", digit_server.grpc_address, "--name", "digits"]

@@ -91,14 +91,22 @@ class AsyncClient:
         """Returns `Embeddings`; see `Client.embed`."""
         return await self._together(self._questions.embed(images, progress))
 
-    async def search(self, images, k=None, *, progress=None):
+    async def search(
+        self, images, k=None, *, min_score=None, per_label=None, progress=None
+    ):
         """Returns a `SearchResult`; see `Client.search`."""
-        return await self._together(self._questions.search(images, k, progress))
-
-    async def search_embeddings(self, embeddings, k=None, *, progress=None):
-        """Returns a `SearchResult`; see `Client.search_embeddings`."""
+        options = {"min_score": min_score, "per_label": per_label}
         return await self._together(
-            self._questions.search_embeddings(embeddings, k, progress)
+            self._questions.search(images, k, options, progress)
+        )
+
+    async def search_embeddings(
+        self, embeddings, k=None, *, min_score=None, per_label=None, progress=None
+    ):
+        """Returns a `SearchResult`; see `Client.search_embeddings`."""
+        options = {"min_score": min_score, "per_label": per_label}
+        return await self._together(
+            self._questions.search_embeddings(embeddings, k, options, progress)
         )
 
     async def search_filtered(
@@ -111,6 +119,8 @@ class AsyncClient:
         exclude_ids=None,
         allow_labels=None,
         exclude_labels=None,
+        min_score=None,
+        per_label=None,
         progress=None,
     ):
         """Returns a `SearchResult`; see `Client.search_filtered`."""
@@ -120,8 +130,47 @@ class AsyncClient:
             "allow_labels": allow_labels,
             "exclude_labels": exclude_labels,
         }
+        options = {"min_score": min_score, "per_label": per_label}
         return await self._together(
-            self._questions.search_filtered(images, k, embeddings, filters, progress)
+            self._questions.search_filtered(
+                images, k, embeddings, filters, options, progress
+            )
+        )
+
+    async def search_like(
+        self,
+        k=None,
+        *,
+        positive_ids=None,
+        negative_ids=None,
+        positive_embeddings=None,
+        negative_embeddings=None,
+        positive_images=None,
+        negative_images=None,
+        negative_weight=0.5,
+        min_score=None,
+        per_label=None,
+        allow_ids=None,
+        exclude_ids=None,
+        allow_labels=None,
+        exclude_labels=None,
+    ):
+        """Returns a `SearchResult` of one row; see `Client.search_like`."""
+        return await self._together(
+            self._questions.search_like(
+                k,
+                {"positive": positive_ids, "negative": negative_ids},
+                {"positive": positive_embeddings, "negative": negative_embeddings},
+                {"positive": positive_images, "negative": negative_images},
+                negative_weight,
+                {"min_score": min_score, "per_label": per_label},
+                {
+                    "allow_ids": allow_ids,
+                    "exclude_ids": exclude_ids,
+                    "allow_labels": allow_labels,
+                    "exclude_labels": exclude_labels,
+                },
+            )
         )
 
     async def score(self, ids, images=None, *, embeddings=None, progress=None):
@@ -142,9 +191,13 @@ class AsyncClient:
             for row in range(len(part)):
                 yield part[row]
 
-    async def search_many(self, images, k=None, *, progress=None):
+    async def search_many(
+        self, images, k=None, *, min_score=None, per_label=None, progress=None
+    ):
         """Yields the `SearchResult` of each image; see `Client.search_many`."""
-        async for part in self._parts(self._questions.search(images, k, progress)):
+        options = {"min_score": min_score, "per_label": per_label}
+        plan = self._questions.search(images, k, options, progress)
+        async for part in self._parts(plan):
             for row in range(len(part)):
                 yield part[row]
 

@@ -109,13 +109,22 @@ class Client:
         """
         return self._together(self._questions.embed(images, progress))
 
-    def search(self, images, k=None, *, progress=None):
+    def search(self, images, k=None, *, min_score=None, per_label=None, progress=None):
         """Returns the nearest neighbours of images.
+
+        With `min_score` or `per_label`, arrays of pixels take two requests a batch, and
+        an export is needed that has the signature `query`.
 
         Args:
             images: Images, see above.
             k: How many neighbours, at most as many as the model was exported with.
                 None gives them all.
+            min_score: From -1 to 1: rows of lower scores do not count, neither as
+                neighbours nor for the vote. None: all do.
+            per_label: The most neighbours of one label, exactly: where a label has
+                enough, the nearest of others follow, however far down they stand. Rows
+                without a label are not limited, and the vote counts the nearest rows
+                all the same. None: any number.
             progress: As for `embed`.
 
         Returns:
@@ -124,18 +133,23 @@ class Client:
         Raises:
             ServingError: If the server does not answer as asked.
             TypeError: If `images` is something else.
-            ValueError: If a file cannot be read, an array does not fit, or there
-                are not `k` neighbours.
+            ValueError: If a file cannot be read, an array does not fit, an option is
+                out of range, or there are not `k` neighbours.
         """
-        return self._together(self._questions.search(images, k, progress))
+        options = {"min_score": min_score, "per_label": per_label}
+        return self._together(self._questions.search(images, k, options, progress))
 
-    def search_embeddings(self, embeddings, k=None, *, progress=None):
+    def search_embeddings(
+        self, embeddings, k=None, *, min_score=None, per_label=None, progress=None
+    ):
         """Returns the nearest neighbours of embeddings.
 
         Args:
             embeddings: float `(batch, d)`, or `(d,)` for one, of any length but 0; a
                 row of length 0 or with a number that is not finite is not valid.
             k: As for `search`.
+            min_score: As for `search`.
+            per_label: As for `search`.
             progress: As for `embed`.
 
         Returns:
@@ -146,8 +160,9 @@ class Client:
             TypeError: If `embeddings` is no array of numbers.
             ValueError: If it has another shape, or there are not `k` neighbours.
         """
+        options = {"min_score": min_score, "per_label": per_label}
         return self._together(
-            self._questions.search_embeddings(embeddings, k, progress)
+            self._questions.search_embeddings(embeddings, k, options, progress)
         )
 
     def search_filtered(
@@ -160,6 +175,8 @@ class Client:
         exclude_ids=None,
         allow_labels=None,
         exclude_labels=None,
+        min_score=None,
+        per_label=None,
         progress=None,
     ):
         """Returns the nearest neighbours among some rows of the gallery, exactly.
@@ -177,6 +194,8 @@ class Client:
             exclude_ids: No rows with these ids.
             allow_labels: Only rows of these classes; None allows all.
             exclude_labels: No rows of these classes.
+            min_score: As for `search`.
+            per_label: As for `search`.
             progress: As for `embed`.
 
         Returns:
@@ -194,8 +213,82 @@ class Client:
             "allow_labels": allow_labels,
             "exclude_labels": exclude_labels,
         }
+        options = {"min_score": min_score, "per_label": per_label}
         return self._together(
-            self._questions.search_filtered(images, k, embeddings, filters, progress)
+            self._questions.search_filtered(
+                images, k, embeddings, filters, options, progress
+            )
+        )
+
+    def search_like(
+        self,
+        k=None,
+        *,
+        positive_ids=None,
+        negative_ids=None,
+        positive_embeddings=None,
+        negative_embeddings=None,
+        positive_images=None,
+        negative_images=None,
+        negative_weight=0.5,
+        min_score=None,
+        per_label=None,
+        allow_ids=None,
+        exclude_ids=None,
+        allow_labels=None,
+        exclude_labels=None,
+    ):
+        """Returns the nearest neighbours of several examples: one question.
+
+        It is searched with the direction of
+
+            mean(positives) - negative_weight * mean(negatives)
+
+        of embeddings of length 1: Rocchio's formula. Rows of the gallery that are
+        examples, by id, are not found. There are at most 64 examples, positive and
+        negative together; one that is given twice counts twice.
+
+        Args:
+            k: As for `search`.
+            positive_ids: Rows of the gallery that it is to be like.
+            negative_ids: Rows of the gallery that it is not to be like.
+            positive_embeddings: float `(m, d)`, or `(d,)` for one, of any length but 0.
+            negative_embeddings: The same.
+            positive_images: Images, see above, which are embedded first.
+            negative_images: The same.
+            negative_weight: From 0 to 1.
+            min_score: As for `search`.
+            per_label: As for `search`.
+            allow_ids: As for `search_filtered`.
+            exclude_ids: As for `search_filtered`.
+            allow_labels: As for `search_filtered`.
+            exclude_labels: As for `search_filtered`.
+
+        Returns:
+            `SearchResult` of one row.
+
+        Raises:
+            ServingError: If the server does not answer as asked; `InvalidRequest` where
+                the gallery does not have an id, or the examples cancel each other out.
+            TypeError: If an argument is something else.
+            ValueError: If there is no positive example, too many, or one that cannot be
+                read; or as `search_filtered`.
+        """
+        return self._together(
+            self._questions.search_like(
+                k,
+                {"positive": positive_ids, "negative": negative_ids},
+                {"positive": positive_embeddings, "negative": negative_embeddings},
+                {"positive": positive_images, "negative": negative_images},
+                negative_weight,
+                {"min_score": min_score, "per_label": per_label},
+                {
+                    "allow_ids": allow_ids,
+                    "exclude_ids": exclude_ids,
+                    "allow_labels": allow_labels,
+                    "exclude_labels": exclude_labels,
+                },
+            )
         )
 
     def score(self, ids, images=None, *, embeddings=None, progress=None):
@@ -247,12 +340,15 @@ class Client:
         for part in self._parts(self._questions.embed(images, progress)):
             yield from (part[row] for row in range(len(part)))
 
-    def search_many(self, images, k=None, *, progress=None):
+    def search_many(
+        self, images, k=None, *, min_score=None, per_label=None, progress=None
+    ):
         """Yields the `SearchResult` of each image, one at a time; as `search`.
 
         Memory holds one batch. Nothing is sent before the first is asked for.
         """
-        for part in self._parts(self._questions.search(images, k, progress)):
+        options = {"min_score": min_score, "per_label": per_label}
+        for part in self._parts(self._questions.search(images, k, options, progress)):
             yield from (part[row] for row in range(len(part)))
 
     def predict(self, inputs, signature_name=DEFAULT_SIGNATURE, *, retry=None):

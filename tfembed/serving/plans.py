@@ -54,6 +54,29 @@ class Part:
     value: object
 
 
+def collected(plan):
+    """Plans what another plan does, and keeps its parts.
+
+    Returns:
+        List of the parts' values.
+    """
+    parts = []
+    act, given = plan.send, None
+    while True:
+        try:
+            step = act(given)
+        except StopIteration:
+            return parts
+        act, given = plan.send, None
+        if isinstance(step, Part):
+            parts.append(step.value)
+            continue
+        try:
+            given = yield step
+        except Exception as error:
+            act, given = plan.throw, error
+
+
 def call(method, *arguments, timeout, retries):
     """Plans one request, sent again where it may help.
 

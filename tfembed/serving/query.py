@@ -1,6 +1,8 @@
 """Asks a server for the nearest neighbours of images, prints and draws them.
 
-The server is a TF Serving, or `python -m tfembed.serving`, with an exported model.
+The server is a TF Serving, or `python -m tfembed.serving`, with an exported model. Each
+image is a question. With --positive-id, --negative-id or --negative-image they are one
+together: for what is like all of them, and unlike the negative ones.
 """
 
 import argparse
@@ -49,8 +51,11 @@ def _run(options):
     from tfembed.serving.picture import draw_neighbors
     from tfembed.serving.thumbnails import open_thumbnails, read_picture
 
+    _check_examples(options)
     paths = find_images(options.image)
-    truth = _truth(options, paths)
+    together = _has_examples(options)
+    questions = [_example_names(options, paths)] if together else paths
+    truth = _truth(options, questions)
     thumbnails = open_thumbnails(options.images) if options.images else None
     filters = {name: getattr(options, name) for name in _FILTERS}
     with Client(
@@ -63,16 +68,28 @@ def _run(options):
         if options.wait:
             _wait(client, options.wait)
         progress = sys.stderr.isatty() and len(paths) > _MANY
-        if any(filters.values()):
+        asked = {"min_score": options.min_score, "per_label": options.per_label}
+        if together:
+            result = client.search_like(
+                options.k,
+                positive_images=paths or None,
+                positive_ids=options.positive_ids,
+                negative_images=find_images(options.negative_images or []) or None,
+                negative_ids=options.negative_ids,
+                negative_weight=options.negative_weight,
+                **filters,
+                **asked,
+            )
+        elif any(filters.values()):
             result = client.search_filtered(
-                paths, options.k, **filters, progress=progress
+                paths, options.k, **filters, **asked, progress=progress
             )
         else:
-            result = client.search(paths, options.k, progress=progress)
-    names = [shown(os.path.basename(path)) for path in paths]
+            result = client.search(paths, options.k, **asked, progress=progress)
+    names = [shown(each if together else os.path.basename(each)) for each in questions]
     if options.json:
         escaped = not all(map(is_text, paths))  # a surrogate escaped is read back as it
-        rows = _rows(paths, result, truth)
+        rows = _rows("examples" if together else "image", questions, result, truth)
         print(json.dumps(rows, indent=2, ensure_ascii=escaped))
     else:
         print("\n".join(_table(names, result, truth)))
@@ -145,6 +162,41 @@ def label_from_name(path):
     return match[1] if match else None
 
 
+def _has_examples(options):
+    """Whether all images are examples of one question."""
+    return bool(options.positive_ids or options.negative_ids or options.negative_images)
+
+
+def _check_examples(options):
+    """Refuses what makes no sense together."""
+    if not options.image and not options.positive_ids:
+        raise ValueError(
+            "Give an IMAGE, a folder of them, or `--positive-id`. Received: none."
+        )
+    if not _has_examples(options):
+        if options.negative_weight is not None:
+            raise ValueError(
+                "`--negative-weight` is of negative examples: give `--negative-id` or "
+                "`--negative-image`, too. Received: none."
+            )
+        return
+    if options.picture or options.label_from_name:
+        flag = "--picture" if options.picture else "--label-from-name"
+        raise ValueError(
+            f"`{flag}` is of images that are a question each. Received: examples, of "
+            "which all are one. Leave it out."
+        )
+    if options.negative_weight is None:
+        options.negative_weight = 0.5
+
+
+def _example_names(options, paths):
+    """Returns the examples of the only question, such as `a.png + b.png - boot-17`."""
+    positives = [*paths, *(options.positive_ids or [])]
+    negatives = [*(options.negative_images or []), *(options.negative_ids or [])]
+    return " - ".join([" + ".join(positives), *negatives])
+
+
 def _truth(options, paths):
     """Returns the true label of each image, None where it is not known."""
     if options.truth is None:
@@ -159,12 +211,12 @@ def _truth(options, paths):
     return options.truth
 
 
-def _rows(paths, result, truth):
-    """Returns what `--json` prints: a dictionary for each image."""
+def _rows(kind, questions, result, truth):
+    """Returns what `--json` prints: a dictionary for each question."""
     rows = []
-    for row, path in enumerate(paths):
+    for row, question in enumerate(questions):
         valid = bool(result.valid[row])
-        found = {"image": path, "valid": valid}
+        found = {kind: question, "valid": valid}
         if truth[row]:
             found["truth"] = truth[row]
         if valid:
@@ -260,7 +312,7 @@ def _parser():
     )
     parser.add_argument(
         "image",
-        nargs="+",
+        nargs="*",
         metavar="IMAGE",
         help="image file to find neighbours of, or a folder of them",
     )
@@ -293,6 +345,41 @@ def _parser():
             metavar=kind.upper(),
             help=f"{only}, by {kind}; may be given again",
         )
+    parser.add_argument(
+        "--min-score",
+        type=float,
+        metavar="S",
+        help="find no neighbours of a lower score, -1 to 1",
+    )
+    parser.add_argument(
+        "--per-label",
+        type=int,
+        metavar="N",
+        help="show at most so many neighbours of one class",
+    )
+    for kind, like in (("positive", "like"), ("negative", "unlike")):
+        parser.add_argument(
+            f"--{kind}-id",
+            dest=f"{kind}_ids",
+            action="append",
+            metavar="ID",
+            help=f"what is found is to be {like} this row of the gallery, too; may be "
+            "given again",
+        )
+    parser.add_argument(
+        "--negative-image",
+        dest="negative_images",
+        action="append",
+        metavar="IMAGE",
+        help="what is found is to be unlike this image, or those of this folder; may "
+        "be given again",
+    )
+    parser.add_argument(
+        "--negative-weight",
+        type=float,
+        metavar="W",
+        help="weight of what it is to be unlike, 0 to 1 [0.5]",
+    )
     parser.add_argument(
         "--timeout",
         type=float,

@@ -6,8 +6,10 @@ from tfembed.serving.address import ModelSpec, parse_address
 from tfembed.serving.errors import InvalidRequest, serving_error
 from tfembed.serving.filters import Filters
 from tfembed.serving.images import EmbeddingQueries, Images, encode_png
+from tfembed.serving.like_unlike import Examples
 from tfembed.serving.lists import as_lines, as_table, read_scores
-from tfembed.serving.plans import Part, call
+from tfembed.serving.options import Options, check_weight
+from tfembed.serving.plans import Part, call, collected
 from tfembed.serving.progress import reporter
 from tfembed.serving.results import Embeddings, Scores, SearchResult
 
@@ -28,9 +30,11 @@ _LINES = {
     name: f"{name}_lines"
     for name in ("search_filtered", "search_filtered_bytes", "score")
 }
+# The one that takes everything else that can be asked.
+_QUERY = "query"
 # The signatures of an export: asked twice, they answer twice the same.
 _SAFE = {name for _, name in _SIGNATURES.values()} | {DEFAULT_SIGNATURE, "classify"}
-_SAFE |= set(_LINES.values())
+_SAFE |= {*_LINES.values(), _QUERY}
 
 
 class Questions:
@@ -95,18 +99,19 @@ class Questions:
 
         yield from self._each(Images(images), ask, progress)
 
-    def search(self, images, k, progress):
+    def search(self, images, k, options, progress):
         """Plans `Client.search`."""
-        yield from self._searched(Images(images), k, progress)
+        yield from self._searched(Images(images), k, Options(**options), progress)
 
-    def search_embeddings(self, embeddings, k, progress):
+    def search_embeddings(self, embeddings, k, options, progress):
         """Plans `Client.search_embeddings`."""
-        yield from self._searched(EmbeddingQueries(embeddings), k, progress)
+        queries = EmbeddingQueries(embeddings)
+        yield from self._searched(queries, k, Options(**options), progress)
 
-    def search_filtered(self, images, k, embeddings, filters, progress):
+    def search_filtered(self, images, k, embeddings, filters, options, progress):
         """Plans `Client.search_filtered`."""
         queries = _one_of(images, embeddings)
-        filters = Filters(**filters)
+        filters, options = Filters(**filters), Options(**options)
         if queries.total is not None:
             filters.check_size(queries.total)
         _check_k(k)
@@ -114,11 +119,41 @@ class Questions:
         def ask(batch):
             lists = filters.lists(batch.start, batch.stop)
             batch = yield from self._embedded(batch, pixels_alone=True)
-            outputs = yield from self._asked_of("search_filtered", batch, lists)
+            if options.asked:
+                outputs = yield from self._queried(batch, lists, options)
+            else:
+                outputs = yield from self._asked_of("search_filtered", batch, lists)
             return _nearest(self._result(SearchResult, outputs), k)
 
         done = yield from self._each(queries, ask, progress)
         filters.check_size(done)
+
+    def search_like(self, k, ids, embeddings, images, weight, options, filters):
+        """Plans `Client.search_like`."""
+        examples = Examples(ids, embeddings, images)
+        weight, options = check_weight(weight), Options(**options)
+        filters = Filters(**filters)
+        filters.check_size(1)
+        _check_k(k)
+
+        def ask(batch):
+            outputs = yield from self._asked("embed", batch)
+            return self._result(Embeddings, outputs)
+
+        dim = yield from self._query_dim()
+        for kind, given in examples.images.items():
+            found = yield from collected(self._each(given, ask, None))
+            examples.add_embedded(kind, self.joined(found))
+        inputs = {
+            **{name: as_lines(each) for name, each in examples.lists().items()},
+            **examples.bytes(dim),
+            "negative_weight": np.full(1, weight, np.float32),
+        }
+        outputs = yield from self._queried(None, filters.lists(0, 1), options, inputs)
+        result = self._result(SearchResult, outputs)
+        if result.problem[0]:  # of the only question
+            raise self.fail("INVALID_ARGUMENT", str(result.problem[0]))
+        yield Part(_nearest(result, k))
 
     def score(self, ids, images, embeddings, progress):
         """Plans `Client.score`."""
@@ -235,11 +270,16 @@ class Questions:
         tell(done, finished=True)
         return done
 
-    def _searched(self, queries, k, progress):
+    def _searched(self, queries, k, options, progress):
         _check_k(k)
 
         def ask(batch):
-            outputs = yield from self._asked("search", batch)
+            if options.asked:
+                batch = yield from self._embedded(batch, pixels_alone=True)
+                lists = Filters().lists(batch.start, batch.stop)
+                outputs = yield from self._queried(batch, lists, options)
+            else:
+                outputs = yield from self._asked("search", batch)
             return _nearest(self._result(SearchResult, outputs), k)
 
         yield from self._each(queries, ask, progress)
@@ -248,6 +288,40 @@ class Questions:
         key, signature_name = _SIGNATURES[what, batch.kind]
         inputs = {key: batch.values}
         return (yield from self.predict(inputs, signature_name, True))
+
+    def _queried(self, batch, lists, options, examples=None):
+        """Asks the signature `query`, of a batch, or of examples alone."""
+        dim = yield from self._query_dim()
+        count = 1 if batch is None else len(batch)
+        nothing = dict.fromkeys(("positive_ids", "negative_ids"), [""] * count)
+        names = ("image_bytes", "positive_embeddings", "negative_embeddings")
+        inputs = {
+            "embeddings": np.zeros((count, dim), np.float32),
+            **dict.fromkeys(names, [b""] * count),
+            **nothing,
+            "negative_weight": np.zeros(count, np.float32),
+            **options.inputs(count),
+            **{name: as_lines(each) for name, each in lists.items()},
+            **(examples or {}),
+        }
+        if batch is not None:
+            key = "image_bytes" if batch.kind == "bytes" else "embeddings"
+            inputs[key] = batch.values
+        return (yield from self.predict(inputs, _QUERY, True))
+
+    def _query_dim(self):
+        """Returns the length of an embedding, as the signature `query` takes it."""
+        for refresh in (False, True):
+            metadata = yield from self.metadata(refresh)
+            if _QUERY in metadata.signatures:
+                return metadata.signatures[_QUERY].inputs["embeddings"].shape[1]
+        raise InvalidRequest(
+            f"{self.spec} at {self._address} has no signature `{_QUERY}`, which "
+            "`min_score`, `per_label` and examples need: an older tfembed exported it. "
+            "Export it again with `python -m tfembed.export model`, or ask without "
+            "them.",
+            "FAILED_PRECONDITION",
+        )
 
     def _asked_of(self, what, batch, lists):
         """Asks with lists, in the form that the export declares."""
@@ -290,8 +364,10 @@ class Questions:
 
     def _result(self, kind, outputs):
         """Makes a result of the outputs that it has fields for."""
+        fields = kind.__dataclass_fields__
+        names = [name for name in fields if name in outputs or name != "problem"]
         try:
-            return kind(**{name: outputs[name] for name in kind.__dataclass_fields__})
+            return kind(**{name: outputs[name] for name in names})
         except KeyError as error:
             raise self.fail("UNIMPLEMENTED", f"the answer has no {error}") from error
 

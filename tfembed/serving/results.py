@@ -51,8 +51,8 @@ class Embeddings(_Rows):
 class SearchResult(_Rows):
     """The nearest neighbours of some images, the nearest first.
 
-    Where a filter leaves fewer than k rows, the rest of `ids` and `labels` is empty and
-    the rest of `scores` 0.
+    Where a filter, `min_score` or `per_label` leaves fewer than k rows, the rest of
+    `ids` and `labels` is empty and the rest of `scores` 0.
 
     Attributes:
         ids: str `(batch, k)`.
@@ -65,6 +65,9 @@ class SearchResult(_Rows):
             for the image to be of a class in the gallery.
         valid: bool `(batch,)`; False where the image could not be read. Nothing
             else in that row means anything then.
+        problem: str `(batch,)`: why a row is not valid, in words; empty where it is,
+            and where nobody says: the model does for searches with `min_score` or
+            `per_label`.
     """
 
     ids: np.ndarray
@@ -74,6 +77,12 @@ class SearchResult(_Rows):
     vote_probability: np.ndarray
     known: np.ndarray
     valid: np.ndarray
+    problem: Optional[np.ndarray] = None
+
+    def __post_init__(self):
+        if self.problem is None:
+            nothing = np.full(len(self.valid), "", dtype=str)
+            object.__setattr__(self, "problem", nothing)
 
     def nearest(self, k):
         """Returns the result with the nearest `k` neighbours alone.

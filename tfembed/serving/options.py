@@ -1,0 +1,62 @@
+"""What a search may be asked besides k and filters, checked before anything is sent."""
+
+import numpy as np
+
+NO_LIMIT = 2**31 - 1
+LEAST_SCORE = -1.0
+
+
+class Options:
+    """From which score on neighbours count, and how many of one label are shown.
+
+    Args:
+        min_score: From -1 to 1; None: all count.
+        per_label: At least 1; None: any number.
+
+    Attributes:
+        asked: Whether there is one of them.
+
+    Raises:
+        ValueError: If one is out of range, or no number.
+    """
+
+    def __init__(self, min_score=None, per_label=None):
+        self.asked = min_score is not None or per_label is not None
+        self._min_score = LEAST_SCORE
+        if min_score is not None:
+            self._min_score = _within("min_score", min_score, -1, 1)
+        self._per_label = NO_LIMIT
+        if per_label is not None:
+            whole = isinstance(per_label, (int, np.integer))
+            if not whole or isinstance(per_label, bool) or per_label < 1:
+                raise ValueError(
+                    "`per_label` must be an integer above 0, or None for no limit. "
+                    f"Received: per_label={per_label!r}."
+                )
+            self._per_label = min(int(per_label), NO_LIMIT)
+
+    def inputs(self, count):
+        """Returns the inputs of a request of so many rows."""
+        return {
+            "min_score": np.full(count, self._min_score, np.float32),
+            "per_label": np.full(count, self._per_label, np.int32),
+        }
+
+
+def check_weight(value):
+    """Returns a weight of negative examples.
+
+    Raises:
+        ValueError: If it is no number from 0 to 1.
+    """
+    return _within("negative_weight", value, 0, 1)
+
+
+def _within(name, value, least, most):
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not number or not least <= value <= most:
+        raise ValueError(
+            f"`{name}` must be a number from {least} to {most}. "
+            f"Received: {name}={value!r}."
+        )
+    return float(value)
