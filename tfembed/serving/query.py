@@ -15,6 +15,7 @@ import time
 from tfembed.command_line import CommandLine, stopped_by_hand
 from tfembed.formats.folders import is_text, shown, walk
 from tfembed.formats.image_files import ENDINGS, name_some, part_images
+from tfembed.quiet_imports import quiet_start
 
 _FILTERS = ("allow_labels", "exclude_labels", "allow_ids", "exclude_ids")
 _MANY = 32
@@ -32,6 +33,7 @@ def main(arguments=None):
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    quiet_start()
     from tfembed.serving.errors import ServerUnavailable, ServingError
 
     try:
