@@ -78,6 +78,14 @@ def test_the_card_says_which_weights(finished):
     assert "| weights checked | unverified |" in page
 
 
+def test_the_network_before_training_is_named_after_them(finished):
+    rows = json.loads((finished[1] / "result.json").read_text())["table"]
+    assert [row["representation"] for row in rows][-2:] == [
+        "network of mine.pth",
+        "trained encoder",
+    ]
+
+
 def test_the_run_begins_with_them(finished):
     """The baseline is the network before any training, with the file's weights."""
     from tfembed.backbones import build_backbone

@@ -1,6 +1,7 @@
 """What a run is measured by, and the files that it leaves of it."""
 
 import abc
+import os
 
 import numpy as np
 
@@ -62,8 +63,10 @@ class Judge(abc.ABC):
             and data.train.labels is not None
             and data.test.labels is not None
         )
-        init = config.init
-        self.before = "untrained network" if init is None else f"network of {init}"
+        given = config.init
+        if given is None and config.weights is not None:
+            given = os.path.basename(config.weights)
+        self.before = "untrained network" if given is None else f"network of {given}"
         self.watched = data.test if data.validation is None else data.validation
 
     @abc.abstractmethod
