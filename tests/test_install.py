@@ -1,5 +1,6 @@
 """The locks hold what setup.py asks for; the wheel holds the package alone."""
 
+import importlib.util
 import pathlib
 import shutil
 import subprocess
@@ -54,6 +55,19 @@ def locked(stack, python):
             assert canonicalize_name(pin.name) not in found, line
             found[canonicalize_name(pin.name)] = specifier.version
     return found
+
+
+@pytest.mark.parametrize("stack", [*STACKS, *(f"beam-{stack}" for stack in STACKS)])
+def test_what_is_kept_when_a_lock_is_renewed_is_what_pip_reads_in_it(stack):
+    spec = importlib.util.spec_from_file_location(
+        "renew", ROOT / "constraints" / "renew.py"
+    )
+    renew = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(renew)
+    for python in STACKS[stack.removeprefix("beam-")]:
+        kept = renew.read_lock(stack, python)
+        named = {canonicalize_name(name): version for name, version in kept.items()}
+        assert named == locked(stack, python) and len(kept) == len(named) > 5
 
 
 @pytest.mark.parametrize("stack", STACKS)
