@@ -8,7 +8,7 @@ import pytest
 from browser import DESK, NEEDS_CHROMIUM, PHONE, Browser
 
 from tfembed.dedup import dedup_source
-from tfembed.dedup.page import readable_bytes
+from tfembed.dedup.page import _ticks, readable_bytes
 
 Image = pytest.importorskip("PIL.Image")
 NAMES = [
@@ -214,6 +214,13 @@ def test_thumbnails_of_before_are_gone(made, tmp_path):
     (tmp_path / "out" / "thumbnails" / "mine.txt").write_bytes(b"mine")
     dedup_source(f"npz:{folder.parent}/e.npz", tmp_path / "out", threshold=0.95)
     assert [p.name for p in (tmp_path / "out" / "thumbnails").iterdir()] == ["mine.txt"]
+
+
+def test_numbers_below_the_histogram_keep_apart():
+    for last in range(5, 91):
+        places = np.degrees(np.arccos(_ticks(last)))
+        assert places[0] == 0 and places[-1] <= last
+        assert np.diff(places).min(initial=last) >= last / 14
 
 
 def test_bytes_as_people_read_them():

@@ -120,6 +120,28 @@ def test_the_graphs_parser_and_pythons_agree(in_graph):
     assert declared_size(hostile.HEADERS["webp of 38 bytes"]) == (9000, 9000)
 
 
+def bitmap_with_masks(header, *masks):
+    """A BMP of 2 x 2 pixels of 32 bits, whose channels stand where masks say."""
+    size, rows = 14 + max(header, 40) + 12 * (header == 40), bytes(range(16))
+    fields = struct.pack("<IiiHHIIiiII", header, 2, 2, 1, 32, 3, 16, 0, 0, 0, 0)
+    channels = struct.pack(f"<{len(masks)}I", *masks)
+    head = (fields + channels).ljust(size - 14, b"\0")
+    return struct.pack("<2sIII", b"BM", size + 16, 0, size) + head + rows
+
+
+@pytest.mark.parametrize("header", [40, 52, 56, 108, 124])
+def test_bmps_with_masks_are_decoded_where_they_are_the_usual_ones(in_graph, header):
+    for masks, decodable in (
+        ((0xFF0000, 0xFF00, 0xFF), True),
+        ((0xFF, 0xFF00, 0xFF0000), False),
+        ((0xFF0000, 0xFF00, 0xFE), False),
+        ((0x7C00, 0x3E0, 0x1F), False),
+    ):
+        data = bitmap_with_masks(header, *masks)
+        assert is_decodable(data) == decodable, masks
+        agree(in_graph, data)
+
+
 @pytest.mark.parametrize(
     "examples", [300, pytest.param(10_000, marks=pytest.mark.slow)]
 )

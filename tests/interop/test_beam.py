@@ -182,3 +182,15 @@ def test_the_command(place, tmp_path):
     assert f"{COUNT} embeddings of 6 numbers" in done.stdout
     assert len(read_embeddings(tmp_path / "out")) == 2
     assert os.path.exists(tmp_path / "out" / "manifest.json")
+
+
+def test_a_folder_is_made_here_only(tmp_path, monkeypatch):
+    pytest.importorskip("apache_beam", exc_type=ImportError)
+    from tfembed.interop.beam import _check_new
+
+    monkeypatch.chdir(tmp_path)
+    _check_new(str(tmp_path / "new" / "folder"))
+    assert (tmp_path / "new" / "folder").is_dir()
+    with pytest.raises(ValueError, match="nowhere"):  # which Beam does not know
+        _check_new("nowhere://bucket/folder")
+    assert [each.name for each in tmp_path.iterdir()] == ["new"]
