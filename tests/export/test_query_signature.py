@@ -137,7 +137,7 @@ def questions_of_all_kinds_in_one_batch(served, rng):
     assert ask(model, as_inputs([], DIM))["ids"].shape == (0, K)
 
 
-def hostile_gallery():
+def hostile_gallery(by_label=False):
     """One label has the first thousands of ranks of a query, another the next."""
     rng = np.random.default_rng(1)
     parts = [(0, 2500, 0.2), (1, 900, 0.9), (-1, 2, 1.2), (2, 300, 1.4), (3, 40, 2.0)]
@@ -151,7 +151,7 @@ def hostile_gallery():
         labels += [label] * count
     rows = np.concatenate(rows)
     rows[7] = rows[8] = rows[2510]  # ties between labels
-    order = rng.permutation(len(rows))
+    order = np.arange(len(rows)) if by_label else rng.permutation(len(rows))
     return make_gallery_of(rows[order], np.array(labels)[order])
 
 
@@ -197,8 +197,9 @@ def test_the_card_says_of_each_head_what_is_exact():
 
 
 def test_a_small_bound_of_memory_changes_nothing(rng):
-    """The gallery comes in ranges, of which some have only rows of one label."""
-    served = make_model("exact", max_score_bytes=1 << 12, gallery=hostile_gallery())
+    """The gallery comes in ranges, many of one label, some of hundreds of several."""
+    gallery = hostile_gallery(by_label=True)
+    served = make_model("exact", max_score_bytes=1 << 14, gallery=gallery)
     questions = [*hostile_questions()[:6], *(drawn(rng, served[1]) for _ in range(10))]
     found = ask(served[0], as_inputs(questions, DIM))
     assert_as_brute_force(served, questions, found)

@@ -9,6 +9,7 @@ import pytest
 from pixel_model import DIM, SHAPE, gallery
 
 from tfembed.export import native
+from tfembed.export.query_options import nothing_asked
 from tfembed.serving import LocalServer
 from tfembed.serving.address import ModelSpec
 from tfembed.serving.grpc_transport import GrpcTransport
@@ -78,6 +79,13 @@ def _cases():
                 wanted = () if "lines" in name else ("any",)
                 yield signature, {**inputs, key: text(*many)}, key, wanted, many
                 yield signature, {**inputs, key: text(*one)}, key, suffix, (1, 2)
+    nothing = nothing_asked(2, DIM)
+    for key, value in nothing.items():
+        wanted = (DIM,) if key == "embeddings" else ()
+        many = np.stack([value, value])
+        yield "query", {**nothing, key: many}, key, wanted, many.shape
+        if key != "image_bytes":
+            yield "query", {**nothing, key: value[:1]}, key, "image_bytes", (1, 2)
     for signature, many, one in (
         ("score", (2,), (1, 1)),
         ("score_lines", (2, 1), (1,)),

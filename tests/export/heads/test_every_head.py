@@ -34,6 +34,7 @@ class Head:
         for function, signature in {
             "search": [vectors, number],
             "pairs": [vectors, rows],
+            "embeddings_of": [tf.TensorSpec([None], tf.int32)],
             "stored": [number, number],
             "stored_count": [],
             "score_columns": [],
@@ -116,6 +117,16 @@ def test_pairs_are_scored_whatever_the_row(head, rng):
     assert head.pairs(queries[:0], rows[:0]).shape == (0, 50)
 
 
+def test_given_rows_are_as_they_are_kept(head, rng):
+    embeddings = clustered(rng, 700)
+    head.hold(embeddings)
+    rows = rng.integers(0, 700, 50).astype("int32")
+    found = head.embeddings_of(rows)
+    assert found.dtype == tf.float32
+    np.testing.assert_array_equal(found, rounded(head, embeddings)[rows])
+    assert head.embeddings_of(rows[:0]).shape == (0, DIM)
+
+
 @pytest.mark.parametrize("size", [1, 64, 700])
 def test_stored_rows_are_all_rows_once(head, size, rng):
     embeddings = clustered(rng, size)
@@ -160,7 +171,7 @@ def test_nothing_of_the_gallery_is_in_the_graph(name, rng):
 def test_a_search_reads_its_variables_and_copies_none(head, rng):
     """Rows gathered from a variable itself would make each later read of it a copy."""
     head.hold(clustered(rng, 100))
-    for graph in (head.search, head.pairs, head.stored):
+    for graph in (head.search, head.pairs, head.stored, head.embeddings_of):
         ops = {node.op for node in nodes_of(graph)}
         assert "ReadVariableOp" in ops and "ResourceGather" not in ops
 
