@@ -1,5 +1,7 @@
 """Weights by differentiation: against closed forms, gradients and the formula."""
 
+import inspect
+
 import contracts
 import numpy as np
 import pytest
@@ -225,3 +227,20 @@ def test_forms_are_made_again_from_their_config(name):
 def test_bad_arguments_get_a_sentence(make, name):
     with pytest.raises(ValueError, match=f"`{name}` must be.*Received"):
         make()
+
+
+def test_the_defaults_are_the_losses_or_those_that_are_documented():
+    documented = {"ContrastiveWeights": 0.5, "TripletWeights": 0.1}
+    same = {
+        "BinomialWeights": losses.BinomialDeviance,
+        "LiftedWeights": losses.LiftedStructure,
+        "MultiSimilarityWeights": losses.MultiSimilarity,
+    }
+    for name, margin in documented.items():
+        weights = getattr(weighting, name)
+        assert weights().margin == margin and f"{margin} by default" in weights.__doc__
+    for name, loss in same.items():
+        of_loss = inspect.signature(loss).parameters
+        of_weights = inspect.signature(getattr(weighting, name)).parameters
+        for key in of_weights:
+            assert of_weights[key].default == of_loss[key].default, (name, key)

@@ -77,7 +77,8 @@ class ContrastiveWeights(PairWeights):
     The terms are all pairs.
 
     Args:
-        margin: From where on a negative pair costs nothing (lambda in the paper).
+        margin: Similarity above which a negative pair costs something, 0.5 by default
+            (lambda in the paper).
 
     Reference: Wang et al., 2019, equation 5 (https://arxiv.org/abs/1904.06627).
     """
@@ -106,7 +107,7 @@ class TripletWeights(PairWeights):
     The terms are all triplets.
 
     Args:
-        margin: How much more similar the positive shall be.
+        margin: How much more similar the positive shall be, 0.1 by default.
 
     Reference: Wang et al., 2019, section 3.2 (https://arxiv.org/abs/1904.06627).
     """
