@@ -71,21 +71,24 @@ def most_violating_medoids(distances, numbers, count, gamma, *, average, rounds)
             near &= ~tf.gather(taken, members)[:, None]
             return near | (members[:, None] == index[None, :])
 
+        # A loop keeps the shapes that it knows: TensorFlow folds some in a map.
+        shapes = [each.shape for each in counts]
         counts = agreement.renewed(counts, clusters, moved)
         facility = tf.minimum(from_candidates, nearest[None, :])
         facility = tf.cast(tf.reduce_sum(facility, axis=1), tf.float64)
         scores = gamma * (1 - agreement.of_counts(counts)) - facility
         best = _first_largest(tf.where(taken, scores.dtype.min, scores))
-        to_best = from_candidates[best]
+        to_best = tf.ensure_shape(from_candidates[best], nearest.shape)
         own = index == best
         taking = (to_best < nearest) & ~taken | own
+        touched = agreement.touched(counts, clusters, taking, number)
         return (
             number + 1,
             tf.where(index == number, best, medoids),
             tf.where(taking, number, clusters),
             tf.minimum(nearest, to_best),
             taken | own,
-            agreement.touched(counts, clusters, taking, number),
+            tuple(map(tf.ensure_shape, touched, shapes)),
         )
 
     _, medoids, clusters, *_ = tf.while_loop(
