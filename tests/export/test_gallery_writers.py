@@ -119,7 +119,7 @@ def test_a_disk_that_is_full_keeps_what_is_served(base, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
     size = sum(path.stat().st_size for path in base.rglob("*") if path.is_file())
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={int(size * 1.5) + (9 << 20)}"]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={2 * size + (9 << 20)}"]
     if os.geteuid() or subprocess.run([*mount, "tmpfs", small]).returncode:
         pytest.skip("no right to mount a small disk here")
     try:

@@ -299,7 +299,7 @@ def test_what_is_no_source_is_told(name, message, parts):
 def test_what_is_no_backbone_is_told(name, message, parts):
     with pytest.raises(ValueError, match=message):
         build_backbone(f"{parts}:{name}", (16, 16, 3))
-    with pytest.raises(ValueError, match="one's own brings its own"):
+    with pytest.raises(ValueError, match="module:function, brings its own"):
         build_backbone(f"{parts}:network", (16, 16, 3), weights="imagenet")
 
 
