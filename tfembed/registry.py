@@ -10,6 +10,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import sys
 from collections.abc import Mapping
 
 from tfembed.command_line import near
@@ -103,7 +104,8 @@ def is_findable(name):
     module = str(name).partition(":")[0]
     if not is_own(name):
         return False
-    return "." in module or importlib.util.find_spec(module) is not None
+    there = "." in module or module in sys.modules  # of which __main__ has no spec
+    return there or importlib.util.find_spec(module) is not None
 
 
 def import_parts_of(run_directory):

@@ -68,12 +68,9 @@ SMALL = {
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
+def own(importable):
     """The name of a module of a user's, which can be imported."""
-    name = f"own_{os.path.basename(tmp_path)}".replace("-", "_")
-    (tmp_path / f"{name}.py").write_text(MODULE)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return name
+    return importable("own", MODULE)
 
 
 def test_an_augmentation_takes_the_place_of_ours_and_a_resume_ends_the_same(
@@ -216,11 +213,9 @@ def wrong_photos():
 
 
 @pytest.fixture
-def parts(tmp_path, monkeypatch):
-    name = f"parts_{os.path.basename(tmp_path)}".replace("-", "_")
-    (tmp_path / f"{name}.py").write_text(PARTS)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return name
+def parts(importable):
+    """The name of a module of parts of a recipe."""
+    return importable("parts", PARTS)
 
 
 def objective_of(**settings):
@@ -336,13 +331,9 @@ def test_what_is_no_loss_is_told(settings, message, parts):
         objective_of(**settings)
 
 
-def test_installed_packages_offer_losses_by_name(parts, tmp_path, monkeypatch):
-    """As pip leaves it: a folder of metadata beside the module."""
-    folder = tmp_path / "their_losses-1.0.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text("Name: their-losses\nVersion: 1.0\n")
+def test_installed_packages_offer_losses_by_name(parts, installed):
     offered = f"[tfembed.losses]\ntheirs = {parts}:Contrast\ncontrastive = {parts}:no\n"
-    (folder / "entry_points.txt").write_text(offered)
+    installed("their-losses", offered)
     assert "theirs" in LOSSES and list(LOSSES)[-1] == "theirs"
     assert parts not in sys.modules  # to be listed, it is not imported
     assert objective_of(loss="theirs").loss.name == "contrast"

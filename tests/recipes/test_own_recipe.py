@@ -1,5 +1,6 @@
 """A recipe that another package brings: flags, run directory, resume, report."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -76,12 +77,10 @@ SMALL = {
 
 
 @pytest.fixture
-def recipe(tmp_path, monkeypatch):
+def recipe(importable):
     """The module's name, and the module."""
-    name = f"contrast_{os.path.basename(tmp_path)}".replace("-", "_")
-    (tmp_path / f"{name}.py").write_text(RECIPE)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return name, __import__(name)
+    name = importable("contrast", RECIPE)
+    return name, importlib.import_module(name)
 
 
 def test_it_trains_goes_on_and_is_reported(recipe, tmp_path):
@@ -120,12 +119,10 @@ def test_its_flags_are_told_before_tensorflow_starts(recipe, tmp_path):
         assert not any(line.endswith(" tensorflow") for line in done.stderr.split("\n"))
 
 
-def test_it_is_listed_without_being_imported(recipe, tmp_path, capsys, monkeypatch):
-    folder = tmp_path / "their_recipes-1.0.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text("Name: their-recipes\nVersion: 1.0\n")
+def test_it_is_listed_without_being_imported(importable, installed, capsys):
+    importable("contrast", RECIPE)
     text = "[tfembed.recipes]\ncontrast = never_imported.contrast\n"
-    (folder / "entry_points.txt").write_text(text)
+    installed("their-recipes", text)
     list_recipes()
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].split() == [

@@ -15,7 +15,8 @@ changed.
 import os
 import sys
 
-from tfembed.backbones.names import BACKBONES, POOLS
+from tfembed.backbones.named import is_backbone
+from tfembed.backbones.names import POOLS
 from tfembed.command_line import CommandLine, stopped_by_hand
 from tfembed.data.sources import check_source
 from tfembed.ops.image_formats import RESIZES
@@ -43,7 +44,9 @@ def _check(options):
     if options.compare_gallery and not options.compare:
         raise ValueError("--compare-gallery goes with --compare. Received: it alone.")
     known = [name for name in (options.target, options.compare) if name is not None]
-    if not any(_is_backbone(name) or not os.path.exists(name) for name in known):
+    if not any(
+        is_backbone(name, options.weights) or not os.path.exists(name) for name in known
+    ):
         for flag, value in (("weights", options.weights), ("pool", options.pool)):
             if value is not None:
                 raise ValueError(
@@ -53,13 +56,9 @@ def _check(options):
                 )
 
 
-def _is_backbone(name):
-    return name in BACKBONES
-
-
 def _of_backbone(name, options):
     """Returns what only a backbone is told, of the two that are compared."""
-    if not _is_backbone(name):
+    if not is_backbone(name, options.weights):
         return {}
     return {"weights": options.weights, "pool": options.pool}
 
