@@ -18,7 +18,8 @@ photos among themselves. Only the validation photos choose, the test photos are 
 once. `--softmax` adds the softmax classifier of the same network and budget.
 
 A run that is finished is not run again, one that was stopped goes on; `--table` trains
-nothing.
+nothing. `--record` keeps the rows of finished runs in `benchmarks/results/`, from where
+the table has them on another day or machine.
 """
 
 import argparse
@@ -30,9 +31,10 @@ from pathlib import Path
 
 import numpy as np
 from pretrained import unpacked_photos, unpacked_weights
-from recipe_runs import check_rows, command, gather, log, minutes, train
+from recipe_runs import Record, check_rows, command, gather, log, minutes, train
 
 ROOT = Path(__file__).resolve().parent.parent
+RECORD = ROOT / "benchmarks" / "results" / "finetuning.json"
 BACKBONE = "torchvision:mobilenet_v2"
 SETTINGS = {
     "limit": "none",
@@ -85,6 +87,7 @@ def parse(argv=None):
     parser.add_argument("--softmax", action="store_true", help="takes as long again")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "finetuning")
     parser.add_argument("--table", action="store_true", help="train nothing")
+    parser.add_argument("--record", action="store_true", help=f"keep in {RECORD.name}")
     options = parser.parse_args(argv)
     known = UNLABELLED if options.part == "unlabelled" else LOSSES
     check_rows(parser, options.rows, known)
@@ -167,10 +170,24 @@ def votes(queries, labels, gallery, gallery_labels, ks=(10, 1)):
 
 
 def row_of(folder, result):
-    """Returns the row of a finished run, `{column: share}`."""
+    """Returns what a finished run came to, as it is recorded."""
+    beside = [
+        float(each["knn_10"])
+        for each in result["table"]
+        if each["representation"] == "softmax classifier" and "knn_10" in each
+    ]
+    return {
+        "shares": shares_of(folder, result),
+        "softmax": beside[0] if beside else None,
+        "minutes": minutes(result),
+    }
+
+
+def shares_of(folder, result):
+    """Returns `{column: share}` of a finished run."""
     trained = result["table"][-1]
     if result["protocol"] == "unseen":
-        return {name: trained[name] for name in COLUMNS["unseen"]}
+        return {name: float(trained[name]) for name in COLUMNS["unseen"]}
     with np.load(folder / "queries.npz") as queries:
         with np.load(folder / "gallery.npz") as gallery:
             found = votes(
@@ -178,38 +195,43 @@ def row_of(folder, result):
                 *(gallery[name] for name in ("embeddings", "labels")),
                 ks=(1,),
             )
-    values = log(folder)[-1]["knn_10"], trained["knn_10"], found[0]
+    values = log(folder)[-1]["knn_10"], float(trained["knn_10"]), found[0]
     return dict(zip(COLUMNS["seen"], values))
 
 
-def lines_of(options, runs, results, before):
-    """Yields the lines of the table: means over the seeds."""
-    kind = "unseen" if options.part == "unseen" else "seen"
-    columns = COLUMNS[kind]
+def lines_of(part, rows, before):
+    """Yields the lines of the table: means over the seeds, with their range.
+
+    Args:
+        part: As `--part` has it.
+        rows: `{(row, seed): what row_of returns}`.
+        before: `{column: share}` of the frozen encoder, or `None`.
+    """
+    columns = COLUMNS["unseen" if part == "unseen" else "seen"]
     yield f"| encoder | seeds | {' | '.join(columns)} | minutes |"
     yield "|---" * (len(columns) + 3) + "|"
     if before is not None:
         cells = " | ".join(f"{before[name]:.3f}" for name in columns)
         yield f"| frozen | | {cells} | |"
-    for row in dict.fromkeys(name for name, _ in runs):
-        keys = [key for key in results if key[0] == row]
-        if not keys:
-            continue
-        found = [row_of(runs[key][0], results[key]) for key in keys]
+    for name in dict.fromkeys(row for row, _ in rows):
+        own = {seed: rows[row, seed] for row, seed in sorted(rows) if row == name}
+        seeds = ", ".join(map(str, own))
         cells = [
-            f"{statistics.mean(each[name] for each in found):.3f}" for name in columns
+            mean([row["shares"][column] for row in own.values()]) for column in columns
         ]
-        taken = ", ".join(minutes(results[key]) for key in keys)
-        yield f"| {row} | {len(keys)} | {' | '.join(cells)} | {taken} |"
-        beside = [
-            each["knn_10"]
-            for key in keys
-            for each in results[key]["table"]
-            if each["representation"] == "softmax classifier" and kind == "seen"
-        ]
-        if beside:
-            share = f"{statistics.mean(beside):.3f}"
-            yield f"| softmax classifier, beside it | {len(beside)} | | {share} | | |"
+        taken = ", ".join(row["minutes"] for row in own.values())
+        yield f"| {name} | {seeds} | {' | '.join(cells)} | {taken} |"
+        beside = [row["softmax"] for row in own.values() if row["softmax"] is not None]
+        if beside and part != "unseen":
+            yield f"| softmax classifier, beside it | | | {mean(beside)} | | |"
+
+
+def mean(shares):
+    """Returns ".887 (.880 to .895)": the mean of the seeds, and their range."""
+    text = f"{statistics.mean(shares):.3f}"
+    if len(shares) > 1:
+        text += f" ({min(shares):.3f} to {max(shares):.3f})"
+    return text
 
 
 def main(argv=None):
@@ -220,14 +242,21 @@ def main(argv=None):
     photos = unpacked_photos(options.photos, options.runs)
     weights = unpacked_weights(options.weights, options.runs)
     runs = plan(options, photos, weights)
+    record = Record(RECORD)
     before = frozen(photos, weights, options)
-    failed = 0 if options.table else train(runs, 1, False)
-    results = gather(runs)
+    failed = 0 if options.table else train(record.missing(runs), 1, False)
+    made = {key: row_of(runs[key][0], result) for key, result in gather(runs).items()}
+    if options.record:
+        record.write({record.name(runs[key][0]): row for key, row in made.items()})
+    kept = {key: record.rows.get(record.name(run[0])) for key, run in runs.items()}
+    rows = {
+        key: made.get(key) or kept[key] for key in runs if made.get(key) or kept[key]
+    }
     print(
         f"{options.part}, {options.size} px, {options.epochs} epochs, "
-        f"{len(results)} of {len(runs)} runs finished\n"
+        f"{len(rows)} of {len(runs)} runs finished\n"
     )
-    print("\n".join(lines_of(options, runs, results, before)))
+    print("\n".join(lines_of(options.part, rows, before)))
     return 1 if failed else 0
 
 

@@ -5,6 +5,7 @@ import concurrent.futures
 import csv
 import json
 import os
+import platform
 import queue
 import subprocess
 import sys
@@ -169,6 +170,56 @@ def gather(runs):
         key: json.loads((folder / "result.json").read_text())
         for key, (folder, _) in runs.items()
         if (folder / "result.json").exists()
+    }
+
+
+class Record:
+    """What finished runs came to, in a file that the repository keeps.
+
+    A table of several seeds takes longer than one sitting on a small machine; its rows
+    may come from several days and machines, each with the machine that made it.
+
+    Args:
+        path: JSON file; one that is not there holds nothing.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        text = self.path.read_text() if self.path.exists() else "{}"
+        self.rows = json.loads(text)
+
+    @staticmethod
+    def name(folder):
+        """Returns what a run is called here, from its directory."""
+        return f"{folder.parent.name}/{folder.name}"
+
+    def missing(self, runs):
+        """Returns those of `{key: (run directory, command)}` that are not here."""
+        return {
+            key: run for key, run in runs.items() if self.name(run[0]) not in self.rows
+        }
+
+    def write(self, rows):
+        """Adds `{name: row}`, with what made them; sorted, so that changes are read."""
+        made = made_by()
+        for name, row in rows.items():
+            self.rows.setdefault(name, {**row, "made": made})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_suffix(".part")
+        part.write_text(json.dumps(self.rows, indent=1, sort_keys=True) + "\n")
+        os.replace(part, self.path)
+
+
+def made_by():
+    """Returns what a figure depends on beside its command: processor, TensorFlow."""
+    import tensorflow as tf
+
+    with open("/proc/cpuinfo") as file:
+        names = [line.split(":")[1].strip() for line in file if "model name" in line]
+    return {
+        "processor": names[0] if names else platform.machine(),
+        "cores": os.cpu_count(),
+        "tensorflow": tf.__version__,
     }
 
 

@@ -76,10 +76,54 @@ def test_a_row_is_read_from_the_files_of_its_run(script, tmp_path):
     result = {"protocol": "seen", "table": rows, "seconds": 90, "epochs": 4}
     result["seconds_are_of"] = "epochs 1 to 4"
     (folder / "result.json").write_text(json.dumps(result))
+    row = module.row_of(folder, result)
+    assert row["shares"] == dict(zip(module.COLUMNS["seen"], (0.75, 0.875, 0.5)))
+    assert row["softmax"] == 0.8 and row["minutes"] == "1.5"
+    assert json.loads(json.dumps(row)) == row
+
+
+def test_the_table_has_means_and_ranges_of_the_seeds(script):
+    module = script("finetuning")
+    rows = {
+        ("sup_con", seed): {
+            "shares": dict.fromkeys(module.COLUMNS["seen"], share),
+            "softmax": 0.8,
+            "minutes": f"{seed}.5",
+        }
+        for seed, share in ((1, 0.75), (0, 0.5))
+    }
     before = dict.fromkeys(module.COLUMNS["seen"], 0.5)
-    *_, first, second, third = module.lines_of(
-        options, runs, module.gather(runs), before
-    )
+    *_, first, second, third = module.lines_of("labelled", rows, before)
     assert first == "| frozen | | 0.500 | 0.500 | 0.500 | |"
-    assert second == "| sup_con | 1 | 0.750 | 0.875 | 0.500 | 1.5 |"
-    assert third.startswith("| softmax classifier, beside it | 1 | | 0.800 |")
+    cell = "0.625 (0.500 to 0.750)"
+    assert second == f"| sup_con | 0, 1 | {cell} | {cell} | {cell} | 0.5, 1.5 |"
+    assert third.startswith("| softmax classifier, beside it | | | 0.800 (")
+
+
+def test_recorded_runs_are_not_run_again(script, tmp_path):
+    module = script("finetuning")
+    _, runs = planned(
+        module, tmp_path / "runs", "--rows", "sup_con", "--seeds", "0", "1"
+    )
+    record = module.Record(tmp_path / "kept" / "rows.json")
+    assert record.missing(runs) == runs
+    name = record.name(runs["sup_con", 0][0])
+    record.write({name: {"minutes": "1.5"}})
+    again = module.Record(tmp_path / "kept" / "rows.json")
+    assert list(again.missing(runs)) == [("sup_con", 1)]
+    assert again.rows[name]["minutes"] == "1.5"
+    assert set(again.rows[name]["made"]) == {"processor", "cores", "tensorflow"}
+    again.write({name: {"minutes": "9"}})  # what is there stays
+    assert module.Record(again.path).rows[name]["minutes"] == "1.5"
+
+
+def test_what_is_recorded_belongs_to_runs_that_can_be_made(script, tmp_path):
+    module = script("finetuning")
+    for name, row in module.Record(module.RECORD).rows.items():
+        group, run = name.split("/")
+        part, size, epochs = group.removesuffix("epochs").split("-")
+        loss, seed = run.rsplit("-seed", 1)
+        words = ["--part", part, "--size", size.removesuffix("px"), "--rows", loss]
+        _, runs = planned(module, tmp_path, *words, "--epochs", epochs, "--seeds", seed)
+        assert [module.Record.name(folder) for folder, _ in runs.values()] == [name]
+        assert set(row) == {"made", "minutes", "shares", "softmax"}
