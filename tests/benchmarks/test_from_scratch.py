@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tfembed.recipes import supervised
+from tfembed.recipes.objectives import check_options, read_options
 
 
 @pytest.fixture
@@ -49,6 +50,20 @@ def test_every_loss_has_a_row(script, tmp_path):
     assert {loss for _, loss, _ in runs} == {"softmax", *supervised.LOSSES}
     for settings in runs.values():
         supervised.Config(**settings)
+
+
+def test_reasons_are_settings_that_the_losses_have(script, tmp_path):
+    module = script("from_scratch")
+    options = module.parse(["--photos", "x", "--reasons", "--runs", str(tmp_path)])
+    runs = module.plan(options)
+    assert {loss for _, loss, _ in runs} == set(module.REASONS)
+    for (row, loss, seed), settings in runs.items():
+        config = supervised.Config(**settings)
+        check_options(loss, read_options(config.loss_options))
+        now = runs["now", loss, seed]
+        changed = {name for name in settings if settings[name] != now.get(name)}
+        assert bool(changed) == (row != "now")
+        assert changed <= {"learning_rate", "epochs", "loss_options", "unit_norm"}
 
 
 def test_it_trains_once_and_measures(script, photos, table, tmp_path, capsys):
