@@ -21,7 +21,7 @@ import numpy as np
 from tfembed.backbones.named import check_encoder, open_encoder
 from tfembed.backbones.names import POOLS
 from tfembed.command_line import CommandLine, stopped_by_hand
-from tfembed.data.sources import check_source
+from tfembed.data.sources import check_source, source_names
 from tfembed.formats.run_config import agreed_resize
 from tfembed.ops.image_formats import RESIZES
 from tfembed.quiet_imports import quiet_start
@@ -416,13 +416,12 @@ def _parser():
         "model",
         metavar="MODEL",
         help="a run directory, a saved encoder (.keras), or a backbone's name, such as "
-        "applications:MobileNetV2, with --weights",
+        "applications:MobileNetV2, with --weights, or your own, module:function",
     )
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="folder:PATH, csv:FILE, npz:PATH, tfds:NAME, fashion_mnist, mnist, "
-        "cifar10, cifar100 or synthetic",
+        help=source_names(),
     )
     parser.add_argument(
         "output",

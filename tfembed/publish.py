@@ -28,8 +28,9 @@ from tfembed.backbones.named import (
     is_backbone,
     open_encoder,
 )
+from tfembed.backbones.names import is_foreign
 from tfembed.command_line import CommandLine, stopped_by_hand
-from tfembed.data.sources import check_source
+from tfembed.data.sources import check_source, source_names
 from tfembed.embed import (
     add_image_flags,
     check_arguments,
@@ -76,8 +77,9 @@ def publish(
     Embeddings that are not of length 1 are divided by it, in the served model too.
 
     Args:
-        encoder: A run directory, a saved Keras model, or a name in
-            `tfembed.backbones.BACKBONES` with `weights`.
+        encoder: A run directory, a saved Keras model, a name in
+            `tfembed.backbones.BACKBONES` with `weights`, or one's own backbone,
+            `module:function`, which brings its weights.
         base: Folder with one numbered folder a version; made if missing.
         gallery: A source of `tfembed.data`, such as `folder:PATH`, whose images are
             embedded; or embeddings of this encoder: a folder or file that
@@ -315,7 +317,9 @@ def _facts(name, encoder, gallery, arrays, left_out, say):
         made = dict(encoder.facts)
         weights = made.pop("weights")
         method = {**made, **facts_of_weights(weights)}
-        if weights is None:
+        if is_foreign(made["backbone"]):
+            method["weights"] = "its own"
+        elif weights is None:
             method["weights"] = "none: not trained"
             say(
                 "the backbone has no weights: its neighbours are an untrained network's"
@@ -423,7 +427,8 @@ def _parser():
         "encoder",
         metavar="ENCODER",
         help="a run directory, a saved Keras model (.keras), or a backbone's name, "
-        "such as applications:MobileNetV2, with --weights",
+        "such as applications:MobileNetV2, with --weights, or your own, "
+        "module:function",
     )
     parser.add_argument(
         "base",
@@ -434,9 +439,8 @@ def _parser():
         "--gallery",
         required=True,
         metavar="SOURCE",
-        help="folder:PATH, csv:FILE, npz:PATH, tfds:NAME, fashion_mnist, mnist, "
-        "cifar10, cifar100 or synthetic; or embeddings of this encoder that "
-        "tfembed.embed wrote",
+        help=f"{source_names()}; or embeddings of this encoder that tfembed.embed "
+        "wrote",
     )
     parser.add_argument(
         "--no-next-steps",

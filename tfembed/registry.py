@@ -17,6 +17,7 @@ from tfembed.command_line import near
 
 __all__ = [
     "Registry",
+    "Told",
     "find_named",
     "import_parts_of",
     "is_findable",
@@ -36,22 +37,24 @@ class Registry(Mapping):
         flag: The flag, without dashes, for messages.
         group: The group of entry points in which other packages offer parts, such as
             `"tfembed.losses"`.
-        parts: `{name: part}` of this package, which go before others of that name.
+        parts: `{name: part}` of this package, which go before others of that name, as
+            do the prefixes in use, such as `keras` and `folder`.
     """
 
     def __init__(self, flag, group, parts):
         self.flag, self.group, self.parts = flag, group, dict(parts)
+        self._taken = _PREFIXES | {str(name).partition(":")[0] for name in parts}
 
     def __iter__(self):
         yield from self.parts
-        yield from (name for name in self._offered() if name not in self.parts)
+        yield from self.others()
 
     def __len__(self):
         return len(list(iter(self)))
 
     def __contains__(self, name):
         """Whether the name is known, or has the form of a user's own; no import."""
-        return name in self.parts or is_own(name) or name in self._offered()
+        return name in self.parts or is_own(name) or name in self.others()
 
     def __getitem__(self, name):
         """Returns the part, imported if it is none of this package.
@@ -61,14 +64,40 @@ class Registry(Mapping):
             ValueError: If a part of one's own is not there. What goes wrong inside of
                 its module is raised as it is.
         """
-        if name in self.parts:
-            return self.parts[name]
+        return self.parts[name] if name in self.parts else self.load(name)
+
+    def load(self, name):
+        """Imports a part of another package, or a user's own; raises as `[name]`."""
         if is_own(name):
             return find_named(self.flag, name)
-        return self._offered()[name].load()
+        entry = self.others()[name]
+        if not entry.attr:
+            return importlib.import_module(entry.module)
+        return find_named(self.flag, f"{entry.module}:{entry.attr}")
 
-    def _offered(self):
-        return offered(self.group)
+    def others(self):
+        """Returns `{name: entry point}` of what other packages offer; no import."""
+        found = offered(self.group).items()
+        return {
+            name: entry
+            for name, entry in found
+            if ":" not in name and name not in self._taken
+        }
+
+
+class Told(Registry):
+    """A registry in which names stand for a line on each; `load` imports.
+
+    Nothing is imported to list it, and a name of a user's own is in no list.
+    """
+
+    def __contains__(self, name):
+        return name in self.parts or name in self.others()
+
+    def __getitem__(self, name):
+        if name in self.parts:
+            return self.parts[name]
+        return f"of another package, {self.others()[name].value}"
 
 
 def offered(group):
@@ -109,7 +138,7 @@ def is_findable(name):
 
 
 def import_parts_of(run_directory):
-    """Imports the parts of a user's own that the encoder of a run is made of.
+    """Imports the parts that the encoder of a run is made of, and are not tfembed's.
 
     Args:
         run_directory: A folder; one without a `config.json` has none.
@@ -123,8 +152,10 @@ def import_parts_of(run_directory):
             backbone = json.load(file).get("backbone")
     except (OSError, ValueError, AttributeError):
         return  # others say what is wrong with it
-    if is_own(backbone):
-        find_named("backbone", backbone)
+    # By name, as no room is needed to import this one.
+    backbones = importlib.import_module("tfembed.backbones.names").BACKBONES
+    if is_own(backbone) or backbone in backbones.others():
+        backbones.load(backbone)
 
 
 def find_named(flag, name):

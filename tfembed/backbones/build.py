@@ -1,9 +1,8 @@
 """Backbones by name."""
 
-from tfembed.backbones.names import BACKBONES, POOLS
+from tfembed.backbones.names import BACKBONES, POOLS, check_backbone
 from tfembed.backbones.seeding import seed_kernels
 from tfembed.backbones.weights import find_weights
-from tfembed.registry import is_findable
 
 __all__ = ["build_backbone"]
 
@@ -22,7 +21,8 @@ def build_backbone(
             model of one's own from images 0..255 to features `[b, f]` or a feature map
             `[b, h, w, f]`, which is then averaged over the image. It brings its own
             weights, batch normalisation and shape. Or `module:function`, which is
-            imported and called with `image_shape`, and returns such a model.
+            imported and called with `image_shape`, and returns such a model; so is
+            what an installed package offers (`docs/extend.md`).
         image_shape: `(height, width, channels)`, channels 1 or 3.
         synchronized: Whether batch normalisation takes its statistics over all
             replicas, so that N replicas are one.
@@ -43,12 +43,7 @@ def build_backbone(
             network.
         ImportError: If a keras-cv backbone is asked for and keras-cv is missing.
     """
-    saved = name.startswith("keras:")
-    if name not in BACKBONES and not saved and not is_findable(name):
-        raise ValueError(
-            f"`name` must be one of {', '.join(BACKBONES)}, or keras:FILE, a saved "
-            f"Keras model, or your own, module:function. Received: name={name!r}."
-        )
+    check_backbone(name)
     shape = tuple(image_shape)
     if len(shape) != 3 or shape[2] not in (1, 3) or min(shape) < 1:
         raise ValueError(
@@ -60,11 +55,11 @@ def build_backbone(
             f"`pool` must be one of {', '.join(POOLS)}. Received: pool={pool!r}."
         )
     weights = find_weights(name, weights)
-    if saved:
+    if name.startswith("keras:"):
         from tfembed.backbones.saved import saved_backbone
 
         return saved_backbone(name[len("keras:") :], shape, pool)
-    if name not in BACKBONES:
+    if name not in BACKBONES.parts:
         from tfembed.backbones.own import own_backbone
 
         return own_backbone(name, shape, pool)

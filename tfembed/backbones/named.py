@@ -5,8 +5,9 @@ import hashlib
 import os
 
 from tfembed.backbones.encoder_path import encoder_path
-from tfembed.backbones.names import BACKBONES, POOLS
+from tfembed.backbones.names import BACKBONES, POOLS, is_foreign
 from tfembed.backbones.weights import FAMILIES, find_weights
+from tfembed.command_line import suggestion
 
 __all__ = ["IMAGE_SIZE", "RESIZE", "check_encoder", "is_backbone", "open_encoder"]
 
@@ -22,7 +23,8 @@ def is_backbone(name, weights=None):
         name: What the person wrote.
         weights: The weights beside it, or `None`; a run or a file takes none.
     """
-    return name in BACKBONES and (weights is not None or not os.path.exists(name))
+    known = name in BACKBONES or is_foreign(name)
+    return known and (weights is not None or not os.path.exists(name))
 
 
 def check_encoder(name, weights=None, pool=None):
@@ -40,10 +42,11 @@ def check_encoder(name, weights=None, pool=None):
     path = os.path.expanduser(name)
     if not is_backbone(name, weights):
         if not os.path.exists(path):
+            guess = suggestion(name, list(BACKBONES))
             raise ValueError(
                 "The encoder must be a run directory, a saved Keras model (.keras), or "
                 f"a backbone's name: {', '.join(_alike(name))}. "
-                f"Received: {name!r}, which does not exist."
+                f"Received: {name!r}, which does not exist." + (guess and f" {guess}")
             )
         if weights is not None or pool is not None:
             raise ValueError(
@@ -55,7 +58,7 @@ def check_encoder(name, weights=None, pool=None):
         return
     family = name.partition(":")[0]
     given, imagenet = family in FAMILIES, family in ("applications", "keras_cv")
-    if weights is None:
+    if weights is None and not is_foreign(name):
         raise ValueError(
             f"`weights` must say what {name} begins with: "
             + "imagenet, " * imagenet
@@ -91,10 +94,11 @@ def open_encoder(
     """Opens an encoder: a trained one from disk, or a backbone with given weights.
 
     Args:
-        name: A run directory (its `model.keras`), a saved Keras model, or a name in
-            `tfembed.backbones.BACKBONES`.
+        name: A run directory (its `model.keras`), a saved Keras model, a name in
+            `tfembed.backbones.BACKBONES`, or one's own, `module:function`.
         weights: Of a backbone, which must say: `"imagenet"`, a file, or `"none"`, as
-            for `find_weights`; without any they are drawn from a fixed seed.
+            for `find_weights`; without any they are drawn from a fixed seed. One's own
+            and those of other packages bring theirs: `None`.
         image_size: `(height, width)` or an integer for both: of a backbone, 224 by
             default; else only where the model takes images of any size.
         channels: 1 or 3: of a backbone, 3 by default; else only where the model takes

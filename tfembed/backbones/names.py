@@ -1,10 +1,13 @@
 """The names of the backbones, with what each is, and of how they pool."""
 
-__all__ = ["BACKBONES", "POOLS"]
+from tfembed.command_line import suggestion
+from tfembed.registry import Told, is_findable
+
+__all__ = ["BACKBONES", "POOLS", "check_backbone", "is_foreign"]
 
 POOLS = ("avg", "max", "gem")
 
-BACKBONES = {
+_OURS = {
     "small_conv": "four 3x3 convolutions, 32, 64, 128, 128 wide; 128 features",
     "resnet18_cifar": "ResNet-18 with a 3x3 stem, no max-pool; 512 features",
     "resnet50_cifar": "ResNet-50 with a 3x3 stem, no max-pool; 2,048 features",
@@ -43,3 +46,31 @@ BACKBONES = {
     "applications:ConvNeXtBase": "Keras', sides of 32 on; 1,024 features",
     "applications:DenseNet121": "Keras', sides of 32 on; 1,024 features",
 }
+
+BACKBONES = Told("backbone", "tfembed.backbones", _OURS)
+"""Each name with a line on it; after ours, those of installed packages."""
+
+
+def is_foreign(name):
+    """Tells whether a backbone is another package's or a user's own; no import."""
+    return name not in BACKBONES.parts and (name in BACKBONES or is_findable(name))
+
+
+def check_backbone(name, argument="name"):
+    """Checks that there is a backbone of a name, and imports none.
+
+    Args:
+        name: As for `build_backbone`.
+        argument: What it is called in an error.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if name in BACKBONES or name.startswith("keras:") or is_findable(name):
+        return
+    guess = suggestion(name, list(BACKBONES))
+    raise ValueError(
+        f"`{argument}` must be one of {', '.join(BACKBONES)}, or keras:FILE, a saved "
+        "Keras model, or your own, module:function. "
+        f"Received: {argument}={name!r}." + (guess and f" {guess}")
+    )

@@ -2,25 +2,26 @@
 
 from tensorflow import keras
 
+from tfembed.backbones.names import BACKBONES
 from tfembed.backbones.scaling import pool
-from tfembed.registry import find_named
 
 __all__ = ["as_backbone", "own_backbone"]
 
 
 def own_backbone(name, image_shape, pooling="avg"):
-    """Calls a user's function for a backbone.
+    """Calls a function of a user's, or of another package, for a backbone.
 
     Args:
-        name: `module:function`, called with `image_shape`; it returns a `keras.Model`
-            from images 0..255 to features `(batch, f)` or a feature map.
+        name: `module:function`, or the name that a package offers it by. It is called
+            with `image_shape`, and returns a `keras.Model` from images 0..255 to
+            features `(batch, f)` or a feature map.
         image_shape: `(height, width, channels)`.
         pooling: How a feature map is pooled.
 
     Raises:
         ValueError: If it is no such function, or returns something else.
     """
-    function = find_named("backbone", name)
+    function = BACKBONES.load(name)
     model = function(image_shape) if callable(function) else function
     if not isinstance(model, keras.Model):
         raise ValueError(

@@ -63,7 +63,8 @@ def find_weights(backbone, weights, say=None):
         raise ValueError(
             "`weights` go with the backbones applications:NAME, keras_cv:NAME and "
             f"torchvision:NAME. Received: weights={weights!r}, backbone={backbone!r}. "
-            "One of your own, keras:FILE or module:function, brings its own."
+            "One of your own or of another package, such as keras:FILE or "
+            "module:function, brings its own."
         )
     if family == "torchvision":
         from tfembed.backbones.torchvision import find_file

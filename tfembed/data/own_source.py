@@ -1,11 +1,14 @@
-"""Images that a user's function makes, named as `module:function`."""
+"""Images that a function of a user's makes, or of another package.
+
+It is named as `module:function`, or as the package offers it.
+"""
 
 from collections.abc import Mapping
 
 import numpy as np
 
 from tfembed.data.npz import source_of
-from tfembed.registry import find_named
+from tfembed.data.sources import SOURCES
 
 __all__ = ["find"]
 
@@ -14,13 +17,13 @@ def find(argument, request):
     """Calls the function, without arguments, for a mapping of arrays.
 
     Args:
-        argument: `module:function`.
+        argument: `module:function`, or a name of `SOURCES`.
         request: Not looked at.
 
     Raises:
         ValueError: If it is no function, or returns no arrays as an archive holds.
     """
-    function = find_named("dataset", argument)
+    function = SOURCES.load(argument)
     arrays = function() if callable(function) else function
     if not isinstance(arrays, Mapping):
         raise ValueError(
@@ -31,4 +34,4 @@ def find(argument, request):
             + f" a {type(arrays).__name__}."
         )
     arrays = {str(name): np.asarray(array) for name, array in arrays.items()}
-    return source_of(arrays, argument.partition(":")[2], argument)
+    return source_of(arrays, argument.rpartition(":")[2], argument)

@@ -4,11 +4,11 @@ import importlib
 import os
 
 from tfembed.command_line import near
-from tfembed.registry import is_findable
+from tfembed.registry import Told, is_findable
 
-__all__ = ["SOURCES", "check_source", "find_source", "folder_of"]
+__all__ = ["SOURCES", "check_source", "find_source", "folder_of", "source_names"]
 
-SOURCES = {
+_OURS = {
     "fashion_mnist": "60,000 + 10,000 gray images 28x28 of ten kinds of clothing",
     "mnist": "60,000 + 10,000 gray images 28x28 of handwritten digits",
     "cifar10": "50,000 + 10,000 colour images 32x32 of ten kinds of things",
@@ -23,6 +23,8 @@ SOURCES = {
     "MODULE:FUNCTION": "your own: a function without arguments that returns the arrays "
     "of an npz archive, as a dictionary",
 }
+SOURCES = Told("dataset", "tfembed.sources", _OURS)
+"""Each source with a line on it; after ours, those of installed packages."""
 
 # source: its module in this room; each has `find(argument, request) -> Source`
 _MODULES = {
@@ -36,6 +38,13 @@ _MODULES = {
     "tfds": "tfds",
     "synthetic": "synthetic",
 }
+
+
+def source_names():
+    """Returns the names of all sources, as a flag's help lists them; no import."""
+    own = "MODULE:FUNCTION"
+    names = [each for each in SOURCES if each != own]
+    return f"{', '.join(names)} or your own, {own.lower()}"
 
 
 def check_source(name):
@@ -53,13 +62,14 @@ def check_source(name):
             or too many. The message lists the known sources.
     """
     source, colon, argument = str(name).partition(":")
-    takes_argument = {key.partition(":")[0]: ":" in key for key in SOURCES}
+    takes_argument = {key.partition(":")[0]: ":" in key for key in SOURCES.parts}
     if source in _MODULES and takes_argument[source] == bool(colon and argument):
         return source, argument or None
-    if source not in _MODULES and is_findable(name):
+    others = SOURCES.others()
+    if str(name) in others or (source not in _MODULES and is_findable(name)):
         return "own", str(name)
     message = f"`name` must be one of {', '.join(SOURCES)}. Received: name={name!r}."
-    names = near(source, list(_MODULES)) if source not in _MODULES else []
+    names = near(source, [*_MODULES, *others]) if source not in _MODULES else []
     if names:
         known = [next(key for key in SOURCES if key.startswith(each)) for each in names]
         message += f" Did you mean {' or '.join(known)}?"

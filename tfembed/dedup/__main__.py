@@ -141,7 +141,7 @@ def _parser():
         "--encoder",
         metavar="ENCODER",
         help="a run directory, a saved encoder (.keras), or a backbone's name, such as "
-        "applications:MobileNetV2, with --weights",
+        "applications:MobileNetV2, with --weights, or your own, module:function",
     )
     add(
         "--output",

@@ -18,7 +18,7 @@ import sys
 from tfembed.backbones.named import is_backbone
 from tfembed.backbones.names import POOLS
 from tfembed.command_line import CommandLine, stopped_by_hand
-from tfembed.data.sources import check_source
+from tfembed.data.sources import check_source, source_names
 from tfembed.ops.image_formats import RESIZES
 from tfembed.quiet_imports import quiet_start
 
@@ -164,7 +164,8 @@ def _parser():
         "target",
         metavar="TARGET",
         help="a run directory; with --dataset, a saved encoder (.keras) or a "
-        "backbone's name, such as applications:MobileNetV2; or embeddings: an .npz "
+        "backbone's name, such as applications:MobileNetV2, or your own, "
+        "module:function; or embeddings: an .npz "
         "with embeddings, labels and, if there are any, ids, a .parquet, or what "
         "tfembed.embed wrote",
     )
@@ -182,8 +183,7 @@ def _parser():
     images(
         "--dataset",
         metavar="NAME",
-        help="folder:PATH, csv:FILE, npz:PATH, tfds:NAME, fashion_mnist, mnist, "
-        "cifar10, cifar100 or synthetic",
+        help=source_names(),
     )
     images(
         "--split",

@@ -3,7 +3,8 @@
 import dataclasses
 from typing import Optional
 
-from tfembed.data.sources import check_source
+from tfembed.backbones.names import BACKBONES, check_backbone
+from tfembed.data.sources import check_source, source_names
 from tfembed.ops.image_formats import RESIZES
 from tfembed.recipes import config as configs
 from tfembed.recipes import own_parts
@@ -14,11 +15,7 @@ from tfembed.recipes.config import option
 class Settings:
     """Settings of a run; every field is a flag. A recipe's `Config` adds its own."""
 
-    dataset: str = option(
-        "fashion_mnist",
-        "fashion_mnist, mnist, cifar10, cifar100, folder:PATH, csv:FILE, npz:PATH, "
-        "tfds:NAME or synthetic, or your own, module:function",
-    )
+    dataset: str = option("fashion_mnist", f"of images to train on: {source_names()}")
     data_dir: Optional[str] = option(None, "where the data set is, or is put")
     limit: Optional[int] = option(
         20000, "train on the first so many images; none for all"
@@ -50,8 +47,10 @@ class Settings:
     backbone: str = option(
         "small_conv",
         "small_conv, resnet18_cifar, applications:NAME, torchvision:NAME, "
-        "keras_cv:NAME, ..., or keras:FILE, a saved model from images to features, or "
-        "your own, module:function",
+        "keras_cv:NAME, ..., "
+        + "".join(f"{name}, " for name in BACKBONES.others())
+        + "or keras:FILE, a saved model from images to features, or your own, "
+        "module:function",
     )
     weights: Optional[str] = option(
         None,
@@ -162,6 +161,7 @@ class Settings:
     def __post_init__(self):
         configs.check_choices(self)
         check_source(self.dataset)
+        check_backbone(self.backbone, "backbone")
         counts = ["dim", "batch_size", "epochs", "knn_every", "replicas"]
         configs.check_range(self, counts, 1)
         configs.check_range(self, ["limit", "test_limit", "image_size"], 1)
