@@ -314,6 +314,8 @@ def test_both_clients_have_the_same_methods():
             continue
         twin = getattr(AsyncClient, name)
         assert inspect.signature(method) == inspect.signature(twin), name
+        assert twin.__doc__, name
+        assert inspect.iscoroutinefunction(twin) is not name.endswith("_many"), name
     parameters = dict(inspect.signature(AsyncClient).parameters)
     assert parameters.pop("concurrency").default == 32  # its own
     assert parameters == dict(inspect.signature(Client).parameters)

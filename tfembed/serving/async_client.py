@@ -2,15 +2,34 @@
 
 import asyncio
 import concurrent.futures
+import functools
+import inspect
 
-from tfembed.serving.client import load_protocol
+from tfembed.serving.methods import ClientMethods, whole
 from tfembed.serving.plans import Call, Part, Pause, Turn
-from tfembed.serving.questions import DEFAULT_SIGNATURE, Questions, check_count
+from tfembed.serving.questions import check_count
 
 _THREADS = 32
 
 
-class AsyncClient:
+def _awaited(client):
+    """Makes coroutine functions of the methods that answer: mocks look for those."""
+
+    def coroutine(method):
+        @functools.wraps(method)
+        async def ask(self, *arguments, **options):
+            return await method(self, *arguments, **options)
+
+        return ask
+
+    for name, method in inspect.getmembers(ClientMethods, inspect.isfunction):
+        if not name.startswith("_") and not name.endswith("_many"):
+            setattr(client, name, coroutine(method))
+    return client
+
+
+@_awaited
+class AsyncClient(ClientMethods):
     """Asks a TF Serving, or the local server, without blocking the event loop.
 
     ```python
@@ -64,7 +83,7 @@ class AsyncClient:
         max_megapixels=64.0,
         concurrency=32,
     ):
-        self._questions = Questions(
+        super().__init__(
             address,
             name=name,
             version=version,
@@ -75,148 +94,12 @@ class AsyncClient:
             batch_megabytes=batch_megabytes,
             max_megapixels=max_megapixels,
         )
-        self.address = address
-        self.name = name
-        self.version = version
-        self.label = label
         self._concurrency = check_count("concurrency", concurrency, 1)
         self._threads = concurrent.futures.ThreadPoolExecutor(
             max(_THREADS, self._concurrency), "tfembed"
         )
-        self._protocol = load_protocol(self._questions.protocol)
         # They belong to the event loop that they are made in.
         self._transport = self._turns = None
-
-    async def embed(self, images, *, progress=None):
-        """Returns `Embeddings`; see `Client.embed`."""
-        return await self._together(self._questions.embed(images, progress))
-
-    async def search(
-        self, images, k=None, *, min_score=None, per_label=None, progress=None
-    ):
-        """Returns a `SearchResult`; see `Client.search`."""
-        options = {"min_score": min_score, "per_label": per_label}
-        return await self._together(
-            self._questions.search(images, k, options, progress)
-        )
-
-    async def search_embeddings(
-        self, embeddings, k=None, *, min_score=None, per_label=None, progress=None
-    ):
-        """Returns a `SearchResult`; see `Client.search_embeddings`."""
-        options = {"min_score": min_score, "per_label": per_label}
-        return await self._together(
-            self._questions.search_embeddings(embeddings, k, options, progress)
-        )
-
-    async def search_filtered(
-        self,
-        images=None,
-        k=None,
-        *,
-        embeddings=None,
-        allow_ids=None,
-        exclude_ids=None,
-        allow_labels=None,
-        exclude_labels=None,
-        min_score=None,
-        per_label=None,
-        progress=None,
-    ):
-        """Returns a `SearchResult`; see `Client.search_filtered`."""
-        filters = {
-            "allow_ids": allow_ids,
-            "exclude_ids": exclude_ids,
-            "allow_labels": allow_labels,
-            "exclude_labels": exclude_labels,
-        }
-        options = {"min_score": min_score, "per_label": per_label}
-        return await self._together(
-            self._questions.search_filtered(
-                images, k, embeddings, filters, options, progress
-            )
-        )
-
-    async def search_like(
-        self,
-        k=None,
-        *,
-        positive_ids=None,
-        negative_ids=None,
-        positive_embeddings=None,
-        negative_embeddings=None,
-        positive_images=None,
-        negative_images=None,
-        negative_weight=0.5,
-        min_score=None,
-        per_label=None,
-        allow_ids=None,
-        exclude_ids=None,
-        allow_labels=None,
-        exclude_labels=None,
-    ):
-        """Returns a `SearchResult` of one row; see `Client.search_like`."""
-        return await self._together(
-            self._questions.search_like(
-                k,
-                {"positive": positive_ids, "negative": negative_ids},
-                {"positive": positive_embeddings, "negative": negative_embeddings},
-                {"positive": positive_images, "negative": negative_images},
-                negative_weight,
-                {"min_score": min_score, "per_label": per_label},
-                {
-                    "allow_ids": allow_ids,
-                    "exclude_ids": exclude_ids,
-                    "allow_labels": allow_labels,
-                    "exclude_labels": exclude_labels,
-                },
-            )
-        )
-
-    async def score(self, ids, images=None, *, embeddings=None, progress=None):
-        """Returns `Scores`; see `Client.score`."""
-        return await self._together(
-            self._questions.score(ids, images, embeddings, progress)
-        )
-
-    async def classify(self, images, signature_name="classify", *, progress=None):
-        """Returns a `Classification`; see `Client.classify`."""
-        return await self._together(
-            self._questions.classify(images, signature_name, progress)
-        )
-
-    async def embed_many(self, images, *, progress=None):
-        """Yields the `Embeddings` of each image; see `Client.embed_many`."""
-        async for part in self._parts(self._questions.embed(images, progress)):
-            for row in range(len(part)):
-                yield part[row]
-
-    async def search_many(
-        self, images, k=None, *, min_score=None, per_label=None, progress=None
-    ):
-        """Yields the `SearchResult` of each image; see `Client.search_many`."""
-        options = {"min_score": min_score, "per_label": per_label}
-        plan = self._questions.search(images, k, options, progress)
-        async for part in self._parts(plan):
-            for row in range(len(part)):
-                yield part[row]
-
-    async def predict(self, inputs, signature_name=DEFAULT_SIGNATURE, *, retry=None):
-        """Returns a dictionary of arrays; see `Client.predict`."""
-        plan = self._questions.predict(inputs, signature_name, retry)
-        return await self._answer(plan)
-
-    async def metadata(self):
-        """Returns the `ModelMetadata`; see `Client.metadata`."""
-        return await self._answer(self._questions.metadata())
-
-    async def status(self):
-        """Returns a list of `VersionStatus`; see `Client.status`."""
-        return await self._answer(self._questions.status())
-
-    async def card(self):
-        """Returns a dictionary; see `Client.card`."""
-        return await self._answer(self._questions.card())
 
     async def close(self):
         """Closes the connection."""
@@ -235,11 +118,13 @@ class AsyncClient:
         return self._questions.joined(parts)
 
     async def _answer(self, plan):
-        def whole():
-            yield Part((yield from plan))
-
-        (answer,) = [part async for part in self._parts(whole())]
+        (answer,) = [part async for part in self._parts(whole(plan))]
         return answer
+
+    async def _rows(self, plan):
+        async for part in self._parts(plan):
+            for row in range(len(part)):
+                yield part[row]
 
     async def _parts(self, plan):
         """Takes the steps of a plan, and yields its parts."""
