@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import re
 from typing import Any, Optional
 
 from tfembed.backbones.named import check_encoder
@@ -11,6 +10,7 @@ from tfembed.data.sources import folder_of
 from tfembed.dedup.pictures import FolderPictures, NoPictures
 from tfembed.dedup.rows import Rows
 from tfembed.formats.embeddings import read_embeddings
+from tfembed.formats.version_folders import find_versions, is_one_version
 from tfembed.registry import is_findable
 
 __all__ = [
@@ -193,12 +193,10 @@ def _has_embeddings(path):
 
 
 def _is_export(path):
-    if os.path.isfile(os.path.join(path, "saved_model.pb")):
+    if is_one_version(path):
         return True
     return os.path.isdir(path) and any(
-        re.fullmatch(r"\d+", name)
-        and os.path.isfile(os.path.join(path, name, "saved_model.pb"))
-        for name in os.listdir(path)
+        map(is_one_version, find_versions(path).values())
     )
 
 
@@ -207,7 +205,7 @@ def _of_export(path, name):
     from tfembed.export.versions import version_paths
 
     version = path
-    if not os.path.isfile(os.path.join(path, "saved_model.pb")):
+    if not is_one_version(path):
         version = str(list(version_paths(path).values())[-1])
     gallery = read_served_gallery(version)
     parts = [(gallery.embeddings, gallery.ids)]

@@ -10,6 +10,7 @@ from tfembed.export.heads import load_head
 from tfembed.export.run_directory import Gallery
 from tfembed.export.saved_variables import gallery_variables, read_variables
 from tfembed.export.versions import held, version_paths
+from tfembed.formats.version_folders import is_one_version
 
 _ROWS_AT_ONCE = 1 << 16
 
@@ -29,7 +30,7 @@ def read_served_gallery(path):
         ValueError: If there is no version that tfembed.export wrote.
     """
     path = Path(path)
-    if (path / "saved_model.pb").exists():
+    if is_one_version(path):
         return _read(path)
     while True:
         newest = list(version_paths(path).values())[-1]

@@ -15,7 +15,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import re
 import shutil
 import uuid
 from pathlib import Path
@@ -28,21 +27,17 @@ from tfembed.formats.disk import (
     sync_all,
     written_beside,
 )
+from tfembed.formats.version_folders import (
+    find_versions,
+    is_one_version,
+    version_numbers,
+)
 
 _STAGING = ".tfembed-staging-"
 _HIGHEST = ".tfembed-highest-version"
 _TRIES = 100
 _AT_ONCE = fcntl.LOCK_EX | fcntl.LOCK_NB
 _EXPORT_FIRST = "Write one with `python -m tfembed.export model RUN_DIR MODEL_BASE`."
-
-
-def version_numbers(base):
-    """Returns the numbers of a base folder's versions, in ascending order.
-
-    A name counts as the server's parser counts it: `007` and ` 3` are numbers too.
-    """
-    names = (child.name for child in Path(base).iterdir())
-    return sorted(int(name) for name in names if re.fullmatch(r"\s*[+-]?\d+\s*", name))
 
 
 def version_paths(base):
@@ -61,19 +56,13 @@ def version_paths(base):
         what = "which is a file" if base.exists() else "which does not exist"
         raise ValueError(f"{asked}{received}{what}. {_EXPORT_FIRST}")
     _refuse_one_version(base)
-    paths, gone = {}, True
-    while gone and not paths:  # all that were listed: there are newer ones
-        gone = False
-        with contextlib.suppress(FileNotFoundError):  # the base went; so there is none
-            for path in sorted(base.iterdir()):
-                if not re.fullmatch(r"\s*[+-]?\d+\s*", path.name):
-                    continue
-                if path.is_dir():
-                    paths.setdefault(int(path.name), path)
-                gone |= not os.path.lexists(path)
-    if not paths:
+    try:
+        found = find_versions(base)
+    except FileNotFoundError:  # the base went; so there is none
+        found = {}
+    if not found:
         raise ValueError(f"{asked}{received}which has none. {_EXPORT_FIRST}")
-    return dict(sorted(paths.items()))
+    return {number: Path(path) for number, path in found.items()}
 
 
 def check_base(base):
@@ -304,7 +293,7 @@ def _make_base(base):
 
 
 def _refuse_one_version(base):
-    if (base / "saved_model.pb").exists():
+    if is_one_version(base):
         raise ValueError(
             "`model_base` must be the folder that holds the numbered versions. "
             f"Received: model_base={str(base)!r}, which is itself a SavedModel. "

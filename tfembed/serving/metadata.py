@@ -3,7 +3,8 @@
 import os
 
 from tfembed.formats.image_metadata import read_metadata
-from tfembed.serving.versions import check_model_dir, find_versions
+from tfembed.formats.version_folders import find_versions, is_one_version
+from tfembed.serving.versions import check_model_dir
 
 __all__ = ["open_image_metadata"]
 
@@ -35,7 +36,7 @@ def open_image_metadata(path):
         ValueError: If there is no such folder; when called, if the file is damaged.
     """
     path = os.fspath(path)
-    if not os.path.exists(os.path.join(path, "saved_model.pb")):
+    if not is_one_version(path):
         check_model_dir(path)
         found = find_versions(path)
         path = found[max(found)]

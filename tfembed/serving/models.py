@@ -5,12 +5,9 @@ import logging
 import os
 import threading
 
+from tfembed.formats.version_folders import find_versions
 from tfembed.serving.status import StatusError, invalid_argument
-from tfembed.serving.versions import (
-    ModelVersions,
-    find_versions,
-    servable_not_found,
-)
+from tfembed.serving.versions import ModelVersions, servable_not_found
 
 _logger = logging.getLogger("tfembed.serving")
 

@@ -6,14 +6,13 @@ import gc
 import logging
 import math
 import os
-import re
 import threading
 import time
 
+from tfembed.formats.version_folders import find_versions, is_one_version
 from tfembed.serving.status import CODE_NAMES, StatusError
 
 _logger = logging.getLogger("tfembed.serving")
-_VERSION = re.compile(r"\s*[+-]?\d+\s*")
 
 
 @dataclasses.dataclass
@@ -52,28 +51,6 @@ class _Served:
     servable: object
     users: int = 0
     retired: bool = False
-
-
-def find_versions(base_path):
-    """Finds the versions in a model's folder.
-
-    Args:
-        base_path: The folder whose children are named by numbers.
-
-    Returns:
-        Dictionary of version (int) to path. Other names, such as those of hidden
-        folders that are still being written, are passed over.
-    """
-    versions, gone = {}, True
-    while gone and not versions:  # all that were listed: there are newer ones
-        gone = False
-        for name in sorted(os.listdir(base_path)):
-            path = os.path.join(base_path, name)
-            if _VERSION.fullmatch(name):
-                if os.path.isdir(path):
-                    versions.setdefault(int(name), path)
-                gone |= not os.path.lexists(path)
-    return versions
 
 
 class ModelVersions:
@@ -321,7 +298,7 @@ def check_model_dir(path):
             f"{allowed} {received}, which is not a folder. Write a model with "
             "`python -m tfembed.export model RUN_DIR MODEL_DIR`."
         )
-    if os.path.exists(os.path.join(path, "saved_model.pb")):
+    if is_one_version(path):
         raise ValueError(
             f"{allowed} {received}, which is itself one version. "
             f"Give the folder above it, {os.path.dirname(os.path.abspath(path))!r}."
