@@ -472,7 +472,7 @@ BAD = {
     ),
     "a share above 1": (
         ["RUN", "B", "--gallery", "folder:P", "--false-rejection", "2"],
-        "`false_rejection` must be a share",
+        "`false_rejection` must be a number of at least 0 and below 1: the share",
     ),
     "another size": (
         ["RUN", "B", "--gallery", "folder:P", "--image-size", "9"],

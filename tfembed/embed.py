@@ -23,6 +23,7 @@ from tfembed.backbones.names import POOLS
 from tfembed.command_line import CommandLine, stopped_by_hand
 from tfembed.data.sources import check_source, source_names
 from tfembed.formats.run_config import agreed_resize
+from tfembed.ops.arguments import as_count, check_choice
 from tfembed.ops.image_formats import RESIZES
 from tfembed.quiet_imports import quiet_start
 from tfembed.version import __version__
@@ -222,23 +223,13 @@ def check_arguments(
     """
     from tfembed.formats.shards import FORMATS, require_pyarrow
 
-    for name, value, allowed in (
-        ("split", split, SPLITS),
-        ("format", format, (None, *FORMATS)),
-        ("dtype", dtype, ("float32", "float16")),
-    ):
-        if value not in allowed:
-            raise ValueError(
-                f"`{name}` must be one of {', '.join(map(repr, allowed))}. "
-                f"Received: {name}={value!r}."
-            )
-    counts = {"batch_size": batch_size, "shard_size": shard_size}
-    for name, value in {**counts, "limit": 1 if limit is None else limit}.items():
-        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if not whole or value < 1:
-            raise ValueError(
-                f"`{name}` must be an integer of 1 or more. Received: {name}={value!r}."
-            )
+    check_choice(SPLITS, split=split)
+    check_choice((None, *FORMATS), format=format)
+    check_choice(("float32", "float16"), dtype=dtype)
+    as_count("batch_size", batch_size)
+    as_count("shard_size", shard_size)
+    if limit is not None:
+        as_count("limit", limit)
     if format == "parquet":
         if os.fspath(output).endswith(".npz"):
             raise ValueError(

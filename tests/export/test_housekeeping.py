@@ -147,7 +147,7 @@ def test_the_commands(base, capsys):
     assert capsys.readouterr().out == "removed 1, 2\n"
     assert visible(base) == ["3", "4"]
     assert main(["prune", str(base), "--keep", "0"]) == 1
-    assert "error: `keep` must be 1 or more" in capsys.readouterr().err
+    assert "error: `keep` must be a positive integer" in capsys.readouterr().err
     assert main(["rollback", str(base / "none")]) == 1
     assert "error: `model_base` must be a folder" in capsys.readouterr().err
 

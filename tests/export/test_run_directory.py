@@ -75,7 +75,9 @@ def test_labels_may_be_names(tmp_path):
 
 @pytest.mark.parametrize("k", [0, -1, 2.0, True, "3", 2**31])
 def test_vote_k_out_of_range(k):
-    with pytest.raises(ValueError, match="`vote_k` must be a positive integer"):
+    with pytest.raises(
+        ValueError, match="`vote_k` must be an integer from 1 to 2147483647"
+    ):
         check_vote_k(k)
 
 

@@ -117,9 +117,9 @@ def test_best_scores_in_parts(rng, monkeypatch):
     [
         ({"threshold": 0.5, "false_rejection": 0.1}, "not both"),
         ({"threshold": np.nan}, "finite number"),
-        ({"threshold": "0.5"}, "must be a number"),
-        ({"false_rejection": 1.0}, "from 0 to below 1"),
-        ({"false_rejection": -0.1}, "from 0 to below 1"),
+        ({"threshold": "0.5"}, "must be a finite number"),
+        ({"false_rejection": 1.0}, "of at least 0 and below 1"),
+        ({"false_rejection": -0.1}, "of at least 0 and below 1"),
         ({"false_rejection": True}, "must be a number"),
     ],
 )

@@ -258,7 +258,7 @@ def test_a_version_that_is_read_is_not_pruned(tmp_path):
 @pytest.mark.parametrize("keep", [0, -1, True, 1.5, None])
 def test_the_newest_is_never_pruned(tmp_path, keep):
     publish(tmp_path)
-    with pytest.raises(ValueError, match="`keep` must be 1 or more"):
+    with pytest.raises(ValueError, match="`keep` must be a positive integer"):
         prune_versions(tmp_path, keep)
     assert visible(tmp_path) == ["1"]
 

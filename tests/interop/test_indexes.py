@@ -101,9 +101,9 @@ def test_bad_arguments(kind, data, tmp_path):
     for arguments, named, words in (
         ((rows, ids[:-1]), {}, "one for each of the 200 rows"),
         ((rows, [*ids[:-1], ids[0]]), {}, "each id once"),
-        ((rows[0], ids), {}, r"floats, \[n, d\]"),
-        ((rows.astype(int), ids), {}, r"floats, \[n, d\]"),
-        ((broken, ids), {}, f"that is not, '{ids[7]}'"),
+        ((rows[0], ids), {}, "a matrix of floats, one embedding a row"),
+        ((rows.astype(int), ids), {}, "a matrix of floats.* int64 of shape"),
+        ((broken, ids), {}, rf"first in row 7 \('{ids[7]}'\)"),
         ((rows, ids), {"metric": "manhattan"}, "`metric` must be one of"),
     ):
         with pytest.raises(ValueError, match=words):

@@ -289,5 +289,5 @@ def test_a_turn_is_given_back(server, runs):
 
 
 def test_a_concurrency_that_makes_no_sense(server):
-    with pytest.raises(ValueError, match="`concurrency` must be an integer above 0"):
+    with pytest.raises(ValueError, match="`concurrency` must be a positive integer"):
         AsyncClient(server.grpc_address, concurrency=0)

@@ -268,7 +268,7 @@ def test_bad_images_get_a_sentence(client, images, error, said):
 def test_bad_arguments_get_a_sentence(client, server):
     images = small_model.images(1)
     for k in (0, -1, 1.5):
-        with pytest.raises(ValueError, match="`k` must be an integer above 0"):
+        with pytest.raises(ValueError, match="`k` must be a positive integer"):
             client.search(images, k=k)
     with pytest.raises(ValueError, match="from 1 to 4.*k=5"):
         client.search(images, k=5)
@@ -278,13 +278,13 @@ def test_bad_arguments_get_a_sentence(client, server):
     with pytest.raises(ValueError, match="`batch_size`"):
         Client(server.grpc_address, batch_size=0)
     for arguments, said in (
-        ({"timeout": 0}, "`timeout` must be seconds above 0"),
-        ({"timeout": "1"}, "`timeout` must be seconds"),
-        ({"retries": -1}, "`retries` must be an integer 0 or above"),
-        ({"batch_megabytes": 0}, "`batch_megabytes` must be a number above 0"),
-        ({"max_megapixels": -1}, "`max_megapixels` must be a number above 0"),
+        ({"timeout": 0}, "`timeout` must be a positive number of seconds"),
+        ({"timeout": "1"}, "`timeout` must be a positive number of seconds"),
+        ({"retries": -1}, "`retries` must be an integer of at least 0"),
+        ({"batch_megabytes": 0}, "`batch_megabytes` must be a positive number"),
+        ({"max_megapixels": -1}, "`max_megapixels` must be a positive number"),
         ({"version": 1, "label": "a"}, "not to both"),
-        ({"version": "1"}, "`version` must be the number"),
+        ({"version": "1"}, "`version` must be an integer of at least 0, the number"),
         ({"label": "a/b"}, "`label` must be a label"),
         ({"name": ""}, "`name` must be the name"),
     ):
@@ -507,7 +507,7 @@ def test_rest_needs_no_tensorflow(server, tmp_path, run_python):
 
 def test_the_room_needs_no_keras_and_no_training_code():
     room = pathlib.Path(small_model.__file__).parents[2] / "tfembed" / "serving"
-    allowed = "serving|formats|command_line|lazy_names|quiet_imports"
+    allowed = r"serving|formats|ops\.arguments|command_line|lazy_names|quiet_imports"
     for path in room.glob("*.py"):
         text = path.read_text()
         assert "keras" not in text.replace("Keras", ""), path

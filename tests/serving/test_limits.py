@@ -173,7 +173,9 @@ def test_a_client_that_goes_away_harms_nobody(limited, connection):
 
 @pytest.mark.parametrize("name", ["max_request_megabytes", "max_image_megapixels"])
 def test_a_limit_is_above_zero(model_dir, name):
-    with pytest.raises(ValueError, match=f"`{name}` must be above 0. Received: {name}"):
+    with pytest.raises(
+        ValueError, match=f"`{name}` must be a positive number. Received: {name}"
+    ):
         LocalServer(model_dir, **{name: 0})
 
 

@@ -180,7 +180,7 @@ ONE = {"positive_ids": ["id 20"]}
         ({"min_score": 1.01}, ValueError, "`min_score` must be a number from -1 to 1"),
         ({"min_score": "0.5"}, ValueError, "min_score='0.5'"),
         ({"min_score": True}, ValueError, "min_score=True"),
-        ({"per_label": 0}, ValueError, "`per_label` must be an integer above 0.*=0"),
+        ({"per_label": 0}, ValueError, "`per_label` must be a positive integer.*=0"),
         ({"per_label": 1.5}, ValueError, "per_label=1.5"),
         ({"per_label": "2"}, ValueError, "per_label='2'"),
         ({**ONE, "negative_weight": -1}, ValueError, "`negative_weight` must be a num"),
@@ -208,7 +208,7 @@ ONE = {"positive_ids": ["id 20"]}
             "`negative_embeddings` must be finite",
         ),
         ({**ONE, "allow_ids": []}, ValueError, "`allow_ids` must name something"),
-        ({**ONE, "k": 0}, ValueError, "`k` must be an integer above 0"),
+        ({**ONE, "k": 0}, ValueError, "`k` must be a positive integer"),
     ],
 )
 def test_what_makes_no_sense_is_not_sent(unasked, given, error, message):

@@ -3,6 +3,7 @@
 from tfembed.backbones.names import BACKBONES, POOLS, check_backbone
 from tfembed.backbones.seeding import seed_kernels
 from tfembed.backbones.weights import find_weights
+from tfembed.ops.arguments import as_shape, check_choice
 
 __all__ = ["build_backbone"]
 
@@ -44,16 +45,8 @@ def build_backbone(
         ImportError: If a keras-cv backbone is asked for and keras-cv is missing.
     """
     check_backbone(name)
-    shape = tuple(image_shape)
-    if len(shape) != 3 or shape[2] not in (1, 3) or min(shape) < 1:
-        raise ValueError(
-            "`image_shape` must be (height, width, channels) with 1 or 3 channels. "
-            f"Received: image_shape={image_shape!r}."
-        )
-    if pool not in POOLS:
-        raise ValueError(
-            f"`pool` must be one of {', '.join(POOLS)}. Received: pool={pool!r}."
-        )
+    shape = as_shape("image_shape", image_shape, channels=(1, 3))
+    check_choice(POOLS, pool=pool)
     weights = find_weights(name, weights)
     if name.startswith("keras:"):
         from tfembed.backbones.saved import saved_backbone

@@ -8,6 +8,7 @@ from tfembed.backbones.encoder_path import encoder_path
 from tfembed.backbones.names import BACKBONES, POOLS, is_foreign
 from tfembed.backbones.weights import FAMILIES, find_weights
 from tfembed.command_line import suggestion
+from tfembed.ops.arguments import check_choice
 
 __all__ = ["IMAGE_SIZE", "RESIZE", "check_encoder", "is_backbone", "open_encoder"]
 
@@ -66,10 +67,7 @@ def check_encoder(name, weights=None, pool=None):
             + "or none, which finds what an untrained network finds. "
             "Received: nothing. Give --weights."
         )
-    if pool is not None and pool not in POOLS:
-        raise ValueError(
-            f"`pool` must be one of {', '.join(POOLS)}. Received: pool={pool!r}."
-        )
+    check_choice((None, *POOLS), pool=pool)
     if not (imagenet and weights == "imagenet"):  # which may have to be downloaded
         find_weights(name, weights)
 

@@ -7,6 +7,7 @@ import numpy as np
 from tensorflow import keras
 
 from tfembed.metrics import embed, spread
+from tfembed.ops.arguments import as_count, as_number
 
 _RECOVERS = 0.01  # a mean cosine that falls by so much an epoch is on its way
 
@@ -54,20 +55,12 @@ class CollapseWatchdog(keras.callbacks.Callback):
                 "`images` must be a batch of at least two images. "
                 f"Received: images of shape {images.shape}."
             )
-        if every < 1:
-            raise ValueError(f"`every` must be at least 1. Received: every={every}.")
-        if not 0 < max_cosine < 1:
-            raise ValueError(
-                "`max_cosine` must be above 0 and below 1. "
-                f"Received: max_cosine={max_cosine}."
-            )
-        if min_rank is not None and min_rank < 0:
-            raise ValueError(
-                f"`min_rank` must be at least 0. Received: min_rank={min_rank}."
-            )
+        as_number("max_cosine", max_cosine, above=0, below=1)
+        if min_rank is not None:
+            as_number("min_rank", min_rank, least=0)
         self.encoder = encoder
         self.images = images
-        self.every = every
+        self.every = as_count("every", every)
         self.max_cosine = max_cosine
         self.min_rank = min_rank
         self._dim = None

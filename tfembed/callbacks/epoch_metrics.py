@@ -4,6 +4,8 @@ import math
 
 from tensorflow import keras
 
+from tfembed.ops.arguments import as_count
+
 
 class EpochMetrics(keras.callbacks.Callback):
     """Adds numbers to the epoch's logs; changes nothing of the training.
@@ -22,9 +24,7 @@ class EpochMetrics(keras.callbacks.Callback):
 
     def __init__(self, every=1):
         super().__init__()
-        if every < 1:
-            raise ValueError(f"`every` must be at least 1. Received: every={every}.")
-        self.every = every
+        self.every = as_count("every", every)
         self._measured = False
 
     def names(self):

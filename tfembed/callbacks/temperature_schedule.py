@@ -6,6 +6,8 @@ from collections.abc import Mapping
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.ops.arguments import check_choice
+
 UNITS = ("epoch", "step")
 _OWN = "_tfembed_schedules"
 
@@ -56,11 +58,7 @@ class TemperatureSchedule(keras.callbacks.Callback):
                 "`target` must be a loss or layer with the attribute that is set. "
                 f"Received: {type(target).__name__}, which has no {attribute!r}."
             )
-        if unit not in UNITS:
-            raise ValueError(
-                f"`unit` must be one of {', '.join(map(repr, UNITS))}. "
-                f"Received: unit={unit!r}."
-            )
+        check_choice(UNITS, unit=unit)
         if isinstance(schedule, Mapping):
             schedule = _steps(schedule)
         if not callable(schedule):

@@ -37,6 +37,7 @@ import threading
 import tensorflow as tf
 
 from tfembed.data.draws import Draws, lent_generator, stateless_factor, use_draws
+from tfembed.ops.arguments import as_number, as_shape
 from tfembed.quiet_imports import import_keras_cv
 
 __all__ = ["Augmentation"]
@@ -81,16 +82,17 @@ class Augmentation:
         flip=0.5,
     ):
         """Checks the strengths and makes the layers."""
-        self.image_shape = _checked_shape(image_shape)
+        self.image_shape = as_shape("image_shape", image_shape, channels=(1, 3))
         crop_area = (1.0, 1.0) if crop_area is None else crop_area
         self.crop_area = _checked_range("crop_area", crop_area, largest=1.0)
         self.crop_aspect = _checked_range("crop_aspect", crop_aspect)
-        self.brightness = _checked_strength("brightness", brightness)
-        self.contrast = _checked_strength("contrast", contrast)
-        self.saturation = _checked_strength("saturation", saturation)
-        self.hue = _checked_strength("hue", hue, largest=0.5)
-        self.grayscale = _checked_strength("grayscale", grayscale)
-        self.flip = _checked_strength("flip", flip)
+        note = "; 0 leaves the step out"
+        self.brightness = as_number("brightness", brightness, 0, 1, note=note)
+        self.contrast = as_number("contrast", contrast, 0, 1, note=note)
+        self.saturation = as_number("saturation", saturation, 0, 1, note=note)
+        self.hue = as_number("hue", hue, 0, 0.5, note=note)
+        self.grayscale = as_number("grayscale", grayscale, 0, 1, note=note)
+        self.flip = as_number("flip", flip, 0, 1, note=note)
         self._draws = Draws()
         self._lock = threading.Lock()  # one batch at a time draws from `_draws`
         self.layers = self._build()
@@ -257,16 +259,6 @@ def _flip_layer(strengths, draws):
     )
 
 
-def _checked_shape(image_shape):
-    shape = tuple(image_shape)
-    if len(shape) != 3 or shape[2] not in (1, 3) or min(shape) < 1:
-        raise ValueError(
-            "`image_shape` must be (height, width, channels) with 1 or 3 channels. "
-            f"Received: image_shape={image_shape!r}."
-        )
-    return shape
-
-
 def _checked_range(name, value, largest=float("inf")):
     try:
         lower, upper = (float(end) for end in value)
@@ -279,12 +271,3 @@ def _checked_range(name, value, largest=float("inf")):
             + f". Received: {name}={value!r}."
         )
     return lower, upper
-
-
-def _checked_strength(name, value, largest=1.0):
-    if isinstance(value, bool) or not 0.0 <= float(value) <= largest:
-        raise ValueError(
-            f"`{name}` must be a number in 0..{largest:g}; 0 leaves the step out. "
-            f"Received: {name}={value!r}."
-        )
-    return float(value)

@@ -7,7 +7,7 @@ from tfembed.data.image_data import ImageData
 from tfembed.data.request import Request
 from tfembed.data.selection import hold_out_tenth, select_training_rows
 from tfembed.data.sources import find_source
-from tfembed.ops.arguments import check_choice
+from tfembed.ops.arguments import as_count, check_choice
 from tfembed.ops.resize import check_resize
 
 __all__ = ["load_images"]
@@ -66,6 +66,7 @@ def load_images(
             its range, no image is left, or, with `strict`, one does not decode.
     """
     check_choice(SPLITS, split=split)
+    check_choice((None, 1, 3), channels=channels)
     check_resize(resize)
     source_name, find, argument = find_source(name)
     request = Request(
@@ -73,9 +74,9 @@ def load_images(
         limit=_count("limit", limit),
         test_limit=_count("test_limit", test_limit),
         image_size=_size(image_size),
-        channels=_channels(channels),
+        channels=channels,
         split=split,
-        holdout=_count("holdout", holdout, smallest=0) or 0,
+        holdout=_count("holdout", holdout, least=0) or 0,
         strict=bool(strict),
         seed=seed,
         resize=resize,
@@ -197,16 +198,8 @@ def _sizes_differ(name, two=()):
     )
 
 
-def _count(argument, value, smallest=1):
-    if value is None:
-        return None
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < smallest:
-        raise ValueError(
-            f"`{argument}` must be an integer of {smallest} or more. "
-            f"Received: {argument}={value!r}."
-        )
-    return int(value)
+def _count(argument, value, least=1):
+    return None if value is None else as_count(argument, value, least)
 
 
 def _size(image_size):
@@ -219,12 +212,3 @@ def _size(image_size):
             f"Received: image_size={image_size!r}."
         )
     return tuple(_count("image_size", side) for side in pair)
-
-
-def _channels(channels):
-    if channels not in (None, 1, 3):
-        raise ValueError(
-            "`channels` must be 1 (gray), 3 (RGB) or None (the images' own). "
-            f"Received: channels={channels!r}."
-        )
-    return channels

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfembed.data.file_digests import DIGEST_BYTES
+from tfembed.ops.arguments import as_count
 
 __all__ = ["Split"]
 
@@ -95,7 +96,7 @@ class Split(abc.ABC):
             `tf.data.Dataset` of `{"images": float32 [b, height, width, channels] in
             0..255, "ids": int64 [b]}`.
         """
-        _check_batch_size(batch_size)
+        as_count("batch_size", batch_size)
         steps = -(-self.size // batch_size)
         return self._pipeline(batch_size, shuffle_seed, steps, 0, 1, None, lanes=1)
 
@@ -136,13 +137,10 @@ class Split(abc.ABC):
             ValueError: If there is nothing to read: no image, or fewer than one batch
                 with `drop_remainder`.
         """
-        _check_batch_size(batch_size)
+        as_count("batch_size", batch_size)
         last_epoch = check_epochs(first_epoch, last_epoch)
-        for name, count in (("lanes", lanes), ("views", views)):
-            if count < 1:
-                raise ValueError(
-                    f"`{name}` must be 1 or more. Received: {name}={count!r}."
-                )
+        as_count("lanes", lanes)
+        as_count("views", views)
         steps = self.size // batch_size
         if not drop_remainder:
             steps = -(-self.size // batch_size)
@@ -267,10 +265,3 @@ def finished(dataset, steps):
     steps = tf.data.INFINITE_CARDINALITY if steps is None else steps
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     return dataset.with_options(options).prefetch(2)
-
-
-def _check_batch_size(batch_size):
-    if batch_size < 1:
-        raise ValueError(
-            f"`batch_size` must be 1 or more. Received: batch_size={batch_size!r}."
-        )

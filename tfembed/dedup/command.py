@@ -25,6 +25,7 @@ from tfembed.dedup.state import State
 from tfembed.dedup.threshold import histogram
 from tfembed.dedup.thumbnails import FOLDER
 from tfembed.formats.disk import raise_full_disk, written_beside
+from tfembed.ops.arguments import as_count
 
 __all__ = ["DedupResult", "dedup_source"]
 
@@ -111,7 +112,7 @@ def dedup_source(
     """
     say = say or (lambda line: None)
     check_threshold(threshold)
-    _check_count(groups_on_page)
+    as_count("groups_on_page", groups_on_page)
     output = os.path.abspath(os.path.expanduser(os.fspath(output)))
     options = {
         "weights": weights,
@@ -268,13 +269,4 @@ def _check_output(output, source):
         raise ValueError(
             "--output must be a new or empty folder, or one that this command wrote. "
             f"Received: {output!r}, which holds {foreign[0]!r}. Give another."
-        )
-
-
-def _check_count(count):
-    whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
-    if not whole or count < 1:
-        raise ValueError(
-            "`groups_on_page` must be an integer of 1 or more. "
-            f"Received: groups_on_page={count!r}."
         )

@@ -8,6 +8,7 @@ from tfembed.dedup.forest import groups_of
 from tfembed.dedup.rows import Rows
 from tfembed.dedup.search import LOWEST, find_links
 from tfembed.dedup.threshold import Threshold, choose_threshold
+from tfembed.ops.arguments import as_number
 
 __all__ = ["Duplicates", "check_threshold", "find_duplicates", "threshold_of"]
 
@@ -79,12 +80,7 @@ def check_threshold(threshold):
     """Raises a ValueError unless it is `None` or a cosine above 0."""
     if threshold is None:
         return
-    number = isinstance(threshold, (int, float, np.number))
-    if not number or isinstance(threshold, bool) or not 0 < threshold <= 1:
-        raise ValueError(
-            "`threshold` must be a cosine, above 0 and at most 1. "
-            f"Received: threshold={threshold!r}."
-        )
+    as_number("threshold", threshold, above=0, most=1, note=", a cosine")
 
 
 def _array(embeddings):

@@ -7,6 +7,7 @@ import tempfile
 import numpy as np
 
 from tfembed.formats.disk import raise_full_disk
+from tfembed.ops.arguments import check_finite_rows
 
 __all__ = ["Rows"]
 
@@ -109,13 +110,10 @@ class Rows:
             )
 
     def _check_finite(self, block, start):
-        finite = np.isfinite(block).all(axis=1)
-        if not finite.all():
-            row = start + int(np.argmin(finite))
-            raise ValueError(
-                f"{self.name} must be finite; leave out or mend what is not. Received: "
-                f"NaN or infinity, first in row {row} ({self.ids([row])[0]!r})."
-            )
+        def called(row):
+            return f"{start + row} ({self.ids([start + row])[0]!r})"
+
+        check_finite_rows(self.name, block, called)
 
 
 class _File:

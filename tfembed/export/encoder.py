@@ -12,6 +12,7 @@ from tensorflow import keras
 from tfembed import load_model
 from tfembed.compat import variable
 from tfembed.formats.run_config import agreed_resize, run_resize
+from tfembed.ops.arguments import as_shape
 from tfembed.ops.zero_rows import around_zero_rows
 
 _UNIT_TOLERANCE = 1e-2
@@ -233,7 +234,7 @@ def _image_input(model, image_shape):
             "Save the encoder alone, without ids or heads."
         )
     own = shapes[0][1:] if shapes else (None, None, None)
-    wanted = _checked_shape(image_shape) if image_shape is not None else own
+    wanted = as_shape("image_shape", image_shape) if image_shape is not None else own
     if None in wanted:
         raise ValueError(
             "The encoder must tell the size of its images, or `image_shape` must. "
@@ -253,16 +254,3 @@ def _image_input(model, image_shape):
         )
     dtype = dtypes[0] if dtypes else tf.float32
     return tuple(int(side) for side in wanted), dtype
-
-
-def _checked_shape(image_shape):
-    try:
-        shape = tuple(int(side) for side in image_shape)
-    except (TypeError, ValueError):
-        shape = ()
-    if len(shape) != 3 or min(shape) < 1:
-        raise ValueError(
-            "`image_shape` must be (height, width, channels), positive integers. "
-            f"Received: image_shape={image_shape!r}."
-        )
-    return shape

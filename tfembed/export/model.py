@@ -14,6 +14,7 @@ from tfembed.export.encoder import ExportedEncoder
 from tfembed.export.examples import MOST
 from tfembed.export.gallery_state import gallery_sha256, gallery_state
 from tfembed.export.heads import HEADS, choose_head, load_head
+from tfembed.export.heads.head_state import check_recall
 from tfembed.export.image_bytes import MAX_PIXELS
 from tfembed.export.query_search import EXACT
 from tfembed.export.run_directory import (
@@ -36,6 +37,7 @@ from tfembed.export.versions import new_version
 from tfembed.export.warmup import BATCH_SIZES, warmup_requests, write_warmup
 from tfembed.formats.image_metadata import write_metadata
 from tfembed.formats.run_config import agreed_resize, run_resize
+from tfembed.ops.arguments import as_count, check_choice
 from tfembed.ops.image_formats import DECODER_VERSION
 
 
@@ -368,35 +370,16 @@ def check_options(head="auto", **options):
     Raises:
         ValueError: If one is out of range.
     """
-    if head != "auto" and head not in HEADS:
-        raise ValueError(
-            f"`head` must be one of {', '.join(map(repr, ['auto', *HEADS]))}. "
-            f"Received: head={head!r}."
-        )
+    check_choice(("auto", *HEADS), head=head)
     for name in ("k", "score_megabytes", "max_pixels"):
         if name in options:
-            _check_positive(name, options[name])
-    recall = options.get("recall", 0.95)
-    if isinstance(recall, bool) or not isinstance(recall, (int, float, np.number)):
-        recall = np.nan
-    if not 0 < recall <= 1:
-        raise ValueError(
-            "`recall` must be a number above 0, at most 1. "
-            f"Received: recall={options['recall']!r}."
-        )
+            as_count(name, options[name])
+    check_recall(options.get("recall", 0.95))
     for size in options.get("warmup_batches", ()):
-        _check_positive("warmup_batches", size)
+        as_count("warmup_batches", size)
     check_vote_k(options.get("vote_k"))
     agreed_resize(options.get("resize"))
     check_threshold(options.get("threshold"), options.get("false_rejection"))
-
-
-def _check_positive(name, value):
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < 1:
-        raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={value!r}."
-        )
 
 
 class _Reporter:

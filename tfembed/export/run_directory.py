@@ -10,8 +10,10 @@ import numpy as np
 
 from tfembed.formats.npz import read_npz
 from tfembed.formats.text_columns import check_columns, unpack_columns
+from tfembed.ops.arguments import as_count
 
 NEVER_UNKNOWN = -1e30  # the threshold of a gallery that was never calibrated
+_MOST_VOTERS = 2**31 - 1
 _UNIT_TOLERANCE = 1e-2
 
 
@@ -295,12 +297,7 @@ def check_vote_k(vote_k):
     Raises:
         ValueError: If it is none.
     """
-    whole = isinstance(vote_k, (int, np.integer)) and not isinstance(vote_k, bool)
-    if vote_k is not None and (not whole or not 1 <= vote_k < 2**31):
-        raise ValueError(
-            f"`vote_k` must be a positive integer. Received: vote_k={vote_k!r}."
-        )
-    return None if vote_k is None else int(vote_k)
+    return None if vote_k is None else as_count("vote_k", vote_k, 1, _MOST_VOTERS)
 
 
 def read_queries(path, normalize=False):

@@ -13,6 +13,7 @@ from typing import Optional
 import numpy as np
 
 from tfembed.export.run_directory import NEVER_UNKNOWN
+from tfembed.ops.arguments import as_number
 
 FALSE_REJECTION = 0.05
 _MOST = 1000
@@ -89,16 +90,11 @@ def check_threshold(threshold=None, false_rejection=None):
             "Give `threshold` or `false_rejection`, not both. Received: "
             f"threshold={threshold!r}, false_rejection={false_rejection!r}."
         )
-    if threshold is not None and not np.isfinite(_number("threshold", threshold)):
-        raise ValueError(
-            f"`threshold` must be a finite number. Received: threshold={threshold!r}."
-        )
-    share = FALSE_REJECTION if false_rejection is None else false_rejection
-    if not 0 <= _number("false_rejection", share) < 1:
-        raise ValueError(
-            "`false_rejection` must be a share from 0 to below 1. "
-            f"Received: false_rejection={false_rejection!r}."
-        )
+    if threshold is not None:
+        as_number("threshold", threshold)
+    if false_rejection is not None:
+        note = ": the share of genuine queries that is rejected"
+        as_number("false_rejection", false_rejection, 0, below=1, note=note)
 
 
 def _best_scores(gallery, queries, seed):
@@ -157,9 +153,3 @@ def best_scores(queries, embeddings, own=None):
 def _without_rounding(threshold):
     """A threshold that rounding took beyond 1, the best score that is served."""
     return 1.0 if 1 < threshold < 1 + _ROUNDING else threshold
-
-
-def _number(name, value):
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise ValueError(f"`{name}` must be a number. Received: {name}={value!r}.")
-    return float(value)

@@ -32,6 +32,7 @@ from tfembed.formats.version_folders import (
     is_one_version,
     version_numbers,
 )
+from tfembed.ops.arguments import as_count
 
 _STAGING = ".tfembed-staging-"
 _HIGHEST = ".tfembed-highest-version"
@@ -122,11 +123,7 @@ def prune_versions(base, keep):
         OSError: If the folder cannot be written.
     """
     base = Path(base)
-    if not isinstance(keep, int) or isinstance(keep, bool) or keep < 1:
-        raise ValueError(
-            "`keep` must be 1 or more: a server needs the newest version. "
-            f"Received: keep={keep!r}."
-        )
+    as_count("keep", keep, note=": a server needs the newest version")
     version_paths(base)
     _check_writable(base)
     removed, in_use, hidden = [], [], {}

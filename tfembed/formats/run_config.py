@@ -3,6 +3,7 @@
 import json
 import os
 
+from tfembed.ops.arguments import check_choice
 from tfembed.ops.image_formats import RESIZES
 
 __all__ = ["agreed_resize", "resize_of_config", "run_resize"]
@@ -71,11 +72,8 @@ def agreed_resize(asked, own=None, whose=""):
     Raises:
         ValueError: If it is no resize, or they differ.
     """
-    if asked is not None and asked not in RESIZES:
-        raise ValueError(
-            f"`resize` must be one of {', '.join(map(repr, RESIZES))}. "
-            f"Received: resize={asked!r}."
-        )
+    if asked is not None:
+        check_choice(RESIZES, resize=asked)
     if None not in (asked, own) and asked != own:
         raise ValueError(
             f"`resize` must be that of {whose}, {own!r}: its embeddings are of "

@@ -15,6 +15,7 @@ import numpy as np
 
 from tfembed.formats.disk import raise_full_disk, sync, written_beside
 from tfembed.formats.npz import Npz
+from tfembed.ops.arguments import as_count, check_choice, check_finite_rows, check_rows
 
 __all__ = ["METRICS", "NeighborIndex", "check_embeddings", "read_ids", "write_index"]
 
@@ -59,15 +60,10 @@ class NeighborIndex:
                 f"`queries` must be floats, [q, {self.dim}]. "
                 f"Received: shape {queries.shape}."
             )
-        whole = isinstance(k, (int, np.integer)) and not isinstance(k, bool)
-        if not whole or not 1 <= k <= len(self.ids):
-            raise ValueError(
-                f"`k` must be from 1 to {len(self.ids)}, the number of rows. "
-                f"Received: k={k!r}."
-            )
+        k = as_count("k", k, 1, len(self.ids), note=", the number of rows")
         if self.metric == "cosine":
             queries = unit_rows(queries)
-        rows, scores = self._search(queries, int(k))
+        rows, scores = self._search(queries, k)
         found = rows >= 0
         ids = np.where(found, self.ids[np.where(found, rows, 0)], "")
         return ids, np.where(found, scores, -np.inf).astype(np.float32)
@@ -94,21 +90,13 @@ def check_embeddings(embeddings, ids, metric):
         ValueError: If the shapes do not go together, an id stands twice, a number is
             not finite, or the metric is unknown.
     """
-    if metric not in METRICS:
-        raise ValueError(
-            f"`metric` must be one of {', '.join(map(repr, METRICS))}. "
-            f"Received: metric={metric!r}."
-        )
-    shape = np.shape(embeddings)
-    if len(shape) != 2 or not all(shape) or np.asarray(embeddings).dtype.kind != "f":
-        raise ValueError(
-            "`embeddings` must be floats, [n, d], with at least one row. Received: "
-            f"{np.asarray(embeddings).dtype} of shape {shape}."
-        )
+    check_choice(METRICS, metric=metric)
+    embeddings = np.asarray(embeddings)
+    check_rows("`embeddings`", embeddings)
     ids = np.asarray(ids, np.str_)
-    if ids.shape != shape[:1]:
+    if ids.shape != embeddings.shape[:1]:
         raise ValueError(
-            f"`ids` must be strings, one for each of the {shape[0]} rows. "
+            f"`ids` must be strings, one for each of the {len(embeddings)} rows. "
             f"Received: shape {ids.shape}."
         )
     unique, counts = np.unique(ids, return_counts=True)
@@ -118,13 +106,9 @@ def check_embeddings(embeddings, ids, metric):
             f"`ids` must hold each id once. Received: {twice!r} more than once. "
             "Leave one of them."
         )
-    for start in range(0, shape[0], ROWS_AT_ONCE):
-        finite = np.isfinite(embeddings[start : start + ROWS_AT_ONCE]).all(axis=1)
-        if not finite.all():
-            raise ValueError(
-                "`embeddings` must be finite. Received: a row that is not, "
-                f"{str(ids[start + np.argmin(finite)])!r}. Leave it out."
-            )
+    check_finite_rows(
+        "`embeddings`", embeddings, lambda row: f"{row} ({str(ids[row])!r})"
+    )
     return ids
 
 

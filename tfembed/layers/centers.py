@@ -5,7 +5,7 @@ from tensorflow import keras
 
 from tfembed import compat
 from tfembed.layers.endpoint import ClassEndpoint, embedding_dim
-from tfembed.ops.arguments import check_choice, check_not_negative
+from tfembed.ops.arguments import check_choice, check_count, check_not_negative
 from tfembed.ops.replicas import gather
 from tfembed.ops.rows import read_rows, write_rows
 from tfembed.ops.zero_rows import at_least_one_row, first_rows
@@ -86,10 +86,7 @@ class Centers(ClassEndpoint):
     ):
         check_not_negative(weight=weight, rate=rate)
         check_choice(UPDATES, update=update)
-        if num_classes is None:
-            raise ValueError(
-                "`num_classes` must be a positive integer. Received: num_classes=None."
-            )
+        check_count(num_classes=num_classes)
         super().__init__(num_classes, **kwargs)
         self.weight = weight
         self.rate = rate

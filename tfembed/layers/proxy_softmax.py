@@ -8,7 +8,12 @@ from tfembed import compat
 from tfembed.layers.endpoint import ClassEndpoint, embedding_dim
 from tfembed.layers.proxies import proxy_initializer
 from tfembed.ops.angles import BEYOND_PI, cosine_of_wider_angle
-from tfembed.ops.arguments import check_choice, check_number, check_positive
+from tfembed.ops.arguments import (
+    check_choice,
+    check_count,
+    check_number,
+    check_positive,
+)
 from tfembed.ops.streamed_softmax import trained_softmax
 from tfembed.ops.unit_rows import unit_rows
 
@@ -88,10 +93,7 @@ class ProxySoftmax(ClassEndpoint):
         check_choice(FORMS, form=form)
         check_choice(BEYOND_PI, beyond_pi=beyond_pi)
         check_positive(temperature=temperature)
-        if num_classes is None:
-            raise ValueError(
-                "`num_classes` must be a positive integer. Received: num_classes=None."
-            )
+        check_count(num_classes=num_classes)
         if margin is not None:
             check_number(margin=margin)
             allowed = form == "cosface" or margin == 0

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tfembed.ops.arguments import as_count, as_number
+
 _DRAWS = 2**20
 
 
@@ -51,15 +53,8 @@ def bootstrap_intervals(values, confidence=0.95, resamples=2000, seed=0):
 
 def check_confidence(confidence, resamples):
     """Raises a ValueError unless the settings of a bootstrap are in range."""
-    if not 0 < confidence < 1:
-        raise ValueError(
-            "`confidence` must be between 0 and 1, such as 0.95. "
-            f"Received: confidence={confidence}."
-        )
-    if int(resamples) != resamples or resamples < 1:
-        raise ValueError(
-            f"`resamples` must be a positive integer. Received: resamples={resamples}."
-        )
+    as_number("confidence", confidence, above=0, below=1, note=", such as 0.95")
+    as_count("resamples", resamples)
 
 
 def as_matrix(name, values):

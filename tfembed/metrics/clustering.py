@@ -4,6 +4,7 @@ import numpy as np
 
 from tfembed.metrics.labels import without_ignored
 from tfembed.metrics.nearest import check_embeddings, unit_rows
+from tfembed.ops.arguments import as_count, check_choice
 
 AVERAGES = ("geometric", "arithmetic", "min", "max")
 
@@ -42,15 +43,8 @@ def clustering(
         ImportError: If scikit-learn is not installed.
         ValueError: If shapes do not fit together, or an argument is out of range.
     """
-    if average not in AVERAGES:
-        raise ValueError(
-            f"`average` must be one of {', '.join(map(repr, AVERAGES))}. "
-            f"Received: average={average!r}."
-        )
-    if int(restarts) != restarts or restarts < 1:
-        raise ValueError(
-            f"`restarts` must be a positive integer. Received: restarts={restarts}."
-        )
+    check_choice(AVERAGES, average=average)
+    restarts = as_count("restarts", restarts)
     rows = check_embeddings("embeddings", embeddings)
     _, labels, rows = without_ignored(ignore_label, "labels", labels, embeddings=rows)
     try:
@@ -65,7 +59,7 @@ def clustering(
         ) from error
 
     classes, codes = np.unique(labels, return_inverse=True)
-    kmeans = KMeans(len(classes), n_init=int(restarts), random_state=seed)
+    kmeans = KMeans(len(classes), n_init=restarts, random_state=seed)
     clusters = kmeans.fit_predict(unit_rows(rows) if normalize else rows)
     compared = codes.reshape(-1), clusters
     return {

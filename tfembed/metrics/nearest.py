@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from tfembed.ops.arguments import as_count, check_finite_rows, check_rows
 from tfembed.ops.cosines import cut_cosines
 from tfembed.ops.neighbors import top_k_neighbors
 
@@ -81,29 +82,14 @@ def check_embeddings(name, values):
         ValueError: If they are not a matrix of finite numbers, or have no row.
     """
     values = np.asarray(values, np.float32)
-    if values.ndim != 2:
-        raise ValueError(
-            f"`{name}` must be a matrix, one embedding a row. "
-            f"Received: {name} of shape {values.shape}."
-        )
-    if not len(values):
-        raise ValueError(f"`{name}` must have at least one row. Received: none.")
-    if not np.isfinite(values).all():
-        bad = int(np.argmin(np.isfinite(values).all(axis=1)))
-        raise ValueError(
-            f"`{name}` must be finite; leave out or mend what is not. "
-            f"Received: {name} with NaN or infinity, first in row {bad}."
-        )
+    check_rows(f"`{name}`", values)
+    check_finite_rows(f"`{name}`", values)
     return values
 
 
 def check_k(k, size):
     """Raises a ValueError unless `k` is an integer from 1 to `size`."""
-    if int(k) != k or not 1 <= k <= size:
-        raise ValueError(
-            f"`k` must be an integer from 1 to the gallery's size, {size}. "
-            f"Received: k={k}."
-        )
+    as_count("k", k, 1, size, note=", the gallery's size")
 
 
 def unit_rows(values):

@@ -7,6 +7,7 @@ import numpy as np
 from tfembed.metrics.labels import without_ignored
 from tfembed.metrics.nearest import check_embeddings, rows_of_ids, unit_rows
 from tfembed.metrics.ranking import SCORE_BYTES, ranked_in_chunks
+from tfembed.ops.arguments import as_count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,13 +130,9 @@ def retrieval(
     sizes = np.bincount(gallery_codes, minlength=codes.max(initial=-1) + 1)
     relevant = sizes[codes]
     relevant -= finds_itself & (gallery_codes[itself] == codes)
-    ks = sorted({int(k) for k in ks})
     most = len(gallery) - int(finds_itself.any())
-    if ks and not 1 <= ks[0] <= ks[-1] <= most:
-        raise ValueError(
-            f"`ks` must be from 1 to {most}, the number of rows a query can find. "
-            f"Received: ks={ks}."
-        )
+    note = ", the number of rows a query can find"
+    ks = sorted({as_count("ks", k, 1, most, note) for k in ks})
     counted = np.flatnonzero(relevant > 0)
     total = len(counted)
     found = {

@@ -23,6 +23,7 @@ When any of this changes, so does `tfembed.ops.image_formats.DECODER_VERSION`.
 import tensorflow as tf
 
 from tfembed.ops.apart import apart
+from tfembed.ops.arguments import as_shape, check_choice
 from tfembed.ops.declared_size import bitmap, image_kind, jpeg_pixels, png_pixels
 from tfembed.ops.gif_frame import gif_frame
 from tfembed.ops.image_formats import MAX_PIXELS
@@ -179,11 +180,7 @@ def to_channels(images, channels):
         ValueError: If `channels` or the static last dimension of `images` is neither
             1 nor 3.
     """
-    if channels not in (1, 3):
-        raise ValueError(
-            "`channels` must be 1 (gray) or 3 (RGB). "
-            f"Received: channels={channels!r}. Choose one of the two."
-        )
+    check_choice((1, 3), channels=channels)
     images = tf.convert_to_tensor(images)
     have = images.shape[-1]
     if have == channels:
@@ -218,22 +215,8 @@ def decode_image(encoded, image_shape, max_pixels=MAX_PIXELS, resize="squash"):
         tf.errors.InvalidArgumentError: When run on bytes that do not decode, or that
             declare too many pixels.
     """
-    height, width, channels = _checked_shape(image_shape)
+    height, width, channels = as_shape("image_shape", image_shape, channels=(1, 3))
     check_resize(resize)
     pixels = to_channels(decode_rgb(encoded, max_pixels), channels)
     pixels = resize_images(pixels, (height, width), resize)
     return tf.ensure_shape(pixels, (height, width, channels))
-
-
-def _checked_shape(image_shape):
-    try:
-        height, width, channels = (int(side) for side in image_shape)
-    except (TypeError, ValueError):
-        height = width = channels = 0
-    if height < 1 or width < 1 or channels not in (1, 3):
-        raise ValueError(
-            "`image_shape` must be (height, width, channels) with positive sides and "
-            f"1 or 3 channels. Received: image_shape={image_shape!r}. "
-            "Give, for example, (28, 28, 1)."
-        )
-    return height, width, channels

@@ -5,6 +5,8 @@ import re
 from typing import Optional
 from urllib.parse import urlsplit
 
+from tfembed.ops.arguments import as_count
+
 CARD_PATH = "/card.json"
 """Where the local server tells a model's card; TF Serving has no such path."""
 
@@ -68,12 +70,9 @@ class ModelSpec:
                 "A model is pinned to a `version` or to a `label`, not to both. "
                 f"Received: version={self.version!r}, label={self.label!r}."
             )
-        number = isinstance(self.version, int) and not isinstance(self.version, bool)
-        if self.version is not None and not (number and self.version >= 0):
-            raise ValueError(
-                "`version` must be the number of a version, or None for the latest. "
-                f"Received: version={self.version!r}."
-            )
+        if self.version is not None:
+            note = ", the number of a version, or None for the latest"
+            as_count("version", self.version, 0, note=note)
         if self.label is not None and not (
             isinstance(self.label, str) and _LABEL.fullmatch(self.label)
         ):

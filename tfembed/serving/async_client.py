@@ -5,9 +5,9 @@ import concurrent.futures
 import functools
 import inspect
 
+from tfembed.ops.arguments import as_count
 from tfembed.serving.methods import ClientMethods, whole
 from tfembed.serving.plans import Call, Part, Pause, Turn
-from tfembed.serving.questions import check_count
 
 _THREADS = 32
 
@@ -94,7 +94,7 @@ class AsyncClient(ClientMethods):
             batch_megabytes=batch_megabytes,
             max_megapixels=max_megapixels,
         )
-        self._concurrency = check_count("concurrency", concurrency, 1)
+        self._concurrency = as_count("concurrency", concurrency)
         self._threads = concurrent.futures.ThreadPoolExecutor(
             max(_THREADS, self._concurrency), "tfembed"
         )

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tfembed.ops.arguments import as_count, as_number
+
 NO_LIMIT = 2**31 - 1
 LEAST_SCORE = -1.0
 
@@ -24,16 +26,11 @@ class Options:
         self.asked = min_score is not None or per_label is not None
         self._min_score = LEAST_SCORE
         if min_score is not None:
-            self._min_score = _within("min_score", min_score, -1, 1)
+            self._min_score = as_number("min_score", min_score, -1, 1)
         self._per_label = NO_LIMIT
         if per_label is not None:
-            whole = isinstance(per_label, (int, np.integer))
-            if not whole or isinstance(per_label, bool) or per_label < 1:
-                raise ValueError(
-                    "`per_label` must be an integer above 0, or None for no limit. "
-                    f"Received: per_label={per_label!r}."
-                )
-            self._per_label = min(int(per_label), NO_LIMIT)
+            note = ", or None for no limit"
+            self._per_label = min(as_count("per_label", per_label, note=note), NO_LIMIT)
 
     def inputs(self, count):
         """Returns the inputs of a request of so many rows."""
@@ -49,14 +46,4 @@ def check_weight(value):
     Raises:
         ValueError: If it is no number from 0 to 1.
     """
-    return _within("negative_weight", value, 0, 1)
-
-
-def _within(name, value, least, most):
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not number or not least <= value <= most:
-        raise ValueError(
-            f"`{name}` must be a number from {least} to {most}. "
-            f"Received: {name}={value!r}."
-        )
-    return float(value)
+    return as_number("negative_weight", value, 0, 1)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tfembed.ops.arguments import as_count, as_number
 from tfembed.serving.address import ModelSpec, parse_address
 from tfembed.serving.errors import InvalidRequest, serving_error
 from tfembed.serving.filters import Filters
@@ -75,15 +76,16 @@ class Questions:
         self.protocol, self.target = parse_address(address)
         self.spec = ModelSpec(name, version, label)
         self._address = address
-        self._timeout = _above_zero("timeout", timeout, "seconds")
-        self._retries = check_count("retries", retries, 0)
-        self._batch_size = check_count("batch_size", batch_size, 1)
-        megabytes = _above_zero("batch_megabytes", batch_megabytes, "a number")
+        self._timeout = as_number("timeout", timeout, above=0, note=" of seconds")
+        self._retries = as_count("retries", retries, 0)
+        self._batch_size = as_count("batch_size", batch_size)
+        megabytes = as_number("batch_megabytes", batch_megabytes, above=0)
         self._batch_bytes = max(int(megabytes * 1e6), 1)
         self._max_pixels = None
         if max_megapixels is not None:
-            pixels = _above_zero("max_megapixels", max_megapixels, "a number")
-            self._max_pixels = pixels * 1e6
+            self._max_pixels = 1e6 * as_number(
+                "max_megapixels", max_megapixels, above=0
+            )
         self._metadata = None
 
     def fail(self, code, detail, too_large=False):
@@ -401,9 +403,8 @@ def _one_of(images, embeddings):
 
 
 def _check_k(k):
-    whole = isinstance(k, (int, np.integer)) and not isinstance(k, bool)
-    if k is not None and not (whole and k >= 1):
-        raise ValueError(f"`k` must be an integer above 0. Received: k={k!r}.")
+    if k is not None:
+        as_count("k", k)
 
 
 def _id_table(ids, total):
@@ -436,23 +437,3 @@ def _check_rows(table, total):
             "`ids` must be a list of ids, or one such list for each query. "
             f"Received: {len(table)} lists for {total} queries."
         )
-
-
-def check_count(name, value, least):
-    """Returns a number of things as `int`, if it is whole and not below the least."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < least:
-        allowed = "0 or above" if least == 0 else f"above {least - 1}"
-        raise ValueError(
-            f"`{name}` must be an integer {allowed}. Received: {name}={value!r}."
-        )
-    return int(value)
-
-
-def _above_zero(name, value, what):
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not number or not 0 < value < float("inf"):
-        raise ValueError(
-            f"`{name}` must be {what} above 0. Received: {name}={value!r}."
-        )
-    return float(value)

@@ -8,6 +8,7 @@ from concurrent import futures
 
 import grpc
 
+from tfembed.ops.arguments import as_count, as_number
 from tfembed.serving import warmup
 from tfembed.serving.grpc_service import add_services
 from tfembed.serving.hosts import AllowedHosts
@@ -109,18 +110,18 @@ class LocalServer:
         self._config_poll_seconds = model_config_poll_seconds
         self._configs = _configs(model_dir, name, models, model_config_file)
         self._max_bytes = round(
-            _positive("max_request_megabytes", max_request_megabytes) * 1e6
+            as_number("max_request_megabytes", max_request_megabytes, above=0) * 1e6
         )
         self._max_pixels = None
         if max_image_megapixels is not None:
-            pixels = _positive("max_image_megapixels", max_image_megapixels)
+            pixels = as_number("max_image_megapixels", max_image_megapixels, above=0)
             self._max_pixels = pixels * 1e6
         self._models = Models(
             self._load,
-            _positive("poll_seconds", poll_seconds),
+            as_number("poll_seconds", poll_seconds, above=0),
             allow_version_labels_for_unavailable_models,
-            _not_negative("max_num_load_retries", max_num_load_retries),
-            _not_negative("load_retry_seconds", load_retry_seconds),
+            as_count("max_num_load_retries", max_num_load_retries, 0),
+            as_number("load_retry_seconds", load_retry_seconds, 0),
         )
         self._metrics = None
         self._hosts = AllowedHosts(host, allowed_hosts)
@@ -294,18 +295,6 @@ def _configs(model_dir, name, models, model_config_file):
     return [
         ModelConfig(each, os.path.abspath(folder)) for each, folder in folders.items()
     ]
-
-
-def _positive(name, value):
-    if not 0 < value < float("inf"):
-        raise ValueError(f"`{name}` must be above 0. Received: {name}={value!r}.")
-    return value
-
-
-def _not_negative(name, value):
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"`{name}` must be 0 or above. Received: {name}={value!r}.")
-    return value
 
 
 def _bind(server, host, port):

@@ -6,6 +6,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
+from tfembed.ops.arguments import check_choice
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "lamb", "sgdw")
 SCHEDULES = ("constant", "cosine", "step")
@@ -55,10 +56,7 @@ def build_schedule(name, learning_rate, steps, steps_per_epoch, warmup_steps=0):
     Raises:
         ValueError: If the name is unknown.
     """
-    if name not in SCHEDULES:
-        raise ValueError(
-            f"`schedule` must be one of {SCHEDULES}. Received: schedule={name!r}."
-        )
+    check_choice(SCHEDULES, schedule=name)
     if name == "constant" and not warmup_steps:
         return learning_rate
     return LearningRate(name, learning_rate, steps, steps_per_epoch, warmup_steps)
@@ -148,10 +146,7 @@ def build_optimizer(
             takes no `rates` or no `ema`.
         ImportError: If tensorflow-addons is needed and cannot be imported.
     """
-    if name not in OPTIMIZERS:
-        raise ValueError(
-            f"`optimizer` must be one of {OPTIMIZERS}. Received: optimizer={name!r}."
-        )
+    check_choice(OPTIMIZERS, optimizer=name)
     rates = {each: rate for each, rate in (rates or {}).items() if rate != 1}
     if rates:
         if name in ("lamb", "sgdw"):

@@ -148,5 +148,7 @@ def test_rows_are_assigned_in_chunks_as_at_once(rng, monkeypatch):
 
 @pytest.mark.parametrize("recall", [0, 1.01, -1, "0.9", True, float("nan")])
 def test_what_is_no_recall_is_refused(recall):
-    with pytest.raises(ValueError, match="`recall` must be above 0 and at most 1"):
+    with pytest.raises(
+        ValueError, match="`recall` must be a number above 0 and at most 1"
+    ):
         ivf.build(np.ones((5, 3), "float32"), recall=recall)

@@ -3,11 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfembed.export.heads.head_state import (
-    HeadState,
-    check_k,
-    checked_embeddings,
-)
+from tfembed.export.heads.head_state import HeadState, checked_embeddings
 from tfembed.export.heads.recall import (
     HeldOut,
     found_shares,
@@ -15,6 +11,7 @@ from tfembed.export.heads.recall import (
     nearest_rows,
     without_own,
 )
+from tfembed.ops.arguments import as_count
 from tfembed.ops.chunked_neighbors import BLOCK, CHUNK, chunked_neighbors
 from tfembed.ops.pair_scores import pair_scores
 
@@ -51,7 +48,7 @@ def build(
     """
     del recall, previous
     embeddings = checked_embeddings(embeddings)
-    check_k(k)
+    as_count("k", k)
     rounded = np.empty(embeddings.shape, tf.bfloat16.as_numpy_dtype)
     for start in range(0, len(embeddings), _ROWS):
         rounded[start : start + _ROWS] = embeddings[start : start + _ROWS]

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from tfembed.ops.arguments import as_number, check_finite_rows, check_rows
+
 
 @dataclasses.dataclass
 class HeadState:
@@ -29,40 +31,15 @@ def checked_embeddings(embeddings):
         ValueError: If it is no table of finite numbers with a row.
     """
     embeddings = np.asarray(embeddings)
-    if (
-        embeddings.ndim != 2
-        or not embeddings.size
-        or embeddings.dtype.kind not in "fiu"
-    ):
-        raise ValueError(
-            "`embeddings` must be a table (rows, dim) of numbers, with at least one "
-            f"row. Received: shape {embeddings.shape}, dtype {embeddings.dtype}."
-        )
+    check_rows("`embeddings`", embeddings, "fiu")
     if len(embeddings) >= 2**31:
         raise ValueError(
             "Rows are counted by int32: a gallery has fewer than 2**31 rows. "
             f"Received: {len(embeddings):,} rows. Split it into several models."
         )
     embeddings = np.ascontiguousarray(embeddings, np.float32)
-    for start in range(0, len(embeddings), 1 << 16):
-        part = embeddings[start : start + (1 << 16)]
-        if not np.isfinite(part).all():
-            row = start + int(np.flatnonzero(~np.isfinite(part).all(axis=1))[0])
-            raise ValueError(
-                "`embeddings` must be finite. Received: row "
-                f"{row} with {embeddings[row][~np.isfinite(embeddings[row])][0]}."
-            )
+    check_finite_rows("`embeddings`", embeddings)
     return embeddings
-
-
-def check_k(k):
-    """Refuses what is no number of neighbours.
-
-    Raises:
-        ValueError: If `k` is no positive integer.
-    """
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise ValueError(f"`k` must be a positive integer. Received: k={k!r}.")
 
 
 def check_recall(recall):
@@ -71,9 +48,5 @@ def check_recall(recall):
     Raises:
         ValueError: If `recall` is not above 0 and at most 1.
     """
-    number = isinstance(recall, (int, float, np.number)) and recall is not True
-    if not number or not 0 < recall <= 1:
-        raise ValueError(
-            "`recall` must be above 0 and at most 1: the share of the nearest rows "
-            f"that a search finds. Received: recall={recall!r}."
-        )
+    note = ": the share of the nearest rows that a search finds"
+    as_number("recall", recall, above=0, most=1, note=note)

@@ -6,11 +6,11 @@ import tensorflow as tf
 from tfembed.export.heads.cells import assign_cells, learn_cells
 from tfembed.export.heads.head_state import (
     HeadState,
-    check_k,
     check_recall,
     checked_embeddings,
 )
 from tfembed.export.heads.recall import HeldOut, interval
+from tfembed.ops.arguments import as_count
 from tfembed.ops.cell_neighbors import BLOCK, cell_neighbors
 from tfembed.ops.chunked_neighbors import CHUNK
 from tfembed.ops.pair_scores import pair_scores
@@ -70,7 +70,7 @@ def build(
         ValueError: If an argument is not as said.
     """
     embeddings = checked_embeddings(embeddings)
-    check_k(k)
+    as_count("k", k)
     check_recall(recall)
     held_out = HeldOut(embeddings, queries, k, seed, progress)
     wanted = default_cells(len(embeddings))
