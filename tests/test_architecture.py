@@ -8,8 +8,8 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tfembed"
 
-BASE = {"command_line", "compat", "formats", "lazy_names", "ops", "quiet_imports"}
-BASE |= {"registry"}
+BASE = {"command_line", "compat", "formats", "lazy_names", "ops", "progress"}
+BASE |= {"quiet_imports", "registry"}
 PARTS = {
     "backbones",
     "callbacks",
@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "registration": set(),  # imports rooms by name, when Keras asks for a class
     "command_line": set(),
     "lazy_names": set(),
+    "progress": set(),
     "quiet_imports": set(),
     "compat": set(),
     "ops": set(),

@@ -534,23 +534,6 @@ def test_arguments_that_are_none(named, tmp_path):
         embed.embed_source("model", "synthetic", tmp_path / "out", **named)
 
 
-def test_says_how_far_it_is(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    lines = []
-    progress = embed._Progress(100000, 20000, lines.append)
-    for seconds, count in ((3, 1000), (10, 3000)):
-        now[0] = seconds
-        progress.step(count)
-    now[0] = 200
-    progress.end()
-    assert lines == [
-        "going on after 20,000 of 100,000 images",
-        "24,000 of 100,000 images, 429 a second, 3 min left",
-        "4,000 images in 3 min",
-    ]
-
-
 @pytest.mark.slow
 def test_goes_on_after_sigkill(place, tmp_path):
     root, model, _, _, _ = place

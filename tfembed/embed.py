@@ -14,7 +14,6 @@ many machines.
 
 import os
 import sys
-import time
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from tfembed.data.sources import check_source, source_names
 from tfembed.formats.run_config import agreed_resize
 from tfembed.ops.arguments import as_count, check_choice
 from tfembed.ops.image_formats import RESIZES
+from tfembed.progress import Progress
 from tfembed.quiet_imports import quiet_start
 from tfembed.version import __version__
 
@@ -33,7 +33,6 @@ __all__ = ["embed_source"]
 SPLITS = ("all", "train", "validation", "test")
 SHARD_SIZE = 8192
 BATCH_SIZE = 256
-_SECONDS_BETWEEN_REPORTS = 5.0
 _NOT_FINITE = "its embedding is not finite"
 _NAMED = 20  # images left out that are named on the screen; the manifest has all
 
@@ -174,7 +173,7 @@ def _embed(shards, encoder, images, batch_size, shard_size, dtype, strict, say):
     """Writes the shards that are not there."""
     starts = range(0, images.size, shard_size)[len(shards.entries) :]
     done = len(shards.entries) * shard_size
-    progress = _Progress(images.size, min(done, images.size), say)
+    progress = Progress(say, images.size, "images", done=min(done, images.size))
     for first in starts:
         rows, embeddings, skipped = [], [], []
         last = min(first + shard_size, images.size)
@@ -237,45 +236,6 @@ def check_arguments(
                 "Received: format='parquet'. Give a folder."
             )
         require_pyarrow()
-
-
-class _Progress:
-    """Says now and then how far it is, and how long it will take."""
-
-    def __init__(self, total, done, say):
-        self._total, self._done, self._before, self._say = total, done, done, say
-        self._start = self._said = time.monotonic()
-        self._first = None  # when, and after how many: what began slowly is no measure
-        if done:
-            say(f"going on after {done:,} of {total:,} images")
-
-    def step(self, count):
-        self._done += count
-        now = time.monotonic()
-        if self._first is None:
-            self._first = now, self._done
-        elif now - self._said >= _SECONDS_BETWEEN_REPORTS:
-            self._said = now
-            since, before = self._first
-            rate = (self._done - before) / (now - since)
-            left = (self._total - self._done) / max(rate, 1e-9)
-            self._say(
-                f"{self._done:,} of {self._total:,} images, {rate:,.0f} a second, "
-                f"{_duration(left)} left"
-            )
-
-    def end(self):
-        seconds = time.monotonic() - self._start
-        count = self._done - self._before
-        self._say(f"{count:,} images in {_duration(seconds)}")
-
-
-def _duration(seconds):
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 @stopped_by_hand("the same command goes on from here")

@@ -7,7 +7,6 @@ from tensorflow import keras
 
 from tfembed import layers
 from tfembed.callbacks import Backup, BankWatchdog, NeighborAccuracy, Pace
-from tfembed.callbacks.pace import duration
 from tfembed.metrics import embed, weighted_knn
 
 SIZE, DIM = 64, 6
@@ -180,12 +179,4 @@ def test_pace_counts_training_and_says_what_is_left():
     assert [line.split(",")[0] for line in lines] == [
         "1 of 3 epochs done",
         "2 of 3 epochs done",
-    ]
-
-
-def test_durations():
-    assert [duration(each) for each in (4.2, 200, 7500)] == [
-        "4 s",
-        "3 min",
-        "2 h 5 min",
     ]

@@ -346,18 +346,6 @@ def test_a_full_disk_leaves_nothing_behind(place, tmp_path, capsys, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
-def test_progress_is_said_now_and_then(monkeypatch):
-    from tfembed.evaluate import progress
-
-    now = iter([0.0, 2.0, 10.0, 11.0])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
-    lines = []
-    stage = progress.Progress(lines.append)
-    for done in (10, 20, 60, 70):
-        stage.step("ranking", done, 110)
-    assert lines == ["ranking: 60 of 110, about 10 s left"]
-
-
 def test_help_without_tensorflow():
     code = (
         "import sys; sys.modules['tensorflow'] = None\n"

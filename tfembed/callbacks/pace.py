@@ -5,6 +5,8 @@ import time
 
 from tensorflow import keras
 
+from tfembed.progress import duration
+
 
 class Pace(keras.callbacks.Callback):
     """Logs images per second of training, and prints the time that is left.
@@ -44,13 +46,3 @@ class Pace(keras.callbacks.Callback):
         if logs is not None:
             seconds = time.perf_counter() - self._start
             logs["images_per_second"] = self.images / max(seconds, 1e-9)
-
-
-def duration(seconds):
-    """Says a number of seconds in words: `"45 s"`, `"3 min"`, `"2 h 5 min"`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"

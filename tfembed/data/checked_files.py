@@ -13,7 +13,6 @@ import logging
 import os
 import re
 import sys
-import time
 
 import numpy as np
 import tensorflow as tf
@@ -23,11 +22,11 @@ from tfembed.formats.image_files import MissingReader, UnreadableImage, as_decod
 from tfembed.formats.image_header import declared_size
 from tfembed.ops.image_formats import DECODER_VERSION
 from tfembed.ops.images import decode_rgb
+from tfembed.progress import Progress
 
 __all__ = ["check_files", "find_two_sizes"]
 
 _LOG = logging.getLogger(__name__)
-_SECONDS_BETWEEN_REPORTS = 5.0
 _HEADERS = 256  # that are looked at
 _HEAD = 2**16  # bytes, in which a header usually is
 
@@ -139,7 +138,11 @@ def _summary(results):
 def _decode_all(root, names, strict):
     """Name to `(height, width, gray)`, or to the reason why there is none."""
     results = {}
-    report = _Progress(len(names))
+    progress = Progress(
+        lambda line: print(line, file=sys.stderr, flush=True),
+        len(names),
+        stage="checking images",
+    )
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         paths = (os.path.join(root, name) for name in names)
         for name, result in zip(names, pool.map(_decode_one, paths)):
@@ -147,8 +150,9 @@ def _decode_all(root, names, strict):
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise ValueError(_strict_message(root, name, result))
             results[name] = result
-            report.step()
-    report.end()
+            progress.step()
+    if names:
+        _LOG.info("Checked %d images in %.1f seconds.", len(names), progress.seconds)
     return results
 
 
@@ -178,30 +182,6 @@ class _Missing(str):
     """A reason that another installation would not have; it is not remembered."""
 
     __slots__ = ()
-
-
-class _Progress:
-    """Says on standard error how far it is, if it takes more than a few seconds."""
-
-    def __init__(self, total):
-        self._total, self._done = total, 0
-        self._said, self._start = time.monotonic(), time.monotonic()
-
-    def step(self):
-        self._done += 1
-        if time.monotonic() - self._said > _SECONDS_BETWEEN_REPORTS:
-            self._said = time.monotonic()
-            rate = self._done / (self._said - self._start)
-            print(
-                f"checking images: {self._done} of {self._total}, {rate:.0f} a second",
-                file=sys.stderr,
-                flush=True,
-            )
-
-    def end(self):
-        seconds = time.monotonic() - self._start
-        if self._total:
-            _LOG.info("Checked %d images in %.1f seconds.", self._total, seconds)
 
 
 def _digest(root, names):

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfembed.callbacks.pace import duration
 from tfembed.dedup.forest import ROUNDING, SpanningForest
 from tfembed.dedup.rows import Rows
+from tfembed.progress import Progress
 
 __all__ = ["LOWEST", "Links", "find_links"]
 
@@ -19,7 +19,6 @@ LOWEST = 0.8
 """No threshold is looked for below it."""
 _SAMPLE = 2000
 _PAIRS_A_ROW = 32
-_SECONDS_BETWEEN_REPORTS = 5.0
 _SECONDS_BETWEEN_STATES = 60.0
 
 
@@ -86,7 +85,8 @@ def find_links(embeddings, floor=None, block=BLOCK, say=None, state=None):
     if len(links.first):
         forest.add(links.first, links.second, links.scores)
     nearest = links.nearest
-    progress = _Progress(rows.size, begin, say)
+    every, done = _pairs(rows.size, rows.size), _pairs(rows.size, begin)
+    progress = Progress(say, every, "pairs", "comparing", done)
     saved = time.monotonic()
     with _whole_float32():
         for start in range(begin, rows.size, block):
@@ -100,6 +100,11 @@ def find_links(embeddings, floor=None, block=BLOCK, say=None, state=None):
         state.write(rows, rows.size, found, own_floor)
     progress.end()
     return found
+
+
+def _pairs(size, start):
+    """Pairs of the rows before `start` with rows behind them."""
+    return start * size - start * (start + 1) // 2
 
 
 def _compare(rows, start, block, floor, forest, nearest, progress):
@@ -124,7 +129,10 @@ def _compare(rows, start, block, floor, forest, nearest, progress):
                 once = first < second
                 first, second, scores = first[once], second[once], scores[once]
             forest.add(first, second, scores)
-        progress.step(start, stop, end)
+        count = end - other
+        progress.step(
+            _pairs(count, count) if other == start else (stop - start) * count
+        )
 
 
 @tf.function(
@@ -182,36 +190,3 @@ def _whole_float32():
         yield
     finally:
         tf.config.experimental.enable_tensor_float_32_execution(before)
-
-
-class _Progress:
-    """Says how far it is by pairs, of which later rows have fewer."""
-
-    def __init__(self, size, begin, say):
-        self._size, self._say = size, say or (lambda line: None)
-        self._begin = self._pairs(begin)
-        self._start = self._said = time.monotonic()
-        if begin:
-            self._say(f"going on after {self._share(self._begin):.0%} of the pairs")
-
-    def _pairs(self, start):
-        """Pairs of rows before `start` with rows at or behind them."""
-        return start * self._size - start * (start - 1) // 2
-
-    def _share(self, pairs):
-        return pairs / max(self._pairs(self._size), 1)
-
-    def step(self, start, stop, end):
-        now = time.monotonic()
-        if now - self._said < _SECONDS_BETWEEN_REPORTS:
-            return
-        self._said = now
-        done = self._pairs(start) + (stop - start) * (end - start)
-        done = min(done, self._pairs(stop))
-        pace = (now - self._start) / max(done - self._begin, 1)
-        left = duration(pace * (self._pairs(self._size) - done))
-        self._say(f"comparing: {self._share(done):.1%} of all pairs, about {left} left")
-
-    def end(self):
-        seconds = duration(time.monotonic() - self._start)
-        self._say(f"{self._size:,} embeddings compared in {seconds}")

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tfembed.evaluate.progress import Progress
 from tfembed.metrics import compare, measure_seen, measure_unseen
+from tfembed.progress import Stages
 
 
 def evaluate(
@@ -46,7 +46,7 @@ def evaluate(
         "confidence": confidence,
         "resamples": resamples,
         "seed": seed,
-        "progress": Progress(say).step if say else None,
+        "progress": Stages(say).step if say else None,
     }
     if subject.protocol == "unseen":
         return measure_unseen(

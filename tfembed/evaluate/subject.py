@@ -10,9 +10,9 @@ import numpy as np
 from tfembed.backbones.named import check_encoder, is_backbone, open_encoder
 from tfembed.data import load_images, read_embeddings
 from tfembed.data.source_images import SourceImages
-from tfembed.evaluate.progress import Progress
 from tfembed.formats.npz import Npz
 from tfembed.metrics.labels import as_vector
+from tfembed.progress import Progress
 
 _NAMED = 3  # images left out that are named
 
@@ -278,7 +278,7 @@ def _of_images(target, dataset, split, arguments, opened, batch_size, say):
 
 def _embed(encoder, images, batch_size, strict, what, say):
     """Returns the `Rows` of images, and sentences on what was left out."""
-    progress = Progress(say)
+    progress = Progress(say, images.size, stage="embedding")
     order, embeddings = [], []
     left_out = [(str(name), reason) for name, reason in images.skipped]
     for some, pixels, skipped in images.stream(0, images.size, batch_size):
@@ -290,7 +290,7 @@ def _embed(encoder, images, batch_size, strict, what, say):
                 "Every image must decode where --strict is given. Received: "
                 f"{left_out[0][0]!r}: {left_out[0][1]}."
             )
-        progress.step("embedding", sum(map(len, order)), images.size)
+        progress.step(len(some) + len(skipped))
     order = np.concatenate(order) if order else np.arange(0)
     if not len(order):
         raise ValueError(f"{images.name} must have images that decode; none does.")

@@ -30,6 +30,7 @@ from tfembed.export.versions import (
     version_paths,
 )
 from tfembed.formats.image_metadata import FILE, update_metadata
+from tfembed.progress import TimedLines
 
 _TRIES = 5
 # Rows that may come, change and go before the cells of an ivf head are made anew.
@@ -95,7 +96,7 @@ def update_gallery(
         RuntimeError: If the new version does not answer as it should, or others
             publish faster than this can be made.
     """
-    say = _Reporter(report)
+    say = TimedLines(report)
     add, replace_all = _listed(add), _listed(replace_all)
     delete = [str(each) for each in ([delete] if isinstance(delete, str) else delete)]
     nothing = not (add or replace_all or delete) and vote_k is None
@@ -341,17 +342,3 @@ def _needed_bytes(path, growth):
 def _listed(sources):
     single = isinstance(sources, (str, Path))
     return [str(each) for each in ([sources] if single else sources)]
-
-
-class _Reporter:
-    """Reports a line with the seconds since the last one."""
-
-    def __init__(self, report):
-        self._report, self.silent = report, report is None
-        self._last = time.perf_counter()
-
-    def __call__(self, line):
-        now = time.perf_counter()
-        if self._report is not None:
-            self._report(f"{line} ({now - self._last:.1f} s)")
-        self._last = now

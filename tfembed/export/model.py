@@ -39,6 +39,7 @@ from tfembed.formats.image_metadata import write_metadata
 from tfembed.formats.run_config import agreed_resize, run_resize
 from tfembed.ops.arguments import as_count, check_choice
 from tfembed.ops.image_formats import DECODER_VERSION
+from tfembed.progress import TimedLines
 
 
 def export_model(run_dir, model_base, *, head="auto", report=print, **options):
@@ -160,7 +161,7 @@ def export(
         OSError: If the version cannot be written, or the disk has no room.
         RuntimeError: If the export does not answer as Python does.
     """
-    say = _Reporter(report)
+    say = TimedLines(report)
     check_options(
         head,
         k=k,
@@ -380,17 +381,3 @@ def check_options(head="auto", **options):
     check_vote_k(options.get("vote_k"))
     agreed_resize(options.get("resize"))
     check_threshold(options.get("threshold"), options.get("false_rejection"))
-
-
-class _Reporter:
-    """Reports a line with the seconds since the last one."""
-
-    def __init__(self, report):
-        self._report = report
-        self._last = time.perf_counter()
-
-    def __call__(self, line):
-        now = time.perf_counter()
-        if self._report is not None:
-            self._report(f"{line} ({now - self._last:.1f} s)")
-        self._last = now

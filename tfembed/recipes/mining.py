@@ -301,7 +301,7 @@ class Mining:
 
     def _progress(self, number, what):
         """Returns what says, now and then, how far something is."""
-        from tfembed.callbacks.pace import duration
+        from tfembed.progress import duration
 
         start = told = time.perf_counter()
 
