@@ -14,7 +14,7 @@ import os
 from typing import NamedTuple, Optional
 
 from tfembed.backbones.download import download, file_digest, has_hash
-from tfembed.backbones.weights import Weights
+from tfembed.backbones.weights_file import Weights
 
 __all__ = ["APPLICATIONS", "applications_backbone", "find_imagenet"]
 

@@ -16,7 +16,7 @@ from tfembed.backbones.download import file_digest
 from tfembed.backbones.scaling import as_rgb, pool
 from tfembed.backbones.seeding import seed_kernels
 from tfembed.backbones.synchronized import synchronize
-from tfembed.backbones.weights import Weights
+from tfembed.backbones.weights_file import Weights
 from tfembed.quiet_imports import import_keras_cv
 
 __all__ = ["find_preset", "keras_cv_backbone"]

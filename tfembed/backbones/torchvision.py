@@ -13,7 +13,7 @@ import numpy as np
 
 from tfembed.backbones.state_dict import find_state_dict, match_names
 from tfembed.backbones.torch_file import read_torch_file
-from tfembed.backbones.weights import Weights, own_file
+from tfembed.backbones.weights_file import Weights, own_file
 
 __all__ = ["TORCHVISION", "find_file", "torchvision_backbone"]
 

@@ -1,37 +1,12 @@
 """Given weights of a backbone: which file, from where, and whether it is the one."""
 
-import dataclasses
 import os
+
+from tfembed.backbones.weights_file import Weights, own_file
 
 __all__ = ["Weights", "find_weights"]
 
 FAMILIES = ("applications", "keras_cv", "torchvision")
-UNKNOWN_LICENCE = "as whoever published the file says"
-
-
-@dataclasses.dataclass(frozen=True)
-class Weights:
-    """A file of weights that is on this machine.
-
-    Attributes:
-        path: The file.
-        source: Where it is from: an address, or that it was given.
-        sha256: Its digest.
-        licence: The licence, as far as it is known.
-        checked: What its content was compared with, `"unverified"` where nothing is
-            stated to compare with.
-    """
-
-    path: str
-    source: str
-    sha256: str
-    licence: str
-    checked: str
-
-    def record(self):
-        """Returns what a run and a model card say of the weights."""
-        facts = dataclasses.asdict(self)
-        return {"file": os.path.basename(facts.pop("path")), **facts}
 
 
 def find_weights(backbone, weights, say=None):
@@ -79,26 +54,3 @@ def find_weights(backbone, weights, say=None):
 
         return find_preset(variant, say)
     return own_file(backbone, weights, (".h5",), "an HDF5 file that Keras wrote (.h5)")
-
-
-def own_file(backbone, weights, endings, what):
-    """Returns the `Weights` of a file that the user names.
-
-    Args:
-        backbone: The backbone's name, for an error.
-        weights: The file.
-        endings: What its name may end in.
-        what: What it is to be, for an error.
-    """
-    from tfembed.backbones.download import file_digest
-
-    path = os.path.abspath(os.path.expanduser(weights))
-    if not os.path.isfile(path) or not path.endswith(tuple(endings)):
-        wrong = "which is not a file" if not os.path.isfile(path) else "which is none"
-        raise ValueError(
-            f"`weights` of {backbone} must be none, "
-            f"{'' if backbone.startswith('torchvision') else 'imagenet, '}or {what}. "
-            f"Received: weights={weights!r}, {wrong}."
-        )
-    digest = file_digest(path)
-    return Weights(path, "a given file", digest, UNKNOWN_LICENCE, "unverified")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfembed.recipes.evaluation import BATCH, KNOWN_SHARE, Judge
+from tfembed.recipes.judge import BATCH, KNOWN_SHARE, Judge
 
 KS = (10, 200)
 PROBE_IMAGES = 50000
