@@ -1,6 +1,7 @@
 """Who may import whom: reads every import in tfembed, and holds DESIGN's rules."""
 
 import ast
+import functools
 import os
 import pathlib
 import sys
@@ -56,6 +57,10 @@ MAY_IMPORT = {
     "report": BASE | {"data", "metrics", "tfembed", "version"},
     "interop": BASE | PARTS - {"callbacks"} | {"tfembed", "version"},
 }
+# Rooms that are the package's own: other rooms may import their files, and nobody else
+# is promised anything of them. Of all others, what `__init__` lists is public: other
+# rooms import that alone.
+INNER = {"compat", "formats", "ops"}
 LIBRARY = pathlib.Path(os.__file__).parent
 STANDARD = {path.stem.partition(".")[0] for path in LIBRARY.iterdir()}
 STANDARD |= {path.name.partition(".")[0] for path in LIBRARY.glob("lib-dynload/*")}
@@ -144,6 +149,8 @@ def complaints(path, source):
             target = target_of(name + ".")
             if target != room and target not in MAY_IMPORT[room]:
                 found.append(f"{where}: {room} must not import {target}")
+            elif target != room and not is_public(name):
+                found.append(f"{where}: {name} is not listed by tfembed.{target}")
         elif room == "ops" and package not in STANDARD | {"tensorflow"}:
             found.append(f"{where}: ops imports TensorFlow only, not {package}")
         elif name.startswith("tensorflow.keras") and room == "ops":
@@ -153,6 +160,64 @@ def complaints(path, source):
         if at_top and path not in SPEAKS and imported_files(name) & SPEAKS.keys():
             found.append(f"{where}: {name} needs an optional package: import it late")
     return found
+
+
+@functools.cache
+def listed(room):
+    """Returns the names that a room's `__init__` lists, in code or in a table."""
+    source = (PACKAGE / room / "__init__.py").read_text(encoding="utf-8")
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            names.update(alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.Dict):
+            names.update(key.value for key in node.keys)
+    return names
+
+
+def is_public(name):
+    """Whether a dotted name of tfembed is one that other rooms may import."""
+    rooms = name.split(".")[1:]
+    if len(rooms) < 2 or rooms[0] in INNER or not (PACKAGE / rooms[0]).is_dir():
+        return True
+    return len(rooms) == 2 and rooms[1] in listed(rooms[0])
+
+
+def circles(sources):
+    """Returns the first circle of modules that import each other, or None.
+
+    Args:
+        sources: Dictionary of a file's path to its source.
+    """
+    modules = {
+        path[: -len(".py")].replace("/", ".").removesuffix(".__init__"): path
+        for path in sources
+    }
+
+    def imported(module):
+        path = modules[module]
+        for name, _, _ in imports(sources[path], path[: -len(".py")].replace("/", ".")):
+            while name and name not in modules:
+                name = name.rpartition(".")[0]
+            if name and name != module:
+                yield name
+
+    done, way = set(), []
+
+    def walk(module):
+        if module in way:
+            return [*way[way.index(module) :], module]
+        if module in done:
+            return None
+        way.append(module)
+        for each in imported(module):
+            found = walk(each)
+            if found:
+                return found
+        done.add(way.pop())
+        return None
+
+    return next(filter(None, map(walk, modules)), None)
 
 
 def imported_files(name):
@@ -180,6 +245,25 @@ def test_every_file_imports_what_it_may():
     for path in files():
         found += complaints(path, (ROOT / path).read_text(encoding="utf-8"))
     assert not found, "\n".join(found)
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Functions' imports count: who depends on whom has an order."""
+    found = circles({path: (ROOT / path).read_text("utf-8") for path in files()})
+    assert found is None, " imports ".join(found)
+
+
+def test_finds_a_planted_circle():
+    circle = {
+        "tfembed/a/__init__.py": "",
+        "tfembed/a/b.py": "from tfembed.a import c",
+        "tfembed/a/c.py": "def f():\n    from tfembed.a.d import x",
+        "tfembed/a/d.py": "import tfembed.a.b",
+        "tfembed/a/e.py": "from tfembed.a.b import y",
+    }
+    found = circles(circle)
+    assert found == ["tfembed.a.b", "tfembed.a.c", "tfembed.a.d", "tfembed.a.b"]
+    assert circles({**circle, "tfembed/a/d.py": "import tfembed.a"}) is None
 
 
 VIOLATIONS = [
@@ -210,13 +294,20 @@ VIOLATIONS = [
         "from tfembed.serving.rest import application",
         "late",
     ),
+    ("tfembed/report/a.py", "from tfembed.metrics.nearest import x", "not listed"),
+    ("tfembed/report/a.py", "from tfembed.metrics import labels", "not listed"),
+    ("tfembed/embed.py", "import tfembed.data.sources", "not listed"),
+    ("tfembed/dedup/a.py", "from tfembed.export.card import read_card", "not listed"),
     ("tfembed/utils/a.py", "", "no room"),
     ("tfembed/helpers.py", "", "no room"),
 ]
 ALLOWED = [
     ("tfembed/losses/a.py", "from tfembed.ops.x import y\nimport tensorflow as tf"),
     ("tfembed/losses/a.py", "from tfembed.losses.base import FunctionalLoss"),
-    ("tfembed/losses/a.py", "from tfembed.miners import x"),
+    ("tfembed/losses/a.py", "from tfembed.miners import SemiHardMiner"),
+    ("tfembed/report/a.py", "from tfembed.metrics import nearest, retrieval"),
+    ("tfembed/data/a.py", "from tfembed.formats.npz import x\nimport tfembed.ops.y"),
+    ("tfembed/embed.py", "from tfembed.data import SourceImages, load_images"),
     ("tfembed/data/a.py", "def f():\n    import keras_cv"),
     ("tfembed/export/a.py", "from tfembed import __version__, load_model"),
     ("tfembed/recipes/a.py", "from tfembed import layers, load_model"),

@@ -16,7 +16,8 @@ from tensorflow import keras
 
 from tfembed import embed
 from tfembed.backbones.encoder import Encoder
-from tfembed.data import load_images, read_embeddings, shard_writer
+from tfembed.data import load_images, read_embeddings
+from tfembed.formats import shard_writer
 from tfembed.layers import UnitNorm
 
 Image = pytest.importorskip("PIL.Image")

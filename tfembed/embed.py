@@ -17,10 +17,9 @@ import sys
 
 import numpy as np
 
-from tfembed.backbones.named import check_encoder, open_encoder
-from tfembed.backbones.names import POOLS
+from tfembed.backbones import POOLS, check_encoder, open_encoder
 from tfembed.command_line import CommandLine, stopped_by_hand
-from tfembed.data.sources import check_source, source_names
+from tfembed.data import check_source, source_names
 from tfembed.formats.run_config import agreed_resize
 from tfembed.ops.arguments import as_count, check_choice
 from tfembed.ops.image_formats import RESIZES
@@ -112,9 +111,9 @@ def embed_source(
     check_arguments(output, split, format, batch_size, shard_size, dtype, limit)
     if isinstance(model, (str, os.PathLike)):
         check_encoder(model, weights, pool)
-    from tfembed.backbones.encoder import Encoder
-    from tfembed.data.shard_writer import open_shards
-    from tfembed.data.source_images import SourceImages
+    from tfembed.backbones import Encoder
+    from tfembed.data import SourceImages
+    from tfembed.formats.shard_writer import open_shards
 
     encoder = model
     if isinstance(model, (str, os.PathLike)):

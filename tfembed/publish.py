@@ -21,23 +21,23 @@ from contextlib import suppress
 
 import numpy as np
 
-from tfembed.backbones.named import (
+from tfembed.backbones import (
     backbone_resize,
     backbone_shape,
     check_encoder,
     is_backbone,
+    is_foreign,
     open_encoder,
 )
-from tfembed.backbones.names import is_foreign
 from tfembed.command_line import CommandLine, stopped_by_hand
-from tfembed.data.sources import check_source, source_names
+from tfembed.data import check_source, source_names
 from tfembed.embed import (
     add_image_flags,
     check_arguments,
     embed_source,
     name_left_out,
 )
-from tfembed.export.flags import add_search_flags, search_options
+from tfembed.export import add_search_flags, search_options
 from tfembed.quiet_imports import quiet_start
 
 __all__ = ["publish"]
@@ -118,8 +118,7 @@ def publish(
     check_arguments(place, split=split, batch_size=batch_size, limit=limit)
     check_encoder(encoder, weights, pool)
     _check_gallery_name(gallery)
-    from tfembed.export.model import check_options, export
-    from tfembed.export.versions import check_base
+    from tfembed.export import check_base, check_options, export
 
     check_options(options.get("head", "auto"), **_without_head(options), k=k)
     check_options(vote_k=vote_k)
@@ -212,7 +211,7 @@ def _open_images(gallery, split, image_shape, data_dir, strict, limit, resize):
                 "Leave them out."
             )
         return None
-    from tfembed.data.source_images import SourceImages
+    from tfembed.data import SourceImages
 
     images = SourceImages(gallery, split, image_shape, data_dir, strict, limit, resize)
     if images.size < _LEAST:
@@ -311,7 +310,7 @@ def _samples(images):
 
 def _facts(name, encoder, gallery, arrays, left_out, say):
     """Returns what the model card says of encoder, images and quality."""
-    from tfembed.export.run_facts import facts_of_weights, read_facts
+    from tfembed.export import facts_of_weights, read_facts
 
     if encoder.facts:
         made = dict(encoder.facts)
@@ -370,7 +369,7 @@ def next_steps(base, gallery):
         base: Folder of the versions.
         gallery: The gallery, as it was named.
     """
-    from tfembed.data.sources import folder_of
+    from tfembed.data import folder_of
 
     base, folder = shlex.quote(os.fspath(base)), folder_of(os.fspath(gallery))
     images = "" if folder is None else f" --images {shlex.quote(folder)}"

@@ -228,7 +228,7 @@ def test_images_that_do_not_decode_stop_where_that_is_asked_for(place, photos, c
 
 
 def test_what_the_embedding_job_wrote(place, tmp_path, capsys):
-    from tfembed.data.shard_writer import open_shards
+    from tfembed.formats.shard_writer import open_shards
 
     _, x, labels, _ = place
     with open_shards(

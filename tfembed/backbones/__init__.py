@@ -10,9 +10,16 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "BACKBONES": "names",
         "Encoder": "encoder",
+        "POOLS": "names",
         "Weights": "weights",
+        "backbone_resize": "named",
+        "backbone_shape": "named",
         "build_backbone": "build",
+        "check_backbone": "names",
+        "check_encoder": "named",
         "find_weights": "weights",
+        "is_backbone": "named",
+        "is_foreign": "names",
         "open_encoder": "named",
     },
 )

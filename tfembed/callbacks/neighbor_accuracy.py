@@ -3,8 +3,8 @@
 import numpy as np
 
 from tfembed.callbacks.epoch_metrics import EpochMetrics
+from tfembed.formats.label_vectors import as_vector, kept
 from tfembed.metrics import embed, weighted_knn_hits
-from tfembed.metrics.labels import as_vector, kept
 
 
 class NeighborAccuracy(EpochMetrics):

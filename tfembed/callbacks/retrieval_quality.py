@@ -1,8 +1,8 @@
 """Retrieval among given images, after each epoch."""
 
 from tfembed.callbacks.epoch_metrics import EpochMetrics
+from tfembed.formats.label_vectors import as_vector
 from tfembed.metrics import embed, retrieval
-from tfembed.metrics.labels import as_vector
 
 
 class RetrievalQuality(EpochMetrics):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfembed.data.sources import folder_of
+from tfembed.data import folder_of
 from tfembed.dedup.duplicates import check_threshold, find_duplicates
 from tfembed.dedup.forest import groups_of
 from tfembed.dedup.gallery import (
@@ -164,7 +164,7 @@ def dedup_source(
 def _embedded(source, output, encoder, options, images, say, resize, embedding):
     """Embeds images into the output; returns the `Gallery`, and what is left out."""
     from tfembed.backbones import open_encoder
-    from tfembed.data.source_images import SourceImages
+    from tfembed.data import SourceImages
     from tfembed.embed import embed_source
 
     opened = open_encoder(encoder, **options, say=say, resize=resize)

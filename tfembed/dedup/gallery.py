@@ -5,8 +5,8 @@ import json
 import os
 from typing import Any, Optional
 
-from tfembed.backbones.named import check_encoder
-from tfembed.data.sources import folder_of
+from tfembed.backbones import check_encoder
+from tfembed.data import folder_of
 from tfembed.dedup.pictures import FolderPictures, NoPictures
 from tfembed.dedup.rows import Rows
 from tfembed.formats.embeddings import read_embeddings
@@ -74,7 +74,7 @@ def is_images(source, encoder):
     kind, colon, _ = str(source).partition(":")
     if colon and kind == "npz":
         return encoder is not None
-    from tfembed.data.sources import SOURCES
+    from tfembed.data import SOURCES
 
     names = {name.partition(":")[0] for name in SOURCES}
     plain = {name for name in SOURCES if ":" not in name}
@@ -202,11 +202,10 @@ def _is_export(path):
 
 def _of_export(path, name):
     from tfembed.export import read_served_gallery
-    from tfembed.export.versions import version_paths
 
     version = path
     if not is_one_version(path):
-        version = str(list(version_paths(path).values())[-1])
+        version = list(find_versions(path).values())[-1]
     gallery = read_served_gallery(version)
     parts = [(gallery.embeddings, gallery.ids)]
     return Rows(parts, f"the gallery of {name!r}"), version
@@ -214,7 +213,7 @@ def _of_export(path, name):
 
 def _resize_of(version):
     """How an export resizes pictures; `None` where it has no card to say so."""
-    from tfembed.export.card import read_card
+    from tfembed.export import read_card
 
     try:
         return read_card(version)["encoder"].get("resize", "squash")

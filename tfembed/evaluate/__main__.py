@@ -15,10 +15,9 @@ changed.
 import os
 import sys
 
-from tfembed.backbones.named import is_backbone
-from tfembed.backbones.names import POOLS
+from tfembed.backbones import POOLS, is_backbone
 from tfembed.command_line import CommandLine, stopped_by_hand
-from tfembed.data.sources import check_source, source_names
+from tfembed.data import check_source, source_names
 from tfembed.ops.image_formats import RESIZES
 from tfembed.quiet_imports import quiet_start
 
@@ -68,7 +67,7 @@ def _run(options):
     from tfembed.evaluate.measured import compare_subjects, evaluate
     from tfembed.evaluate.results import as_json, report, write, write_per_query
     from tfembed.evaluate.subject import find_subject
-    from tfembed.metrics.bootstrap import check_confidence
+    from tfembed.metrics import check_confidence
 
     check_confidence(options.confidence, options.resamples)
     say = None if options.quiet else lambda line: print(line, file=sys.stderr)

@@ -7,11 +7,10 @@ from typing import Any, Optional
 
 import numpy as np
 
-from tfembed.backbones.named import check_encoder, is_backbone, open_encoder
-from tfembed.data import load_images, read_embeddings
-from tfembed.data.source_images import SourceImages
+from tfembed.backbones import check_encoder, is_backbone, open_encoder
+from tfembed.data import SourceImages, load_images, read_embeddings
+from tfembed.formats.label_vectors import as_vector
 from tfembed.formats.npz import Npz
-from tfembed.metrics.labels import as_vector
 from tfembed.progress import Progress
 
 _NAMED = 3  # images left out that are named

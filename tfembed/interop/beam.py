@@ -13,7 +13,7 @@ import tempfile
 
 import numpy as np
 
-from tfembed.data.image_stream import decode_or_reason
+from tfembed.data import decode_or_reason
 from tfembed.formats.disk import sync_all
 from tfembed.formats.run_config import agreed_resize, resize_of_config
 from tfembed.formats.shards import (

@@ -4,6 +4,7 @@ from tfembed.losses.affinity_frobenius import AffinityFrobenius, affinity_froben
 from tfembed.losses.affinity_projection import AffinityProjection, affinity_projection
 from tfembed.losses.angular import Angular, angular
 from tfembed.losses.arcface import ArcFace, arcface
+from tfembed.losses.base import FunctionalLoss as FunctionalLoss
 from tfembed.losses.binomial_deviance import BinomialDeviance, binomial_deviance
 from tfembed.losses.circle import Circle, circle
 from tfembed.losses.contrastive import Contrastive, contrastive

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from tfembed.formats.unit_rows import unit_rows
 from tfembed.metrics.labels import without_ignored
-from tfembed.metrics.nearest import check_embeddings, unit_rows
+from tfembed.metrics.nearest import check_embeddings
 from tfembed.ops.arguments import as_count, check_choice
 
 AVERAGES = ("geometric", "arithmetic", "min", "max")

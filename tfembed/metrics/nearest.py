@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from tfembed.formats.unit_rows import unit_rows
 from tfembed.ops.arguments import as_count, check_finite_rows, check_rows
 from tfembed.ops.cosines import cut_cosines
 from tfembed.ops.neighbors import top_k_neighbors
@@ -90,12 +91,6 @@ def check_embeddings(name, values):
 def check_k(k, size):
     """Raises a ValueError unless `k` is an integer from 1 to `size`."""
     as_count("k", k, 1, size, note=", the gallery's size")
-
-
-def unit_rows(values):
-    """Divides each row by its length; a zero row stays zero."""
-    length = np.sqrt(np.einsum("ij,ij->i", values, values))  # without a second matrix
-    return values / np.maximum(length, 1e-12)[:, None]
 
 
 def rows_of_ids(ids, gallery_ids, queries, gallery):

@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 
+from tfembed.formats.unit_rows import unit_rows
 from tfembed.metrics.labels import without_ignored
-from tfembed.metrics.nearest import check_embeddings, rows_of_ids, unit_rows
+from tfembed.metrics.nearest import check_embeddings, rows_of_ids
 from tfembed.metrics.ranking import SCORE_BYTES, ranked_in_chunks
 from tfembed.ops.arguments import as_count
 

@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from tfembed.data.sources import folder_of
+from tfembed.data import folder_of
 from tfembed.formats.text_columns import pack_columns
 
 BATCH = 500

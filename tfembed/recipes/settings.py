@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Optional
 
-from tfembed.backbones.names import BACKBONES, check_backbone
-from tfembed.data.sources import check_source, source_names
+from tfembed.backbones import BACKBONES, check_backbone
+from tfembed.data import check_source, source_names
 from tfembed.ops.image_formats import RESIZES
 from tfembed.recipes import config as configs
 from tfembed.recipes import own_parts

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from tfembed.formats.unit_rows import unit_rows
 from tfembed.metrics import nearest
-from tfembed.metrics.nearest import unit_rows
 
 K = 10
 MOST_QUERIES = 10000

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfembed.metrics.nearest import unit_rows
+from tfembed.formats.unit_rows import unit_rows
 
 METHODS = {"pca": "PCA", "tsne": "t-SNE"}
 

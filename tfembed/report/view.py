@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from tfembed.metrics.nearest import unit_rows
+from tfembed.formats.unit_rows import unit_rows
 from tfembed.report import curves, figures, pictures, projection, tables
 from tfembed.report.health import health
 from tfembed.report.neighbors import confusions, most_confused, pairs, search

@@ -3,7 +3,7 @@
 import tensorflow as tf
 from tensorflow import keras
 
-from tfembed.losses.base import FunctionalLoss
+from tfembed.losses import FunctionalLoss
 from tfembed.ops.masked import masked_sum
 from tfembed.ops.pairs import over_terms
 from tfembed.weighting.closed_forms import PairWeights, signed_weights

@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from tfembed.data import shard_writer
-from tfembed.data.shard_writer import open_shards
+from tfembed.formats import shard_writer
+from tfembed.formats.shard_writer import open_shards
 
 IDENTITY = {"format": "npz", "dim": 2}
 ABOUT = {"class_names": ["x", "y"]}
