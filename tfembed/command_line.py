@@ -72,6 +72,18 @@ def stopped_by_hand(advice=""):
         raise SystemExit(130) from None
 
 
+def say_error(error):
+    """Prints the line on standard error that a command ends with.
+
+    Of an `OSError` it has what is amiss and the file, without its number; a full disk
+    says a sentence of its own.
+    """
+    words = error.strerror if isinstance(error, OSError) else None
+    if words and error.filename is not None:
+        words = f"{words}: {error.filename!r}"
+    print(f"error: {words or error}", file=sys.stderr)
+
+
 def suggestion(word, known):
     """Returns a sentence on the names that a word is near to; empty where none is.
 

@@ -18,7 +18,7 @@ import sys
 import numpy as np
 
 from tfembed.backbones import POOLS, check_encoder, open_encoder
-from tfembed.command_line import CommandLine, stopped_by_hand
+from tfembed.command_line import CommandLine, say_error, stopped_by_hand
 from tfembed.data import check_source, source_names
 from tfembed.formats.run_config import agreed_resize
 from tfembed.ops.arguments import as_count, check_choice
@@ -264,8 +264,7 @@ def main(argv=None):
             resize=args.resize,
         )
     except (ValueError, TypeError, OSError, ImportError) as error:
-        words = error.strerror if isinstance(error, OSError) else None
-        print(f"error: {words or error}", file=sys.stderr)
+        say_error(error)
         return 1
     skipped = files.manifest["skipped"]
     for line in name_left_out(skipped):

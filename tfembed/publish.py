@@ -29,7 +29,7 @@ from tfembed.backbones import (
     is_foreign,
     open_encoder,
 )
-from tfembed.command_line import CommandLine, stopped_by_hand
+from tfembed.command_line import CommandLine, say_error, stopped_by_hand
 from tfembed.data import check_source, source_names
 from tfembed.embed import (
     add_image_flags,
@@ -407,8 +407,7 @@ def main(argv=None):
             **search_options(args),
         )
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-        words = error.strerror if isinstance(error, OSError) else None
-        print(f"error: {words or error}", file=sys.stderr)
+        say_error(error)
         return 1
     if not args.no_next_steps:
         print("\n" + "\n".join(next_steps(args.base, args.gallery)))

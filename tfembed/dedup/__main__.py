@@ -14,7 +14,7 @@ exit status is then 0 if there are some, 1 if there are none, as grep's. An erro
 import os
 import sys
 
-from tfembed.command_line import CommandLine, stopped_by_hand
+from tfembed.command_line import CommandLine, say_error, stopped_by_hand
 from tfembed.dedup.gallery import check_encoder_of
 from tfembed.dedup.lines import histogram_lines, table_lines
 from tfembed.embed import add_image_flags, name_left_out
@@ -110,10 +110,7 @@ def main(argv=None):
     try:
         return (_ask if options.ask else _find)(options, say)
     except (ValueError, TypeError, OSError, ImportError) as error:
-        words = error.strerror if isinstance(error, OSError) else None
-        if words and error.filename:
-            words = f"{words}: {os.fspath(error.filename)!r}"
-        print(f"error: {words or error}", file=sys.stderr)
+        say_error(error)
         return 2
     except MemoryError:
         print("error: there is not enough memory", file=sys.stderr)

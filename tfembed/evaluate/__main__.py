@@ -16,7 +16,7 @@ import os
 import sys
 
 from tfembed.backbones import POOLS, is_backbone
-from tfembed.command_line import CommandLine, stopped_by_hand
+from tfembed.command_line import CommandLine, say_error, stopped_by_hand
 from tfembed.data import check_source, source_names
 from tfembed.ops.image_formats import RESIZES
 from tfembed.quiet_imports import quiet_start
@@ -140,7 +140,7 @@ def main(argv=None):
     try:
         _run(options)
     except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_error(error)
         return 1
     except MemoryError:
         print(

@@ -14,7 +14,7 @@ import json
 import signal
 import sys
 
-from tfembed.command_line import CommandLine, stopped_by_hand
+from tfembed.command_line import CommandLine, say_error, stopped_by_hand
 from tfembed.export.flags import add_search_flags, search_options
 from tfembed.ops.image_formats import RESIZES
 from tfembed.quiet_imports import quiet_start
@@ -30,7 +30,7 @@ def main(argv=None):
     try:
         args.run(args)
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_error(error)
         return 1
     return 0
 

@@ -9,7 +9,7 @@ embedding job as an Apache Beam pipeline.
 
 import sys
 
-from tfembed.command_line import CommandLine, stopped_by_hand
+from tfembed.command_line import CommandLine, say_error, stopped_by_hand
 from tfembed.ops.image_formats import RESIZES
 from tfembed.quiet_imports import quiet_start
 
@@ -25,7 +25,7 @@ def main(argv=None):
     try:
         print(_embed(args, others) if args.command == "embed" else _index(args))
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_error(error)
         return 1
     return 0
 

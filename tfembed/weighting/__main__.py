@@ -3,7 +3,7 @@
 import pathlib
 import sys
 
-from tfembed.command_line import CommandLine, stopped_by_hand
+from tfembed.command_line import CommandLine, say_error, stopped_by_hand
 from tfembed.quiet_imports import quiet_start
 
 
@@ -52,7 +52,7 @@ def main(arguments=None):
     try:
         draw(curves, options.output)
     except (OSError, ValueError) as error:  # no room, or no format of Matplotlib's
-        print(f"error: {error}", file=sys.stderr)
+        say_error(error)
         return 2
     print(f"{options.output}: {len(curves)} losses")
     return 0
