@@ -5,6 +5,22 @@ import numpy as np
 from tfembed.formats.label_vectors import as_vector, kept
 
 
+def gallery_without_ignored(ignore_label, gallery, gallery_labels, gallery_ids=None):
+    """Leaves out the gallery's rows of one label: see `without_ignored`.
+
+    Returns:
+        `gallery, gallery_labels, gallery_ids`, the ids `None` where there are none.
+    """
+    _, gallery_labels, gallery, gallery_ids = without_ignored(
+        ignore_label,
+        "gallery_labels",
+        gallery_labels,
+        gallery=gallery,
+        gallery_ids=gallery_ids,
+    )
+    return gallery, gallery_labels, gallery_ids
+
+
 def without_ignored(ignore_label, labels_name, labels, **arrays):
     """Leaves out the rows of one label.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from tfembed.metrics.bootstrap import bootstrap_intervals
 from tfembed.metrics.clustering import clustering
-from tfembed.metrics.labels import without_ignored
+from tfembed.metrics.labels import gallery_without_ignored, without_ignored
 from tfembed.metrics.linear_probe import linear_probe_hits
 from tfembed.metrics.retrieval import retrieval
 from tfembed.metrics.weighted_knn import weighted_knn_hits
@@ -101,12 +101,8 @@ def measure_seen(
     remaining, labels, queries, ids, hits_given = without_ignored(
         ignore_label, "labels", labels, queries=queries, ids=ids, probe=hits_given
     )
-    _, gallery_labels, gallery, gallery_ids = without_ignored(
-        ignore_label,
-        "gallery_labels",
-        gallery_labels,
-        gallery=gallery,
-        gallery_ids=gallery_ids,
+    gallery, gallery_labels, gallery_ids = gallery_without_ignored(
+        ignore_label, gallery, gallery_labels, gallery_ids
     )
     room = len(gallery) - (ids is not None)
     knn = [k for k in knn if k <= room]

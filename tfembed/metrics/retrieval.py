@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from tfembed.formats.unit_rows import unit_rows
-from tfembed.metrics.labels import without_ignored
+from tfembed.metrics.labels import gallery_without_ignored, without_ignored
 from tfembed.metrics.nearest import check_embeddings, rows_of_ids
 from tfembed.metrics.ranking import SCORE_BYTES, ranked_in_chunks
 from tfembed.ops.arguments import as_count
@@ -116,12 +116,8 @@ def retrieval(
         gallery, gallery_labels = queries, labels
     else:
         gallery = check_embeddings("gallery", gallery)
-        _, gallery_labels, gallery, gallery_ids = without_ignored(
-            ignore_label,
-            "gallery_labels",
-            gallery_labels,
-            gallery=gallery,
-            gallery_ids=gallery_ids,
+        gallery, gallery_labels, gallery_ids = gallery_without_ignored(
+            ignore_label, gallery, gallery_labels, gallery_ids
         )
     codes, gallery_codes = _codes(labels, gallery_labels, own)
     itself = np.arange(len(queries))

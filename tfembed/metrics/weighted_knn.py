@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfembed.metrics.labels import without_ignored
+from tfembed.metrics.labels import gallery_without_ignored, without_ignored
 from tfembed.metrics.nearest import (
     SCORE_BYTES,
     check_k,
@@ -54,8 +54,8 @@ def weighted_knn(
     Reference: Wu et al., 2018, section 3.4 (https://arxiv.org/abs/1805.01978).
     """
     ks = [k] if np.ndim(k) == 0 else list(k)
-    _, gallery_labels, gallery = without_ignored(
-        ignore_label, "gallery_labels", gallery_labels, gallery=gallery
+    gallery, gallery_labels, _ = gallery_without_ignored(
+        ignore_label, gallery, gallery_labels
     )
     predictions = _predict(
         queries, gallery, gallery_labels, ks, temperature, normalize, score_bytes
@@ -104,12 +104,8 @@ def weighted_knn_hits(
     _, labels, queries, ids = without_ignored(
         ignore_label, "labels", labels, queries=queries, ids=ids
     )
-    _, gallery_labels, gallery, gallery_ids = without_ignored(
-        ignore_label,
-        "gallery_labels",
-        gallery_labels,
-        gallery=gallery,
-        gallery_ids=gallery_ids,
+    gallery, gallery_labels, gallery_ids = gallery_without_ignored(
+        ignore_label, gallery, gallery_labels, gallery_ids
     )
     predictions = _predict(
         queries,
