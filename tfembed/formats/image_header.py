@@ -8,7 +8,7 @@ whatever size takes long.
 
 import struct
 
-from tfembed.ops.image_formats import FORMATS
+from tfembed.ops.image_formats import BMP_BITS, BMP_HEADERS, BMP_MASKS, FORMATS
 
 __all__ = ["HEAD", "declared_size", "image_format", "is_decodable"]
 
@@ -21,8 +21,6 @@ _LARGEST_JPEG = (65535, 65535)
 # JPEG: the markers of frames, which hold the size, and those without a length.
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE = {0x01, *range(0xD0, 0xD9)}
-_BMP_HEADERS = (40, 52, 56, 64, 108, 124)
-_BMP_MASKS = struct.pack("<III", 0xFF0000, 0xFF00, 0xFF)
 
 
 def image_format(data):
@@ -72,11 +70,11 @@ def _bmp_in_graph(data):
     head = data[:70].ljust(70, b"\0")
     (size,) = struct.unpack_from("<i", head, 14)
     bits, compression = struct.unpack_from("<Hi", head, 28)
-    if size not in _BMP_HEADERS:
+    if size not in BMP_HEADERS:
         return False
     if compression == 0:
-        return bits in (8, 24, 32)
-    usual = head[54:66] == _BMP_MASKS
+        return bits in BMP_BITS
+    usual = struct.unpack_from("<III", head, 54) == BMP_MASKS
     alpha = size < 56 or head[66:70] in (b"\0\0\0\xff", b"\0\0\0\0")
     return compression == 3 and bits == 32 and size != 64 and usual and alpha
 

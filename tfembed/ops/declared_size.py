@@ -10,7 +10,7 @@ import typing
 import tensorflow as tf
 
 from tfembed.ops.gif_frame import gif_frame
-from tfembed.ops.image_formats import IN_GRAPH
+from tfembed.ops.image_formats import BMP_BITS, BMP_HEADERS, BMP_MASKS, IN_GRAPH
 
 _JPEG, _PNG, _GIF, _BMP, _NONE = range(len(IN_GRAPH) + 1)
 
@@ -112,12 +112,12 @@ def bitmap(encoded):
     compression = _values(encoded, 30, 1, tf.int32)[0]
     colors = _values(encoded, 46, 1, tf.int32)[0]
     masks = _values(encoded, 54, 4, tf.int32)
-    usual = tf.reduce_all(masks[:3] == [0xFF0000, 0xFF00, 0xFF])
+    usual = tf.reduce_all(masks[:3] == BMP_MASKS)
     masked = (compression == 3) & (bits == 32) & usual & (size != 64)
     alpha = masked & (size >= 56) & (masks[3] == -(1 << 24))
-    plain = (compression == 0) & ((bits == 8) | (bits == 24) | (bits == 32))
+    plain = (compression == 0) & tf.reduce_any(bits == BMP_BITS)
     masked &= alpha | (size < 56) | (masks[3] == 0)
-    known = tf.reduce_any(size == [40, 52, 56, 64, 108, 124])
+    known = tf.reduce_any(size == BMP_HEADERS)
     colors = tf.where((colors > 0) & (colors < 256), colors, 256)
     table = _bytes(encoded, 14 + tf.where(known, size, 0), 4 * 256)
     table = tf.reshape(table, [256, 4])[:, 2::-1]

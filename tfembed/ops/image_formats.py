@@ -10,6 +10,9 @@ PNG by Pillow, by the loaders and the client, before it gets there
 import typing
 
 __all__ = [
+    "BMP_BITS",
+    "BMP_HEADERS",
+    "BMP_MASKS",
     "DECODER_VERSION",
     "ENDINGS",
     "FORMATS",
@@ -28,6 +31,12 @@ DECODER_VERSION = 2
 """
 MAX_PIXELS = 64_000_000
 """Images that declare more than this many pixels are not decoded, by default."""
+BMP_HEADERS = (40, 52, 56, 64, 108, 124)
+"""Lengths of those headers of a BMP that the graph reads."""
+BMP_BITS = (8, 24, 32)
+"""Bits a pixel of those BMPs that the graph reads."""
+BMP_MASKS = (0xFF0000, 0xFF00, 0xFF)
+"""Where red, green and blue stand in a pixel of 32 bits, as the graph reads it."""
 MAX_SEGMENTS = 4096
 """Parts of a header that are looked at: segments of a JPEG, chunks of a PNG, leaps."""
 MAX_ENTRIES = 1024
