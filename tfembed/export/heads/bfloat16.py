@@ -4,6 +4,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfembed.export.heads.head_state import HeadState, checked_embeddings
+from tfembed.export.heads.kept_rows import (
+    embeddings_of,
+    pairs,
+    score_columns,
+    search,
+    stored,
+    stored_count,
+)
 from tfembed.export.heads.recall import (
     HeldOut,
     found_shares,
@@ -12,8 +20,16 @@ from tfembed.export.heads.recall import (
     without_own,
 )
 from tfembed.ops.arguments import as_count
-from tfembed.ops.chunked_neighbors import BLOCK, CHUNK, chunked_neighbors
-from tfembed.ops.pair_scores import pair_scores
+
+__all__ = [
+    "build",
+    "embeddings_of",
+    "pairs",
+    "score_columns",
+    "search",
+    "stored",
+    "stored_count",
+]
 
 _ROWS = 1 << 16  # rounded at a time
 
@@ -65,79 +81,3 @@ def build(
     else:  # a single row
         card["recall_at_k"], card["recall_interval"] = None, None
     return HeadState({"gallery_embeddings": rounded}, card)
-
-
-def search(variables, queries, k):
-    """Finds the rows nearest by their rounded values, with products in float32.
-
-    Rows are made float32 a chunk at a time (`tfembed.ops.chunked_neighbors`), and the
-    scores of an answer are float32 sums over float32 queries and rounded rows.
-
-    Args:
-        variables: `{"gallery_embeddings": (size, dim)}`, bfloat16.
-        queries: `(batch, dim)`, float32.
-        k: An integer or a scalar int32 tensor, at least 1.
-
-    Returns:
-        Scores, float32, and rows, int32, both `(batch, min(k, size))`.
-    """
-    gallery = tf.convert_to_tensor(variables["gallery_embeddings"])
-    return chunked_neighbors(queries, gallery, tf.minimum(k, tf.shape(gallery)[0]))
-
-
-def pairs(variables, queries, rows):
-    """Scores given rows, by their rounded values, with sums in float32.
-
-    Args:
-        variables: `{"gallery_embeddings": (size, dim)}`, bfloat16.
-        queries: `(batch, dim)`, float32.
-        rows: `(batch, m)`, int32, below size; negative for none.
-
-    Returns:
-        `(batch, m)`, float32; -inf where there is no row.
-    """
-    # Once rows of a variable are gathered, each of its reads is a copy of it: read it.
-    gallery = tf.convert_to_tensor(variables["gallery_embeddings"])
-    return pair_scores(queries, rows, lambda flat: tf.gather(gallery, flat))
-
-
-def embeddings_of(variables, rows):
-    """Returns given rows, rounded as they are kept.
-
-    Args:
-        variables: `{"gallery_embeddings": (size, dim)}`, bfloat16.
-        rows: `(n,)`, int32, from 0.
-
-    Returns:
-        `(n, dim)`, float32.
-    """
-    # Once rows of a variable are gathered, each of its reads is a copy of it: read it.
-    gallery = tf.convert_to_tensor(variables["gallery_embeddings"])
-    return tf.cast(tf.gather(gallery, rows), tf.float32)
-
-
-def score_columns(variables):
-    """Returns the float32 numbers that one more query takes, a scalar int32."""
-    return CHUNK + tf.shape(variables["gallery_embeddings"])[0] // BLOCK
-
-
-def stored_count(variables):
-    """Returns how many rows are stored, a scalar int32 tensor."""
-    return tf.shape(variables["gallery_embeddings"])[0]
-
-
-def stored(variables, start, count):
-    """Returns a range of the rows as they are stored: in the gallery's order.
-
-    Args:
-        variables: `{"gallery_embeddings": (size, dim)}`, bfloat16.
-        start: Scalar int32 tensor, from 0.
-        count: Scalar int32 tensor; `start + count` is at most `stored_count`.
-
-    Returns:
-        Embeddings, made float32 `(count, dim)`, and the gallery row of each, int32
-        `(count,)`.
-    """
-    embeddings = tf.convert_to_tensor(variables["gallery_embeddings"])
-    embeddings = tf.cast(embeddings[start : start + count], tf.float32)
-    return embeddings, tf.range(start, start + count)
