@@ -1,6 +1,7 @@
 """How good an embedding is: exact, chunked, in bounded memory."""
 
-from tfembed.metrics.bootstrap import bootstrap_intervals, check_confidence
+from tfembed.metrics.bootstrap import bootstrap_intervals
+from tfembed.metrics.bootstrap import check_confidence as check_confidence
 from tfembed.metrics.clustering import clustering
 from tfembed.metrics.comparison import Comparison, compare
 from tfembed.metrics.embed import embed
@@ -17,7 +18,6 @@ __all__ = [
     "Retrieval",
     "Spread",
     "bootstrap_intervals",
-    "check_confidence",
     "clustering",
     "compare",
     "embed",
