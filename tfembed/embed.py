@@ -21,6 +21,7 @@ from tfembed.backbones import POOLS, check_encoder, open_encoder
 from tfembed.command_line import CommandLine, say_error, stopped_by_hand
 from tfembed.data import check_source, source_names
 from tfembed.formats.run_config import agreed_resize
+from tfembed.formats.shards import summary
 from tfembed.ops.arguments import as_count, check_choice
 from tfembed.ops.image_formats import RESIZES
 from tfembed.progress import Progress
@@ -269,12 +270,7 @@ def main(argv=None):
     skipped = files.manifest["skipped"]
     for line in name_left_out(skipped):
         print(line, file=sys.stderr)
-    print(
-        f"{args.output}: {files.manifest['embedded']:,} embeddings of "
-        f"{files.manifest['dim']} numbers"
-        + f", {len(skipped):,} images left out"
-        * bool(skipped)
-    )
+    print(f"{args.output}: {summary(files.manifest)}")
     return 0
 
 

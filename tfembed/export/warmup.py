@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
+from tfembed.export.native import fields
 from tfembed.export.query_options import nothing_asked
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
@@ -98,11 +99,11 @@ def read_warmup(folder):
     """
     requests = []
     for record in tf.data.TFRecordDataset(str(folder / WARMUP_FILE)):
-        ((_, log),) = _fields(record.numpy())
-        ((_, request),) = _fields(log)
+        ((_, log),) = fields(record.numpy())
+        ((_, request),) = fields(log)
         signature, inputs = None, {}
-        for number, value in _fields(request):
-            parts = dict(_fields(value))
+        for number, value in fields(request):
+            parts = dict(fields(value))
             if number == _REQUEST_SPEC:
                 signature = parts[_SPEC_SIGNATURE].decode()
             elif number == _REQUEST_INPUTS:
@@ -133,24 +134,3 @@ def _varint(value):
         encoded += bytes([value & 127 | 128])
         value >>= 7
     return encoded + bytes([value])
-
-
-def _fields(data):
-    """The fields of a message that has only fields of bytes."""
-    position = 0
-
-    def varint():
-        nonlocal position
-        value = shift = 0
-        while True:
-            byte = data[position]
-            position += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
-    while position < len(data):
-        number, size = varint() >> 3, varint()
-        yield number, data[position : position + size]
-        position += size

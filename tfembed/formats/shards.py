@@ -25,6 +25,7 @@ __all__ = [
     "MANIFEST",
     "parquet_schema",
     "read_manifest",
+    "summary",
     "write_manifest",
     "write_shard",
 ]
@@ -170,3 +171,12 @@ def read_manifest(folder):
             "shards. Give another folder, or remove this one."
         )
     return manifest
+
+
+def summary(manifest):
+    """Says how many embeddings there are, and how many images were left out."""
+    skipped = len(manifest["skipped"])
+    return (
+        f"{manifest['embedded']:,} embeddings of {manifest['dim']} numbers"
+        + f", {skipped:,} images left out" * bool(skipped)
+    )

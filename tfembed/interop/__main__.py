@@ -44,6 +44,7 @@ def _index(args):
 
 
 def _embed(args, others):
+    from tfembed.formats.shards import summary
     from tfembed.interop.beam import RUNNER, PipelineOptions, embed_files
 
     given = any(word.partition("=")[0] == "--runner" for word in others)
@@ -62,11 +63,7 @@ def _embed(args, others):
         num_shards=args.num_shards,
         resize=args.resize,
     )
-    skipped = len(manifest["skipped"])
-    return (
-        f"{args.output}: {manifest['embedded']:,} embeddings of {manifest['dim']} "
-        "numbers" + f", {skipped:,} images left out" * bool(skipped)
-    )
+    return f"{args.output}: {summary(manifest)}"
 
 
 def _parser():
