@@ -194,5 +194,7 @@ def test_the_floor_of_its_own_lets_some_tens_of_pairs_a_row_pass(rng):
 def test_what_is_none_is_a_sentence(arguments, words):
     with pytest.raises(ValueError, match=words):
         find_duplicates(*arguments)
-    with pytest.raises(ValueError, match="`floor` must be a cosine"):
+    with pytest.raises(
+        ValueError, match="`floor` must be a number from -1 to 1, a cosine"
+    ):
         find_links(np.ones((2, 2)), 3)

@@ -106,7 +106,7 @@ def test_no_queries():
         ({"k": 0}, "`k` must be an integer from 1"),
         ({"k": 301}, "`k` must be an integer from 1"),
         ({"k": 1.5}, "`k` must be an integer from 1"),
-        ({"temperature": 0}, "`temperature` must be positive"),
+        ({"temperature": 0}, "`temperature` must be a positive number"),
         (
             {"gallery_labels": np.zeros(5)},
             "one label for each row",

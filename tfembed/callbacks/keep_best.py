@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tfembed.formats.disk import folder_written_beside, written_beside
+from tfembed.ops.arguments import as_count, check_choice
 
 
 class KeepBest(keras.callbacks.Callback):
@@ -35,13 +36,9 @@ class KeepBest(keras.callbacks.Callback):
         self, folder, encoder, monitor, mode="max", patience=None, chief=True, every=1
     ):
         super().__init__()
-        if mode not in ("max", "min"):
-            raise ValueError(f"`mode` must be 'max' or 'min'. Received: mode={mode!r}.")
-        if patience is not None and patience < 1:
-            raise ValueError(
-                "`patience` must be 1 or more epochs, or None. Received: "
-                f"patience={patience!r}."
-            )
+        check_choice(("max", "min"), mode=mode)
+        if patience is not None:
+            as_count("patience", patience, note=" of epochs, or None")
         self.folder = Path(folder)
         self.encoder = encoder
         self.monitor = monitor

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfembed.dedup.forest import ROUNDING, SpanningForest
 from tfembed.dedup.rows import Rows
+from tfembed.ops.arguments import as_number
 from tfembed.progress import Progress
 
 __all__ = ["LOWEST", "Links", "find_links"]
@@ -66,10 +67,8 @@ def find_links(embeddings, floor=None, block=BLOCK, say=None, state=None):
     rows = embeddings
     if not isinstance(rows, Rows):
         rows = Rows([(np.asarray(embeddings), None)], "`embeddings`")
-    if floor is not None and not -1 <= floor <= 1:
-        raise ValueError(
-            f"`floor` must be a cosine, from -1 to 1. Received: floor={floor!r}."
-        )
+    if floor is not None:
+        as_number("floor", floor, -1, 1, note=", a cosine")
     own_floor = floor is None
     taken = state.read(rows, floor) if state else None
     if taken is None:

@@ -11,6 +11,7 @@ from tfembed.backbones import check_encoder, is_backbone, open_encoder
 from tfembed.data import SourceImages, load_images, read_embeddings
 from tfembed.formats.label_vectors import as_vector
 from tfembed.formats.npz import Npz
+from tfembed.ops.arguments import as_count
 from tfembed.progress import Progress
 
 _NAMED = 3  # images left out that are named
@@ -225,10 +226,7 @@ def _of_arrays(path, gallery):
 
 def _of_images(target, dataset, split, arguments, opened, batch_size, say):
     """Embeds a source of images."""
-    if batch_size < 1:
-        raise ValueError(
-            f"`batch_size` must be 1 or more. Received: batch_size={batch_size}."
-        )
+    as_count("batch_size", batch_size)
     encoder = opened()
     shape, strict = encoder.image_shape, arguments["strict"]
     resize = encoder.resize or "squash"

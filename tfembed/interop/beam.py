@@ -22,6 +22,7 @@ from tfembed.formats.shards import (
     parquet_table,
     write_manifest,
 )
+from tfembed.ops.arguments import as_count, check_choice
 from tfembed.version import __version__
 
 try:
@@ -82,12 +83,8 @@ class EmbedFiles(beam.PTransform):
         resize=None,
     ):
         super().__init__()
-        if batch_size < 1 or dtype not in ("float32", "float16"):
-            raise ValueError(
-                "`batch_size` must be 1 or more, and `dtype` 'float32' or 'float16'. "
-                f"Received: batch_size={batch_size!r}, dtype={dtype!r}."
-            )
-        self._batch_size = batch_size
+        check_choice(("float32", "float16"), dtype=dtype)
+        self._batch_size = as_count("batch_size", batch_size)
         how = str(model), image_size, channels, agreed_resize(resize)
         self._embed = _Embed(how, root, dtype, bool(strict), Shared())
 

@@ -10,6 +10,7 @@ from tfembed.metrics.nearest import (
     nearest_in_chunks,
     rows_of_ids,
 )
+from tfembed.ops.arguments import as_number
 from tfembed.ops.vote import weighted_vote
 
 
@@ -132,10 +133,7 @@ def _predict(
     itself=None,
     progress=None,
 ):
-    if not temperature > 0:
-        raise ValueError(
-            f"`temperature` must be positive. Received: temperature={temperature}."
-        )
+    as_number("temperature", temperature, above=0)
     some_stand_there = itself is not None and bool((itself >= 0).any())
     for each in ks or [0]:
         check_k(each, len(gallery) - some_stand_there)
