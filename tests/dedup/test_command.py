@@ -201,7 +201,10 @@ def test_without_near_duplicates(tmp_path, capsys):
         (["folder:nowhere", "--encoder", "{encoder}"], "which is not a folder"),
         (["folder:{photos}", "--encoder", "nowhere"], "which does not exist"),
         (["folder:{photos}", "--encoder", "small_conv"], "Give --weights"),
-        (["{whole}", "--threshold", "2"], "must be a cosine"),
+        (
+            ["{whole}", "--threshold", "2"],
+            "must be a number above 0 and at most 1, a cosine",
+        ),
         (["{whole}", "--groups-on-page", "0"], "`groups_on_page` must be"),
         (["{whole}", "--images", "nowhere"], "which is not a folder"),
         (["{bad}"], "must be finite.*first in row 1"),

@@ -205,10 +205,13 @@ def _count(argument, value, least=1):
 def _size(image_size):
     if image_size is None:
         return None
-    pair = (image_size,) * 2 if np.ndim(image_size) == 0 else tuple(image_size)
+    try:
+        pair = tuple(image_size)
+    except TypeError:  # one number, for both
+        pair = (image_size,) * 2
     if len(pair) != 2:
         raise ValueError(
             "`image_size` must be an integer or (height, width). "
             f"Received: image_size={image_size!r}."
         )
-    return tuple(_count("image_size", side) for side in pair)
+    return tuple(as_count("image_size", side) for side in pair)
