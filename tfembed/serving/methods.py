@@ -31,7 +31,7 @@ class ClientMethods:
         """Returns the embeddings of images.
 
         Args:
-            images: Images, see above.
+            images: Images, see `Client`.
             progress: True for a line on standard error that tells how many are done, or
                 a function of `(done, total)`; the total is None where it is unknown.
 
@@ -52,7 +52,7 @@ class ClientMethods:
         an export is needed that has the signature `query`.
 
         Args:
-            images: Images, see above.
+            images: Images, see `Client`.
             k: How many neighbours, at most as many as the model was exported with.
                 None gives them all.
             min_score: From -1 to 1: rows of lower scores do not count, neither as
@@ -122,8 +122,8 @@ class ClientMethods:
         queries, or a list with one entry a query, each a list of strings or None.
 
         Args:
-            images: Images, see above; or None with `embeddings`. Arrays of pixels take
-                two requests a batch, the others one.
+            images: Images, see `Client`; or None with `embeddings`. Arrays of pixels
+                take two requests a batch, the others one.
             k: As for `search`.
             embeddings: As for `search_embeddings`, instead of images.
             allow_ids: Only rows with these ids; None allows all.
@@ -190,7 +190,7 @@ class ClientMethods:
             negative_ids: Rows of the gallery that it is not to be like.
             positive_embeddings: float `(m, d)`, or `(d,)` for one, of any length but 0.
             negative_embeddings: The same.
-            positive_images: Images, see above, which are embedded first.
+            positive_images: Images, see `Client`, which are embedded first.
             negative_images: The same.
             negative_weight: From 0 to 1.
             min_score: As for `search`.
@@ -233,7 +233,8 @@ class ClientMethods:
         Args:
             ids: List of ids for all queries, or one list for each query (shorter ones
                 are padded).
-            images: Images, see above; or None with `embeddings`. Two requests a batch.
+            images: Images, see `Client`; or None with `embeddings`. Two requests a
+                batch.
             embeddings: As for `search_embeddings`, instead of images.
             progress: As for `embed`.
 
@@ -251,8 +252,8 @@ class ClientMethods:
         """Returns the classes of images, by TF Serving's Classify.
 
         Args:
-            images: Images, see above. Arrays must hold whole numbers: they are sent as
-                PNG files.
+            images: Images, see `Client`. Arrays must hold whole numbers: they are sent
+                as PNG files.
             signature_name: Name of the signature.
             progress: As for `embed`.
 
