@@ -63,12 +63,6 @@ class AffinityFrobenius(FunctionalLoss):
     >>> embeddings = [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     1.6
-
-    Args:
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(affinity_frobenius)
-
-    def __init__(self, reduction="sum_over_batch_size", name="affinity_frobenius"):
-        super().__init__(reduction=reduction, name=name)

@@ -80,22 +80,7 @@ class AffinityProjection(FunctionalLoss):
     >>> embeddings = [[1.0], [1.0], [2.0]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     1.0
-
-    Args:
-        tolerance, normalize: As in `affinity_projection`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(affinity_projection)
-
-    def __init__(
-        self,
-        tolerance=1e-6,
-        normalize=False,
-        reduction="sum_over_batch_size",
-        name="affinity_projection",
-    ):
-        _check(tolerance)
-        super().__init__(
-            reduction=reduction, name=name, tolerance=tolerance, normalize=normalize
-        )
+    check = staticmethod(_check)

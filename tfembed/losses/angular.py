@@ -121,27 +121,7 @@ class Angular(FunctionalLoss):
     >>> embeddings = [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     1.1711
-
-    Args:
-        alpha, miner, row_chunk: As in `angular`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(angular)
-
-    def __init__(
-        self,
-        alpha=45.0,
-        miner=None,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="angular",
-    ):
-        _check(alpha)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            alpha=alpha,
-            miner=miner,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

@@ -84,29 +84,7 @@ class ArcFace(FunctionalLoss):
     >>> loss = ArcFace(scale=10.0, margin=0.5)
     >>> print(round(float(loss([0], [[0.9, 0.5, -0.2]])), 4))
     0.3688
-
-    Args:
-        scale, margin, beyond_pi, per_class: As in `arcface`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(arcface)
-
-    def __init__(
-        self,
-        scale=64.0,
-        margin=0.5,
-        beyond_pi="shifted",
-        per_class=1,
-        reduction="sum_over_batch_size",
-        name="arcface",
-    ):
-        _check(scale, margin, beyond_pi)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            scale=scale,
-            margin=margin,
-            beyond_pi=beyond_pi,
-            per_class=per_class,
-        )
+    check = staticmethod(_check)

@@ -1,13 +1,15 @@
 """What the Keras classes of the losses have in common."""
 
 import functools
+from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
+from tfembed.losses.constructor import give_constructor, names_of
 from tfembed.ops.arguments import check_count
-from tfembed.ops.ignored_labels import share_of_kept, taking_ignore_label
+from tfembed.ops.ignored_labels import share_of_kept
 from tfembed.ops.ignored_rows import without_rows
 from tfembed.ops.labels import may_be_rounded
 from tfembed.ops.replicas import global_batch_mean
@@ -19,7 +21,18 @@ REDUCTIONS = ("sum_over_batch_size", "sum", "none")
 class FunctionalLoss(compat.LabelLoss):
     """A Keras loss around a pure function of labels and embeddings.
 
-    Subclasses name their `function`, and hand its hyperparameters to `__init__`.
+    A subclass names its `function`, and with `check` what refuses settings:
+
+        @keras.utils.register_keras_serializable(package="mine")
+        class Circle(FunctionalLoss):
+            function = staticmethod(circle)
+            check = staticmethod(_check)
+
+    Its constructor follows: the settings of the function, which are all its arguments
+    but labels, embeddings and references, in their order and with their defaults, then
+    `reduction` and `name` (by default the function's). A check takes some of the
+    settings, by their names, and is called before any is kept. A subclass that has an
+    `__init__` of its own hands all of this to the one here, by keyword.
 
     Every subclass takes `ignore_label=` besides its own arguments: rows of that label
     are as if they were not there, neither anchors nor references. The loss is the mean
@@ -33,15 +46,18 @@ class FunctionalLoss(compat.LabelLoss):
             attribute, and stands in the config.
     """
 
-    function = None
+    function: Any = None
+    check = staticmethod(lambda: None)
     ignore_label = None
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        if "__init__" in vars(cls):
-            cls.__init__ = taking_ignore_label(cls.__init__)
+        give_constructor(cls, FunctionalLoss)
 
     def __init__(self, *, reduction, name, **hyperparameters):
+        checked = names_of(type(self).check)
+        if checked <= set(hyperparameters):
+            type(self).check(**{key: hyperparameters[key] for key in checked})
         if reduction not in REDUCTIONS:
             raise ValueError(
                 f"`reduction` must be one of {', '.join(map(repr, REDUCTIONS))}, which "

@@ -87,31 +87,7 @@ class BinomialDeviance(FunctionalLoss):
     >>> embeddings = [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     13.3755
-
-    Args:
-        alpha, beta, base, miner, row_chunk: As in `binomial_deviance`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(binomial_deviance)
-
-    def __init__(
-        self,
-        alpha=2.0,
-        beta=50.0,
-        base=0.5,
-        miner=None,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="binomial_deviance",
-    ):
-        _check(alpha, beta, base)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            alpha=alpha,
-            beta=beta,
-            base=base,
-            miner=miner,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

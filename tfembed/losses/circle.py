@@ -101,31 +101,7 @@ class Circle(FunctionalLoss):
     >>> embeddings = [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     1.7653
-
-    Args:
-        margin, gamma, stop_gradient_weights, miner, row_chunk: As in `circle`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(circle)
-
-    def __init__(
-        self,
-        margin=0.4,
-        gamma=80.0,
-        stop_gradient_weights=True,
-        miner=None,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="circle",
-    ):
-        _check(margin, gamma)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            margin=margin,
-            gamma=gamma,
-            stop_gradient_weights=stop_gradient_weights,
-            miner=miner,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

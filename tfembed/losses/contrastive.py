@@ -99,31 +99,7 @@ class Contrastive(FunctionalLoss):
     >>> embeddings = [[0.0, 0.0], [0.5, 0.0], [0.0, 0.5]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     0.1953
-
-    Args:
-        margin, form, normalize, miner, row_chunk: As in `contrastive`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(contrastive)
-
-    def __init__(
-        self,
-        margin=1.0,
-        form="hadsell",
-        normalize=False,
-        miner=None,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="contrastive",
-    ):
-        _check(margin, form)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            margin=margin,
-            form=form,
-            normalize=normalize,
-            miner=miner,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

@@ -55,27 +55,7 @@ class CosFace(FunctionalLoss):
     >>> loss = CosFace(scale=10.0, margin=0.35)
     >>> print(round(float(loss([0], [[0.9, 0.5, -0.2]])), 4))
     0.4744
-
-    Args:
-        scale, margin, per_class: As in `cosface`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(cosface)
-
-    def __init__(
-        self,
-        scale=64.0,
-        margin=0.35,
-        per_class=1,
-        reduction="sum_over_batch_size",
-        name="cosface",
-    ):
-        _check(scale, margin)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            scale=scale,
-            margin=margin,
-            per_class=per_class,
-        )
+    check = staticmethod(_check)

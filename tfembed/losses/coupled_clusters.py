@@ -99,29 +99,7 @@ class CoupledClusters(FunctionalLoss):
     >>> embeddings = [[0.0, 0.0], [1.0, 0.0], [0.5, 0.5]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     0.5
-
-    Args:
-        margin, stop_gradient_center, normalize, row_chunk: As in `coupled_clusters`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(coupled_clusters)
-
-    def __init__(
-        self,
-        margin=1.0,
-        stop_gradient_center=True,
-        normalize=False,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="coupled_clusters",
-    ):
-        _check(margin)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            margin=margin,
-            stop_gradient_center=stop_gradient_center,
-            normalize=normalize,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

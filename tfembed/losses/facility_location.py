@@ -110,29 +110,7 @@ class FacilityLocation(FunctionalLoss):
     >>> embeddings = [[0.0], [3.0], [1.0], [5.0]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     6.0
-
-    Args:
-        gamma, search, nmi_average, normalize: As in `facility_location`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(facility_location)
-
-    def __init__(
-        self,
-        gamma=1.0,
-        search="pam",
-        nmi_average="geometric",
-        normalize=False,
-        reduction="sum_over_batch_size",
-        name="facility_location",
-    ):
-        _check(gamma, search, nmi_average)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            gamma=gamma,
-            search=search,
-            nmi_average=nmi_average,
-            normalize=normalize,
-        )
+    check = staticmethod(_check)

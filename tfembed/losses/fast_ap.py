@@ -91,27 +91,7 @@ class FastAP(FunctionalLoss):
     >>> embeddings = [[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     0.5
-
-    Args:
-        bins, miner, row_chunk: As in `fast_ap`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(fast_ap)
-
-    def __init__(
-        self,
-        bins=10,
-        miner=None,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="fast_ap",
-    ):
-        _check(bins)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            bins=bins,
-            miner=miner,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

@@ -87,29 +87,7 @@ class HardNet(FunctionalLoss):
     >>> embeddings = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.5]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     0.5
-
-    Args:
-        margin, normalize, miner, row_chunk: As in `hardnet`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(hardnet)
-
-    def __init__(
-        self,
-        margin=1.0,
-        normalize=False,
-        miner=None,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="hardnet",
-    ):
-        _check(margin)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            margin=margin,
-            normalize=normalize,
-            miner=miner,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

@@ -87,27 +87,7 @@ class Histogram(FunctionalLoss):
     >>> embeddings = [[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     1.0
-
-    Args:
-        bins, miner, row_chunk: As in `histogram`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(histogram)
-
-    def __init__(
-        self,
-        bins=100,
-        miner=None,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="histogram",
-    ):
-        _check(bins)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            bins=bins,
-            miner=miner,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

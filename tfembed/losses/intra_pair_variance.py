@@ -98,30 +98,7 @@ class IntraPairVariance(FunctionalLoss):
     >>> embeddings = [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     0.0784
-
-    Args:
-        positive_epsilon, negative_epsilon, miner, row_chunk: As in
-            `intra_pair_variance`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(intra_pair_variance)
-
-    def __init__(
-        self,
-        positive_epsilon=0.01,
-        negative_epsilon=0.01,
-        miner=None,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="intra_pair_variance",
-    ):
-        _check(positive_epsilon, negative_epsilon)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            positive_epsilon=positive_epsilon,
-            negative_epsilon=negative_epsilon,
-            miner=miner,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

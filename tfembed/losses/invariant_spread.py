@@ -223,32 +223,7 @@ class InvariantSpread(FunctionalLoss):
     >>> embeddings = [[1.0, 0.0], [0.0, 1.0], [0.8, 0.6], [0.0, 1.0]]
     >>> print(round(float(loss(images, embeddings)), 4))
     1.3786
-
-    Args:
-        temperature, form, negative_weight, negative_share, row_chunk: As in
-            `invariant_spread`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(invariant_spread)
-
-    def __init__(
-        self,
-        temperature=0.1,
-        form="code",
-        negative_weight=1.0,
-        negative_share=1.0,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="invariant_spread",
-    ):
-        _check(temperature, form, negative_weight, negative_share)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            temperature=temperature,
-            form=form,
-            negative_weight=negative_weight,
-            negative_share=negative_share,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

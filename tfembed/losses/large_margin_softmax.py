@@ -91,29 +91,7 @@ class LargeMarginSoftmax(FunctionalLoss):
     >>> products = Proxies(num_classes=10, similarity="product_and_length")
     >>> model = keras.Sequential([keras.layers.Dense(8), products])
     >>> model.compile("sgd", loss=LargeMarginSoftmax(margin=2))
-
-    Args:
-        margin, annealing, scale, per_class: As in `large_margin_softmax`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(large_margin_softmax)
-
-    def __init__(
-        self,
-        margin=4,
-        annealing=0.0,
-        scale=1.0,
-        per_class=1,
-        reduction="sum_over_batch_size",
-        name="large_margin_softmax",
-    ):
-        _check(margin, annealing, scale)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            margin=margin,
-            annealing=annealing,
-            scale=scale,
-            per_class=per_class,
-        )
+    check = staticmethod(_check)

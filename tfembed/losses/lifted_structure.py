@@ -97,31 +97,7 @@ class LiftedStructure(FunctionalLoss):
     >>> embeddings = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.5]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     0.5546
-
-    Args:
-        margin, smooth, normalize, miner, row_chunk: As in `lifted_structure`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(lifted_structure)
-
-    def __init__(
-        self,
-        margin=1.0,
-        smooth=True,
-        normalize=False,
-        miner=None,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="lifted_structure",
-    ):
-        _check(margin)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            margin=margin,
-            smooth=smooth,
-            normalize=normalize,
-            miner=miner,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

@@ -81,29 +81,7 @@ class Marginal(FunctionalLoss):
     >>> embeddings = [[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     0.9667
-
-    Args:
-        threshold, margin, miner, row_chunk: As in `marginal`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(marginal)
-
-    def __init__(
-        self,
-        threshold=1.2,
-        margin=0.3,
-        miner=None,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="marginal",
-    ):
-        _check(threshold, margin)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            threshold=threshold,
-            margin=margin,
-            miner=miner,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

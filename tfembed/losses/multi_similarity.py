@@ -87,31 +87,7 @@ class MultiSimilarity(FunctionalLoss):
     >>> embeddings = [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     0.6044
-
-    Args:
-        alpha, beta, base, epsilon, row_chunk: As in `multi_similarity`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(multi_similarity)
-
-    def __init__(
-        self,
-        alpha=2.0,
-        beta=50.0,
-        base=0.5,
-        epsilon=0.1,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="multi_similarity",
-    ):
-        _check(alpha, beta, base, epsilon)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            alpha=alpha,
-            beta=beta,
-            base=base,
-            epsilon=epsilon,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

@@ -94,31 +94,7 @@ class NCA(FunctionalLoss):
     >>> embeddings = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     0.5032
-
-    Args:
-        temperature, form, normalize, miner, row_chunk: As in `nca`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(nca)
-
-    def __init__(
-        self,
-        temperature=1.0,
-        form="log",
-        normalize=False,
-        miner=None,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="nca",
-    ):
-        _check(temperature, form)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            temperature=temperature,
-            form=form,
-            normalize=normalize,
-            miner=miner,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

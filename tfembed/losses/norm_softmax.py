@@ -47,25 +47,7 @@ class NormSoftmax(FunctionalLoss):
     >>> from tfembed.layers import Proxies
     >>> model = keras.Sequential([keras.layers.Dense(8), Proxies(num_classes=10)])
     >>> model.compile("sgd", loss=NormSoftmax())
-
-    Args:
-        temperature, per_class: As in `norm_softmax`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(norm_softmax)
-
-    def __init__(
-        self,
-        temperature=0.05,
-        per_class=1,
-        reduction="sum_over_batch_size",
-        name="norm_softmax",
-    ):
-        _check(temperature)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            temperature=temperature,
-            per_class=per_class,
-        )
+    check = staticmethod(_check)

@@ -131,31 +131,7 @@ class NPair(FunctionalLoss):
     >>> embeddings = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     0.3133
-
-    Args:
-        l2, form, normalize, miner, row_chunk: As in `npair`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(npair)
-
-    def __init__(
-        self,
-        l2=0.001,
-        form="paper",
-        normalize=False,
-        miner=None,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="npair",
-    ):
-        _check(l2, form)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            l2=l2,
-            form=form,
-            normalize=normalize,
-            miner=miner,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

@@ -85,27 +85,7 @@ class NTXent(FunctionalLoss):
     >>> embeddings = [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     1.0032
-
-    Args:
-        temperature, miner, row_chunk: As in `nt_xent`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(nt_xent)
-
-    def __init__(
-        self,
-        temperature=0.1,
-        miner=None,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="nt_xent",
-    ):
-        _check(temperature)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            temperature=temperature,
-            miner=miner,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

@@ -84,27 +84,7 @@ class ProxyAnchor(FunctionalLoss):
     >>> loss = ProxyAnchor()
     >>> print(round(float(loss([0, 2], [[0.9, 0.5, -0.2], [0.0, 0.1, 0.8]])), 4))
     7.4933
-
-    Args:
-        margin, alpha, per_class: As in `proxy_anchor`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(proxy_anchor)
-
-    def __init__(
-        self,
-        margin=0.1,
-        alpha=32.0,
-        per_class=1,
-        reduction="sum_over_batch_size",
-        name="proxy_anchor",
-    ):
-        _check(margin, alpha)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            margin=margin,
-            alpha=alpha,
-            per_class=per_class,
-        )
+    check = staticmethod(_check)

@@ -93,32 +93,7 @@ class ProxyNCA(FunctionalLoss):
     >>> loss = ProxyNCA(scale=2.0)
     >>> print(round(float(loss([0], [[0.9, 0.5, -0.2]])), 4))
     -0.5796
-
-    Args:
-        scale, positive_in_denominator, label_smoothing, margin, per_class: As in
-            `proxy_nca`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(proxy_nca)
-
-    def __init__(
-        self,
-        scale=18.0,
-        positive_in_denominator=False,
-        label_smoothing=0.0,
-        margin=0.0,
-        per_class=1,
-        reduction="sum_over_batch_size",
-        name="proxy_nca",
-    ):
-        _check(scale, label_smoothing, margin)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            scale=scale,
-            positive_in_denominator=positive_in_denominator,
-            label_smoothing=label_smoothing,
-            margin=margin,
-            per_class=per_class,
-        )
+    check = staticmethod(_check)

@@ -167,33 +167,7 @@ class RangeLoss(FunctionalLoss):
     >>> embeddings = [[0.0, 0.0], [2.0, 0.0], [1.0, 0.0], [1.0, 1.0]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     2.3333
-
-    Args:
-        alpha, beta, margin, k, squared, normalize: As in `range_loss`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(range_loss)
-
-    def __init__(
-        self,
-        alpha=1.0,
-        beta=1.0,
-        margin=1.0,
-        k=2,
-        squared=False,
-        normalize=False,
-        reduction="sum_over_batch_size",
-        name="range_loss",
-    ):
-        _check(alpha, beta, margin, k)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            alpha=alpha,
-            beta=beta,
-            margin=margin,
-            k=k,
-            squared=squared,
-            normalize=normalize,
-        )
+    check = staticmethod(_check)

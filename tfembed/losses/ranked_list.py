@@ -115,39 +115,7 @@ class RankedList(FunctionalLoss):
     >>> embeddings = [[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     0.4419
-
-    Args:
-        alpha, margin, positive_temperature, negative_temperature, balance: As in
-            `ranked_list`.
-        stop_gradient_weights, normalize, row_chunk: Likewise.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(ranked_list)
-
-    def __init__(
-        self,
-        alpha=1.2,
-        margin=0.4,
-        positive_temperature=0.0,
-        negative_temperature=10.0,
-        balance=0.5,
-        stop_gradient_weights=True,
-        normalize=True,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="ranked_list",
-    ):
-        _check(alpha, margin, positive_temperature, negative_temperature, balance)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            alpha=alpha,
-            margin=margin,
-            positive_temperature=positive_temperature,
-            negative_temperature=negative_temperature,
-            balance=balance,
-            stop_gradient_weights=stop_gradient_weights,
-            normalize=normalize,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

@@ -97,29 +97,7 @@ class SmoothAP(FunctionalLoss):
     >>> embeddings = [[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     0.5
-
-    Args:
-        temperature, include_anchor, miner, row_chunk: As in `smooth_ap`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(smooth_ap)
-
-    def __init__(
-        self,
-        temperature=0.01,
-        include_anchor=False,
-        miner=None,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="smooth_ap",
-    ):
-        _check(temperature)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            temperature=temperature,
-            include_anchor=include_anchor,
-            miner=miner,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

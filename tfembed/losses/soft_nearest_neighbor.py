@@ -101,32 +101,7 @@ class SoftNearestNeighbor(FunctionalLoss):
     >>> embeddings = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     0.6002
-
-    Args:
-        temperature, distance, normalize, miner, row_chunk: As in
-            `soft_nearest_neighbor`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(soft_nearest_neighbor)
-
-    def __init__(
-        self,
-        temperature=1.0,
-        distance="squared_euclidean",
-        normalize=False,
-        miner=None,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="soft_nearest_neighbor",
-    ):
-        _check(temperature, distance)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            temperature=temperature,
-            distance=distance,
-            normalize=normalize,
-            miner=miner,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

@@ -65,29 +65,7 @@ class SoftTriple(FunctionalLoss):
     >>> centres = Proxies(num_classes=10, per_class=5, merge=0.2)
     >>> model = keras.Sequential([keras.layers.Dense(8), centres])
     >>> model.compile("sgd", loss=SoftTriple(per_class=5))
-
-    Args:
-        per_class, scale, gamma, margin: As in `soft_triple`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(soft_triple)
-
-    def __init__(
-        self,
-        per_class=10,
-        scale=20.0,
-        gamma=0.1,
-        margin=0.01,
-        reduction="sum_over_batch_size",
-        name="soft_triple",
-    ):
-        _check(scale, gamma, margin)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            per_class=per_class,
-            scale=scale,
-            gamma=gamma,
-            margin=margin,
-        )
+    check = staticmethod(_check)

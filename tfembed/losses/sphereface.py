@@ -72,29 +72,7 @@ class SphereFace(FunctionalLoss):
     >>> loss = SphereFace(scale=10.0, margin=2)
     >>> print(round(float(loss([0], [[0.9, 0.5, -0.2]])), 4))
     0.2635
-
-    Args:
-        scale, margin, annealing, per_class: As in `sphereface`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(sphereface)
-
-    def __init__(
-        self,
-        scale=30.0,
-        margin=4,
-        annealing=0.0,
-        per_class=1,
-        reduction="sum_over_batch_size",
-        name="sphereface",
-    ):
-        _check(scale, margin, annealing)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            scale=scale,
-            margin=margin,
-            annealing=annealing,
-            per_class=per_class,
-        )
+    check = staticmethod(_check)

@@ -104,31 +104,7 @@ class SupCon(FunctionalLoss):
     >>> embeddings = [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     1.0032
-
-    Args:
-        temperature, form, base_temperature, miner, row_chunk: As in `sup_con`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(sup_con)
-
-    def __init__(
-        self,
-        temperature=0.1,
-        form="out",
-        base_temperature=None,
-        miner=None,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="sup_con",
-    ):
-        _check(temperature, form, base_temperature)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            temperature=temperature,
-            form=form,
-            base_temperature=base_temperature,
-            miner=miner,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

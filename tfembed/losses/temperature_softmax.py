@@ -80,27 +80,7 @@ class TemperatureSoftmax(FunctionalLoss):
     >>> teacher, student = [[4.0, 0.0, 2.0]], [[3.0, 1.0, 2.0]]
     >>> print(round(float(loss(teacher, student)), 4))
     0.8927
-
-    Args:
-        temperature, targets, per_class: As in `temperature_softmax`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(temperature_softmax)
-
-    def __init__(
-        self,
-        temperature=1.0,
-        targets="probabilities",
-        per_class=1,
-        reduction="sum_over_batch_size",
-        name="temperature_softmax",
-    ):
-        _check(temperature, targets)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            temperature=temperature,
-            targets=targets,
-            per_class=per_class,
-        )
+    check = staticmethod(_check)

@@ -142,35 +142,7 @@ class Triplet(FunctionalLoss):
     >>> embeddings = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.5]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     0.3486
-
-    Args:
-        margin, distance, mining, soft, normalize, miner, row_chunk: As in `triplet`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(triplet)
-
-    def __init__(
-        self,
-        margin=0.2,
-        distance="squared_euclidean",
-        mining="semi_hard",
-        soft=False,
-        normalize=False,
-        miner=None,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="triplet",
-    ):
-        _check(margin, distance, mining)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            margin=margin,
-            distance=distance,
-            mining=mining,
-            soft=soft,
-            normalize=normalize,
-            miner=miner,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)

@@ -102,29 +102,7 @@ class TupletMargin(FunctionalLoss):
     >>> embeddings = [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]
     >>> print(round(float(loss(labels, embeddings)), 4))
     0.517
-
-    Args:
-        margin, scale, miner, row_chunk: As in `tuplet_margin`.
-        reduction, name: As in `keras.losses.Loss`.
     """
 
     function = staticmethod(tuplet_margin)
-
-    def __init__(
-        self,
-        margin=0.1,
-        scale=64.0,
-        miner=None,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="tuplet_margin",
-    ):
-        _check(margin, scale)
-        super().__init__(
-            reduction=reduction,
-            name=name,
-            margin=margin,
-            scale=scale,
-            miner=miner,
-            row_chunk=row_chunk,
-        )
+    check = staticmethod(_check)
