@@ -87,6 +87,7 @@ setup(
     packages=find_packages(include=["tfembed*"]),
     package_data={
         "tfembed.dedup": ["page/*"],
+        "tfembed.losses": ["*.pyi"],
         "tfembed.report": ["page/*"],
         "tfembed.serving": ["page/*"],
     },

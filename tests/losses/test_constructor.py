@@ -17,7 +17,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat, losses
-from tfembed.losses.base import FunctionalLoss
+from tfembed.losses import FunctionalLoss
 from tfembed.losses.constructor import settings_of
 
 BEFORE = pathlib.Path(__file__).parent / "before"
@@ -32,8 +32,11 @@ def recorder():
     return module
 
 
+# Losses whose constructor does more than check its arguments and hand them on.
+WRITTEN = set()
 CLASSES = recorder().classes()
-each_loss = pytest.mark.parametrize("loss", CLASSES.values(), ids=list(CLASSES))
+DERIVED = {name: CLASSES[name] for name in CLASSES if name not in WRITTEN}
+each_loss = pytest.mark.parametrize("loss", DERIVED.values(), ids=list(DERIVED))
 
 
 def arguments_of(loss):
