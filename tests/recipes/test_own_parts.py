@@ -93,6 +93,28 @@ def test_an_augmentation_takes_the_place_of_ours_and_a_resume_ends_the_same(
     assert config["augmentation"] == f"{own}:mirrored"
 
 
+def test_the_fast_augmentation_trains_on_the_same_images_and_resumes(tmp_path):
+    ours = {**SMALL, "schedule": "constant"}
+    flags = {**ours, "augmentation": "fast"}
+    run_quietly(instdisc, tmp_path / "ours", ours)
+    run_quietly(instdisc, tmp_path / "one", flags)
+    run_quietly(instdisc, tmp_path / "halves", {**flags, "epochs": 1})
+    run_quietly(instdisc, tmp_path / "halves", flags)
+    losses = {
+        name: np.genfromtxt(tmp_path / name / "log.csv", delimiter=",", names=True)
+        for name in ("ours", "one", "halves")
+    }
+    weights = {
+        name: load_model(tmp_path / name / "model.keras").get_weights()
+        for name in ("one", "halves")
+    }
+    for one, halves in zip(weights["one"], weights["halves"]):
+        np.testing.assert_array_equal(one, halves)
+    np.testing.assert_allclose(losses["one"]["loss"], losses["ours"]["loss"], rtol=0.02)
+    config = json.loads((tmp_path / "one" / "config.json").read_text())
+    assert config["augmentation"] == "fast"
+
+
 def test_callbacks_see_each_epoch_and_not_those_of_the_baseline(own, tmp_path):
     flags = {**SMALL, "callbacks": f"{own}:Counter", "softmax_baseline": True}
     run_quietly(supervised, tmp_path / "run", flags)

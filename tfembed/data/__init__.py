@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "Augmentation": "augmentation",
         "EmbeddingFiles": "tfembed.formats.embeddings",
         "Embeddings": "tfembed.formats.embeddings",
+        "FastAugmentation": "fast_augmentation",
         "ImageData": "image_data",
         "SOURCES": "sources",
         "SourceImages": "source_images",

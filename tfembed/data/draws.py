@@ -12,7 +12,13 @@ import contextlib
 
 import tensorflow as tf
 
-__all__ = ["Draws", "lent_generator", "stateless_factor", "use_draws"]
+__all__ = [
+    "Draws",
+    "draw_boxes",
+    "lent_generator",
+    "stateless_factor",
+    "use_draws",
+]
 
 
 @contextlib.contextmanager
@@ -59,6 +65,26 @@ class Draws:
         self._count += 1
         seed = tf.random.experimental.stateless_fold_in(self._seed, self._count)
         return tf.random.stateless_uniform(shape, seed, minval, maxval, dtype)
+
+
+def draw_boxes(draws, count, strengths):
+    """Draws what is cropped out of each image.
+
+    Args:
+        draws: The `Draws`.
+        count: Number of images.
+        strengths: `Strengths`, with `crop_area` and `crop_aspect`.
+
+    Returns:
+        float32 `[count, 4]`: top, left, bottom, right, in 0..1.
+    """
+    area = draws.uniform((count,), *strengths.crop_area)
+    aspect = draws.uniform((count,), *strengths.crop_aspect)
+    height = tf.minimum(tf.sqrt(area / aspect), 1.0)
+    width = tf.minimum(tf.sqrt(area * aspect), 1.0)
+    top = draws.uniform((count,)) * (1.0 - height)
+    left = draws.uniform((count,)) * (1.0 - width)
+    return tf.stack([top, left, top + height, left + width], axis=-1)
 
 
 def stateless_factor(draws, lower, upper, transform=None):

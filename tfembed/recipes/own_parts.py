@@ -7,7 +7,7 @@ import numpy as np
 
 from tfembed.registry import find_named, is_own
 
-__all__ = ["check_names", "find_augmentation", "find_callbacks"]
+__all__ = ["FAST", "check_names", "find_augmentation", "find_callbacks"]
 
 
 def check_names(flag, names):
@@ -18,6 +18,10 @@ def check_names(flag, names):
                 f"--{flag} takes names of the form module:name, such as "
                 f"my_package.my_module:my_function. Received: {name.strip()!r}."
             )
+
+
+FAST = "fast"
+"""The name of our own `FastAugmentation`, where `--augmentation` names a user's."""
 
 
 def find_augmentation(name, image_shape):

@@ -135,8 +135,9 @@ class Settings:
 
     augmentation: Optional[str] = option(
         None,
-        "module:function, a function of images and a seed to take the place of "
-        "keras-cv's layers, whose strengths follow here",
+        "what augments in place of keras-cv's layers, whose strengths follow here: "
+        "fast, which makes the same images in less time, or module:function, a "
+        "function of images and a seed of your own",
     )
     crop_min: float = option(0.5, "smallest area of a random crop, 1 for no crop")
     brightness: float = option(0.3, "strength of the jitter, 0 for none")
@@ -175,14 +176,15 @@ class Settings:
         configs.check_range(self, ["layer_decay"], 0, 1, open_low=True)
         configs.check_range(self, ["ema"], 0, 0.999999)
         configs.check_range(self, ["patience"], 1)
-        for name in ("augmentation", "callbacks"):
-            if getattr(self, name) is not None:
-                own_parts.check_names(name, getattr(self, name))
         if "," in (self.augmentation or ""):
             raise ValueError(
                 "--augmentation takes one module:function. "
                 f"Received: {self.augmentation!r}."
             )
+        if self.augmentation not in (None, own_parts.FAST):
+            own_parts.check_names("augmentation", self.augmentation)
+        if self.callbacks is not None:
+            own_parts.check_names("callbacks", self.callbacks)
         for name in ("monitor", "patience"):
             if self.keep == "last" and getattr(self, name) is not None:
                 raise ValueError(

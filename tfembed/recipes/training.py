@@ -236,7 +236,7 @@ def _start(recipe, config, directory, chief):
     from tfembed import compat
     from tfembed.backbones import find_weights
     from tfembed.callbacks import Backup
-    from tfembed.data import Augmentation, load_images
+    from tfembed.data import load_images
     from tfembed.recipes import devices, evaluation, initial, known_images, own_parts
     from tfembed.training import begin_averages
 
@@ -248,8 +248,8 @@ def _start(recipe, config, directory, chief):
     own_callbacks = (
         own_parts.find_callbacks(config.callbacks) if config.callbacks else ()
     )
-    if config.augmentation is not None:  # told before the images are looked into
-        find_named("augmentation", config.augmentation)
+    if config.augmentation not in (None, own_parts.FAST):
+        find_named("augmentation", config.augmentation)  # before the images are read
     data = load_images(
         config.dataset,
         data_dir=config.data_dir,
@@ -278,19 +278,7 @@ def _start(recipe, config, directory, chief):
         f"{0 if data.test is None else data.test.size} held out, {shape}"
     )
     check_batch(config.batch_size, data.train.size, strategy.num_replicas_in_sync)
-    if config.augmentation is not None:
-        augmentation = own_parts.find_augmentation(config.augmentation, shape)
-    else:
-        augmentation = Augmentation(  # before any mixed-precision policy
-            shape,
-            crop_area=(config.crop_min, 1.0),
-            brightness=config.brightness,
-            contrast=config.contrast,
-            saturation=config.saturation,
-            hue=config.hue,
-            grayscale=config.grayscale,
-            flip=config.flip,
-        )
+    augmentation = _augmentation(config, shape)  # before any mixed-precision policy
     weights = find_weights(config.backbone, config.weights, say)
     if weights is not None:
         directory.record_weights(weights.record())
@@ -421,10 +409,24 @@ def check_batch(batch_size, size, replicas):
         )
 
 
+def _augmentation(config, shape):
+    """Returns the function of images and a seed that `--augmentation` names."""
+    from tfembed.data import Augmentation, FastAugmentation
+    from tfembed.recipes import own_parts
+
+    if config.augmentation not in (None, own_parts.FAST):
+        return own_parts.find_augmentation(config.augmentation, shape)
+    kind = Augmentation if config.augmentation is None else FastAugmentation
+    names = "brightness contrast saturation hue grayscale flip".split()
+    strengths = {name: getattr(config, name) for name in names}
+    return kind(shape, crop_area=(config.crop_min, 1.0), **strengths)
+
+
 def _callbacks(run):
     from tensorflow import keras
 
     from tfembed.callbacks import CollapseWatchdog, LogValues, Pace, WithAverages
+    from tfembed.recipes.augmentation_share import AugmentationShare
     from tfembed.training import averaged
 
     images = run.recipe.images_in_epoch(run.config, run.data)
@@ -449,8 +451,21 @@ def _callbacks(run):
             _csv_log(run.directory / "log.csv", judging),
             keras.callbacks.TensorBoard(folder, write_graph=False, profile_batch=0),
         ]
+        if run.config.augmentation is None and run.augmentation.layers:
+            images = _images_of_a_step(run)
+            callbacks.append(AugmentationShare(run.augmentation, images, run.say))
     callbacks += run.own_callbacks
     return [*callbacks, run.backup]  # last: what it holds has been logged
+
+
+def _images_of_a_step(run):
+    """Returns as many training images as a step augments, all views of them."""
+    import numpy as np
+
+    train = run.data.train
+    count = run.config.batch_size * run.recipe.views
+    rows = np.arange(min(count, train.size))
+    return np.resize(train.read(rows), (count, *train.image_shape))
 
 
 def _sample(run):
