@@ -17,6 +17,8 @@ from tfembed.recipes.objectives import (
     PAIR,
     TWO_ROWS,
     build_objective,
+    check_options,
+    find_loss,
     read_options,
     read_schedule,
 )
@@ -213,3 +215,16 @@ def test_defaults_are_those_that_were_measured():
     assert all(getattr(config, name) == 0 for name in jitter)
     assert (config.crop_min, config.samples_per_class) == (1.0, None)
     assert (config.optimizer, config.learning_rate) == ("adam", 0.001)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES.parts))
+def test_options_are_read_as_the_loss_takes_them_before_tensorflow_starts(name):
+    _, found = find_loss(name)
+    own = set(inspect.signature(found).parameters)
+    own -= {"reduction", "name", "kwargs", "ignore_label"}
+    check_options(name, dict.fromkeys(own, 1))
+    for each in sorted(own):
+        with pytest.raises(ValueError, match=f"Did you mean .*{each}"):
+            check_options(name, {each + "x": 1})
+    with pytest.raises(ValueError, match="nothing_like_it"):
+        check_options(name, {"nothing_like_it": 1})
