@@ -1,6 +1,19 @@
-"""What the tests of several rooms share: folders written once, and older exports."""
+"""What tests of several rooms share: folders written once, older exports, processes."""
 
 import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def in_a_fresh_process(words, folder):
+    """Runs Python with a folder's modules and packages beside tfembed's."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
+    command = [sys.executable, *map(str, words)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
 def written_once(tmp_path_factory, name, write):

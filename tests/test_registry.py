@@ -1,13 +1,12 @@
 """Names of other packages' parts: offered beside ours, imported only to be used."""
 
 import json
-import os
-import subprocess
 import sys
 
 import numpy as np
 import pytest
-from small_runs import ROOT, run_quietly
+from shared import in_a_fresh_process
+from small_runs import run_quietly
 
 from tfembed.backbones import BACKBONES, build_backbone, open_encoder
 from tfembed.backbones.named import is_backbone
@@ -73,13 +72,6 @@ def theirs(importable, installed):
     module = importable("their_parts", PARTS)
     installed("their-package", OFFERED.format(module=module))
     return module
-
-
-def in_a_fresh_process(words, folder):
-    """Runs Python with a folder's modules and packages beside tfembed's."""
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
-    command = [sys.executable, *map(str, words)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
 def test_sources_and_backbones_are_listed_after_ours_without_an_import(theirs):

@@ -14,9 +14,12 @@ from tfembed.lazy_names import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
+        "Head": "heads.head",
+        "HeadState": "heads.head_state",
         "SearchModel": "search_model",
         "add_search_flags": "flags",
         "check_base": "versions",
+        "check_head": "heads.contract",
         "check_options": "model",
         "export": "model",
         "export_model": "model",

@@ -142,7 +142,7 @@ def _search(card):
     rows = [("head", name), ("neighbours in an answer", _count(card.get("k")))]
     if recall is not None:
         said = _decimal(recall) + (f" at {k}" if k else "")
-        if name == "exact":
+        if recall == 1 and measured is False:
             said = "1, by construction"
         elif isinstance(queries, int):
             said += f", measured on {queries:,} queries"

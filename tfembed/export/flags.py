@@ -1,6 +1,7 @@
 """The flags that say how an exported gallery is searched."""
 
 from tfembed.export.heads import HEADS
+from tfembed.registry import Registry
 
 __all__ = ["add_search_flags", "search_options"]
 
@@ -25,10 +26,11 @@ def add_search_flags(
     )
     parser.add_argument(
         "--head",
-        choices=["auto", *HEADS],
+        choices=Registry(HEADS.flag, HEADS.group, {"auto": None, **HEADS.parts}),
         default="auto",
         help="exact: all rows are looked at; bfloat16: in half the memory, its recall "
-        "measured; ivf: only the nearest cells; auto: by size (default)",
+        "measured; ivf: only the nearest cells; auto: by size (default); or your own, "
+        "module:Class",
     )
     parser.add_argument(
         "--recall",

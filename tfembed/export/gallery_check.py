@@ -10,9 +10,9 @@ of each label. The warm-up requests of the version must run, or no server would 
 """
 
 import numpy as np
-import tensorflow as tf
 
 from tfembed.export.brute_force import nearest
+from tfembed.export.heads import load_head, trait
 from tfembed.export.native import find_libraries
 from tfembed.export.query_options import nothing_asked
 from tfembed.export.saved_variables import unlike_variables
@@ -45,6 +45,7 @@ def check_gallery(source, target, head, gallery, some_rows):
     _require(graphs[0] == graphs[1], f"its graph is not that of {source.name}")
     unlike = unlike_variables(source, target)
     _require(not unlike, f"its encoder has other weights: {unlike[:3]}")
+    head = load_head(head)
     queries, rows = _queries(gallery, some_rows)
     ids = np.array([[str(gallery.ids[row]).encode()] for row in rows], object)
     no_filter = np.full((len(rows), 1), b"", object)
@@ -143,7 +144,7 @@ def _compare_pairs(answer, queries, rows, gallery, head):
         given = _cosines(answer["scores"][:, column])
         off = max(off, float(np.abs(_cosines(own) - given).max()))
     _require(
-        off <= SCORE_TOLERANCE,
+        off <= _tolerance(head),
         f"its scores of given ids differ from NumPy's by {off:.2g}",
     )
     return off
@@ -155,7 +156,7 @@ def _compare(answer, queries, gallery, head):
     off = 0.0
     row_of = _rows_of(gallery.ids, answer["ids"])
     names = np.array(["", *gallery.class_names.tolist()])
-    hits = 0
+    hits, near = 0, max(_NEAR, trait(head, "tolerance"))
     for query in range(len(queries)):
         ids = [name.decode() for name in answer["ids"][query]]
         given = _cosines(answer["scores"][query])
@@ -170,17 +171,17 @@ def _compare(answer, queries, gallery, head):
         differs = float(np.abs(own - given[there]).max())
         off = max(off, differs)
         _require(
-            differs <= SCORE_TOLERANCE and (np.diff(given[there]) <= 0).all(),
+            differs <= _tolerance(head) and (np.diff(given[there]) <= 0).all(),
             f"the neighbours {ids} do not have the scores {given}",
         )
-        if head == "exact":
+        if trait(head, "exact"):
             differs = float(np.abs(best[query] - given).max())
             off = max(off, differs)
             _require(
-                differs <= SCORE_TOLERANCE,
+                differs <= _tolerance(head),
                 f"its scores are {given}, where the nearest rows have {best[query]}",
             )
-        hits += int((own >= best[query, -1] - _NEAR).sum())
+        hits += int((own >= best[query, -1] - near).sum())
         labels = [answer["labels"][query][place].decode() for place in there]
         _require(
             labels == names[gallery.labels[rows].clip(-1) + 1].tolist(),
@@ -200,10 +201,16 @@ def _compare(answer, queries, gallery, head):
 
 
 def _kept(rows, head):
-    """Rows as a head keeps them, in float64."""
-    if head == "bfloat16":
-        rows = rows.astype(tf.bfloat16.as_numpy_dtype)
-    return rows.astype(np.float64)
+    """Rows as a head keeps them, in float64, as far as it says how."""
+    kept = trait(head, "kept")
+    return (rows if kept is None else kept(rows)).astype(np.float64)
+
+
+def _tolerance(head):
+    """How far scores may be from those of `_kept`."""
+    if trait(head, "kept") is not None:
+        return SCORE_TOLERANCE
+    return max(SCORE_TOLERANCE, trait(head, "tolerance"))
 
 
 def _cosines(scores):

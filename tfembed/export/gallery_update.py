@@ -15,7 +15,7 @@ from tfembed.export.card import read_card, write_card
 from tfembed.export.gallery_changes import plan_changes
 from tfembed.export.gallery_check import check_gallery
 from tfembed.export.gallery_state import gallery_sha256, gallery_state
-from tfembed.export.heads import choose_head, load_head
+from tfembed.export.heads import HEADS, build_head, choose_head, load_head, trait
 from tfembed.export.run_directory import Gallery, check_vote_k
 from tfembed.export.saved_variables import (
     gallery_variables,
@@ -53,7 +53,8 @@ def update_gallery(
     """Publishes a new gallery as the next version of a served model.
 
     The new version has the encoder of the newest one, graph and weights byte for byte,
-    and its head, `k` and signatures. It is checked (`tfembed.export.gallery_check`)
+    and its head, `k` and signatures; a head that is not tfembed's is imported, by the
+    name that the card has of it. It is checked (`tfembed.export.gallery_check`)
     and then renamed to its number; if anything fails, the error is all that is left.
     Memory holds the old and the new gallery, and hardly more.
 
@@ -201,16 +202,18 @@ class _Update:
             embeddings, changes.labels, changes.ids, changes.class_names, **rest
         )
         previous = None
-        if "ivf_centroids" in gallery_variables(path):
+        carries = trait(load_head(head), "carries")
+        if carries and set(carries) <= set(gallery_variables(path)):
             keep = since <= CELLS_KEPT_UP_TO * changes.size
             if keep:
-                read = read_variables(path, ["ivf_centroids"])
+                read = read_variables(path, carries)
                 previous = {name: value.numpy() for name, value in read.items()}
             if not keep:
                 say(f"making new cells: {since:,} rows have changed since the last")
         wanted = {"recall": "recall_wanted", "k": "recall_k"}
         wanted = {name: card["head"].get(key) for name, key in wanted.items()}
-        built = load_head(head).build(
+        built = build_head(
+            head,
             embeddings,
             previous=previous,
             progress=say,
@@ -224,7 +227,7 @@ class _Update:
         if "cells_kept" in head_card:
             kept = head_card["cells_kept"]
             head_card["rows_changed_since_cells"] = since if kept else 0
-        if head == "bfloat16":
+        if trait(load_head(head), "kept") is not None:
             head_card["recall_is_of"] = "rows that were rounded before, but new ones"
         del built
         mean, warning = describe_alikeness(gallery, say, say.silent)
@@ -233,7 +236,7 @@ class _Update:
         card["gallery"]["metadata"] = columns
         card["warnings"] = [] if warning is None else [warning]
         wanted, reason = choose_head(gallery.size, gallery.dim)
-        if wanted != head:
+        if wanted != head and head in HEADS.parts:
             say(f"the head stays {head}; {wanted} would fit this gallery: {reason}")
         added = [each[:4] for each in changes.from_added]
         some = np.concatenate(added) if added else np.empty(0, np.int64)

@@ -8,15 +8,17 @@ import numpy as np
 import tensorflow as tf
 
 from tfembed import __version__
+from tfembed.command_line import suggestion
 from tfembed.export.alikeness import describe_alikeness
 from tfembed.export.card import write_card
 from tfembed.export.encoder import ExportedEncoder
 from tfembed.export.examples import MOST
 from tfembed.export.gallery_state import gallery_sha256, gallery_state
-from tfembed.export.heads import HEADS, choose_head, load_head
+from tfembed.export.heads import HEADS, build_head, choose_head, load_head
+from tfembed.export.heads.contract import check_head
 from tfembed.export.heads.head_state import check_recall
 from tfembed.export.image_bytes import MAX_PIXELS
-from tfembed.export.query_search import EXACT
+from tfembed.export.query_search import what_is_exact
 from tfembed.export.run_directory import (
     Gallery,
     Queries,
@@ -37,7 +39,7 @@ from tfembed.export.versions import new_version
 from tfembed.export.warmup import BATCH_SIZES, warmup_requests, write_warmup
 from tfembed.formats.image_metadata import write_metadata
 from tfembed.formats.run_config import agreed_resize, run_resize
-from tfembed.ops.arguments import as_count, check_choice
+from tfembed.ops.arguments import as_count
 from tfembed.ops.image_formats import DECODER_VERSION
 from tfembed.progress import TimedLines
 
@@ -125,9 +127,11 @@ def export(
             version: see `tfembed.formats.image_metadata`.
         path: Folder with one numbered folder a version; made if missing.
         k: Neighbours in an answer; a smaller gallery gives as many as it has.
-        head: `"exact"`, `"bfloat16"` or `"ivf"`, see `tfembed.export.heads`;
-            `"auto"` chooses by size and says why.
-        recall: What `ivf` has to reach, measured on the queries.
+        head: `"exact"`, `"bfloat16"` or `"ivf"`, see `tfembed.export.heads`; the name
+            of one that an installed package offers, or one's own, `module:Class`
+            (`docs/extend.md`); `"auto"` chooses by size and says why.
+        recall: What `ivf` has to reach, measured on the queries; other heads may do
+            without.
         queries: Embeddings of held-out images, `(q, d)`, a mapping of `embeddings` and
             `labels`, or the path of an `.npz` file with them: what recall is measured
             and the threshold calibrated on. `None`: rows of the gallery.
@@ -202,7 +206,11 @@ def export(
     if head == "auto":
         head, why = choose_head(gallery.size, gallery.dim)
         say(f"head {head}: {why}")
-    head_state = load_head(head).build(
+    if head not in HEADS.parts:
+        check_head(head, gallery.dim)
+        say(f"tried the head {head} on small galleries")
+    head_state = build_head(
+        head,
         gallery.embeddings,
         recall=recall,
         queries=None if queries is None else queries.embeddings,
@@ -273,7 +281,7 @@ def export(
                 "metadata": columns,
             },
             "head": head_state.card,
-            "query": {"examples": MOST, "exact": EXACT[head]},
+            "query": {"examples": MOST, "exact": what_is_exact(head)},
             "k": int(k),
             "max_pixels": int(max_pixels),
             "known": {
@@ -371,7 +379,8 @@ def check_options(head="auto", **options):
     Raises:
         ValueError: If one is out of range.
     """
-    check_choice(("auto", *HEADS), head=head)
+    if head != "auto":
+        _check_head_name(head)
     for name in ("k", "score_megabytes", "max_pixels"):
         if name in options:
             as_count(name, options[name])
@@ -381,3 +390,14 @@ def check_options(head="auto", **options):
     check_vote_k(options.get("vote_k"))
     agreed_resize(options.get("resize"))
     check_threshold(options.get("threshold"), options.get("false_rejection"))
+
+
+def _check_head_name(head):
+    known = ["auto", *HEADS]
+    if not isinstance(head, str) or head not in HEADS:
+        guess = suggestion(str(head), known)
+        raise ValueError(
+            f"`head` must be one of {', '.join(map(repr, known))}, or your own, "
+            f"'module:Class'. Received: head={head!r}." + (guess and f" {guess}")
+        )
+    load_head(head)

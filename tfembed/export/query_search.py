@@ -18,15 +18,27 @@ from tfembed.export.filtered_search import (
     scan,
     score_list,
 )
+from tfembed.export.heads import load_head, trait
 from tfembed.export.id_lookup import find_rows, is_member
 
-EXACT = {
+_EXACT = {
     "exact": "all that is asked",
     "bfloat16": "all that is asked, by the rows as they are rounded",
     "ivf": "with filters, or with fewer rows of one label than are shown: every row is "
     "looked at; else what is in the cells looked at, as in `search`",
+    "": "with filters, or with fewer rows of one label than are shown: every row "
+    "is looked at; else what the head finds, as in `search`",
 }
-"""What of an answer to `query` is exact, by head: for the model card."""
+
+
+def what_is_exact(head):
+    """Returns what of an answer to `query` is exact: for the model card.
+
+    Args:
+        head: Name of the head.
+    """
+    other = "exact" if trait(load_head(head), "exact") else ""
+    return _EXACT.get(head, _EXACT[other])
 
 
 def query_neighbors(

@@ -152,7 +152,15 @@ class SearchModel(tf.Module):
         self._max_pixels = int(max_pixels)
         self._normalize, self._resize = normalize, resize
         self._gallery_names = tuple(state)
+        # The signatures are attributes, too, later: `search` of `_search`.
+        taken = {*dir(self), *(name[1:] for name in dir(self) if name[0] == "_")}
         for name, value in state.items():
+            if name in taken:
+                raise ValueError(
+                    "A head must name its arrays as no attribute of the model is "
+                    f"named. Received: {name!r}, of the head {head!r}. Begin it with "
+                    "the head's name."
+                )
             setattr(self, name, _gallery_variable(name, value))
         self._trace(encoder)
 
@@ -196,7 +204,7 @@ class SearchModel(tf.Module):
         self._decode = _shared(self._decode_bytes, [strings])
         self._embed_valid = _shared(self._embed_decoded, [images, valid])
         self._nearest = _shared(
-            lambda queries, k: self._head.search(self.gallery_variables, queries, k),
+            self._searched,
             [embeddings, tf.TensorSpec([], tf.int32)],
         )
         self._answer = _shared(self._answer_all, [embeddings, valid])
@@ -242,6 +250,16 @@ class SearchModel(tf.Module):
     def gallery_variables(self):
         """`{name: tf.Variable}` of all that depends on the gallery."""
         return {name: getattr(self, name) for name in self._gallery_names}
+
+    def _searched(self, queries, k):
+        found = self._head.search(self.gallery_variables, queries, k)
+        types = [tf.as_dtype(each.dtype).name for each in found]
+        if types != ["float32", "int32"]:
+            raise ValueError(
+                "A head's `search` must return scores in float32 and rows in int32. "
+                f"Received: {' and '.join(types)}."
+            )
+        return tuple(found)
 
     def _embed(self, images):
         return self._embed_valid(images, tf.fill([tf.shape(images)[0]], True))

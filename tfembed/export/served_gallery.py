@@ -18,13 +18,15 @@ _ROWS_AT_ONCE = 1 << 16
 def read_served_gallery(path):
     """Reads the gallery of a served model, as it is served.
 
+    A head that is not tfembed's is imported, by the name that the card has of it.
+
     Args:
         path: Folder with one numbered folder a version, of which the newest is read;
             or the folder of one version.
 
     Returns:
-        `tfembed.export.run_directory.Gallery`. Of a `bfloat16` head the embeddings are
-        as it keeps them.
+        `tfembed.export.run_directory.Gallery`. The embeddings are as the head keeps
+        them: rounded, of a `bfloat16` head.
 
     Raises:
         ValueError: If there is no version that tfembed.export wrote.

@@ -9,8 +9,8 @@ Everything is compared with something that shares no code with the graph:
   rank must be the score of that rank, and each id must have that score. Rows that lie
   within the tolerance of each other may therefore change places, no others. An
   approximate head may miss rows; what it finds must have the scores that it says
-  (`BFLOAT16_TOLERANCE` where rows are kept in bfloat16). Filtered searches, and those
-  with few rows of a label, are exact whatever the head;
+  (within the head's `tolerance`, where it keeps rows rounded). Filtered searches, and
+  those with few rows of a label, are exact whatever the head;
 - the vote with its formula in NumPy (`VOTE_TOLERANCE`), but where the last voter has
   a rival within the score tolerance, or the head is approximate.
 """
@@ -29,6 +29,7 @@ import tensorflow as tf
 
 from tfembed.export.brute_force import nearest, shares_of_classes
 from tfembed.export.gallery_state import encode_text, hash_ids, index_ids
+from tfembed.export.heads import load_head, trait
 from tfembed.export.native import find_libraries
 from tfembed.export.query_options import nothing_asked
 from tfembed.export.replay import asked
@@ -38,7 +39,6 @@ from tfembed.ops.images import decode_image
 EMBEDDING_TOLERANCE = 1e-5
 MIXED_TOLERANCE = 2e-2
 SCORE_TOLERANCE = 1e-5
-BFLOAT16_TOLERANCE = 2.0**-8
 VOTE_TOLERANCE = 2e-3
 
 # Processes that hold galleries up to this size run at the same time.
@@ -197,10 +197,9 @@ class _Checks:
         self.gallery = gallery
         self.k = min(k, gallery.size)
         self.voters = min(gallery.vote_k, gallery.size)
-        self.exact = head == "exact"
-        self.tolerance = SCORE_TOLERANCE
-        if head == "bfloat16":
-            self.tolerance = BFLOAT16_TOLERANCE
+        head = load_head(head)
+        self.exact = trait(head, "exact")
+        self.tolerance = max(SCORE_TOLERANCE, trait(head, "tolerance"))
         self.mixed = encoder.is_mixed
         self.worst = {"embeddings": 0.0, "scores": 0.0}
         images = np.stack(

@@ -6,14 +6,17 @@
 | `bfloat16` | bfloat16 rows, half the memory | nearly always; measured |
 | `ivf` | float32 rows in k-means cells | in a few cells, at the recall asked for |
 
-A head is a module with these functions, and no Keras:
+A head is a module, an object or a class (called without arguments) with these
+functions, and no Keras. `Head` has most of them for heads of one's own
+(`docs/extend.md`).
 
 - `build(embeddings, *, recall=0.95, queries=None, k=10, seed=0, progress=None,
   previous=None)` returns a `HeadState`: the arrays that it keeps and what the model
   card says.
 - `search(variables, queries, k)` returns scores `(batch, min(k, size))` in float32,
   largest first, and rows `(batch, min(k, size))` in int32, in the gallery's order;
-  equal scores go to the lowest row.
+  equal scores go to the lowest row. No row stands there twice; where none is found, the
+  last have the score -inf and the row -1.
 - `pairs(variables, queries, rows)` returns the scores of given rows,
   `(batch, m)` in float32; -inf where a row is negative.
 - `embeddings_of(variables, rows)` returns given rows, `(n, dim)` in float32.
@@ -21,43 +24,149 @@ A head is a module with these functions, and no Keras:
   batch makes stand in memory.
 - `stored_count(variables)` and `stored(variables, start, count)` return how many rows
   are stored, and a range of them as float32 with the gallery row of each, -1 for
-  padding: what an exact search with filters goes through.
+  padding, equal rows ascending: what an exact search with filters goes through.
 
-`variables` is `{name: tf.Variable}` with the names of `HeadState.arrays`. All but
-`build` are graph code in stock ops. Nothing of the gallery is a constant of the graph:
-the variables' shapes are those of the arrays with the first dimension free, so another
-gallery of any size fits the same graph.
+And it may have these, whose defaults `TRAITS` has: `exact` and `tolerance`, what the
+check before publishing holds it to; `carries`, names of arrays that an update gives
+`build` as `previous`; and `kept`, a function of rows in NumPy that returns them as the
+head keeps them, where it keeps each by itself and rounded.
+
+`variables` is `{name: tf.Variable}` with the names of `HeadState.arrays`, or tensors of
+their values. All but `build` are graph code in stock ops, run without AutoGraph.
+Nothing of the gallery is a constant of the graph: the variables' shapes are those of
+the arrays with the first dimension free, so another gallery of any size fits the same
+graph. Names, dtypes and other dimensions of the arrays depend on `dim` alone.
 
 Importing this package does not import TensorFlow.
 """
 
 import importlib
+import json
 
-HEADS = {
-    "exact": "tfembed.export.heads.exact",
-    "bfloat16": "tfembed.export.heads.bfloat16",
-    "ivf": "tfembed.export.heads.ivf",
-}
-"""Name of each head, and the module that it is."""
+from tfembed.command_line import suggestion
+from tfembed.registry import Registry
+
+HEADS = Registry(
+    "head",
+    "tfembed.heads",
+    {
+        "exact": "tfembed.export.heads.exact",
+        "bfloat16": "tfembed.export.heads.bfloat16",
+        "ivf": "tfembed.export.heads.ivf",
+    },
+)
+"""Name of each head, and the module that it is; after ours, those of other packages."""
+
+TRAITS = {"exact": False, "tolerance": 1e-5, "carries": (), "kept": None}
+"""What a head is where it does not say so itself."""
+
+_FUNCTIONS = (
+    "build",
+    "search",
+    "pairs",
+    "embeddings_of",
+    "score_columns",
+    "stored_count",
+    "stored",
+)
 
 # Up to here all rows are read for each batch: 2 million of 128 numbers.
 EXACT_BYTES = 1 << 30
 
 
 def load_head(name):
-    """Returns the module of a head.
+    """Returns a head; imports it.
 
     Args:
-        name: A key of `HEADS`.
+        name: A name in `HEADS`, or one's own, `module:Class`.
 
     Raises:
-        ValueError: If there is no such head.
+        ValueError: If there is no such head, or it lacks a function.
     """
     if name not in HEADS:
+        guess = suggestion(name, list(HEADS))
         raise ValueError(
-            f"A head is one of {', '.join(map(repr, HEADS))}. Received: {name!r}."
+            f"A head is one of {', '.join(map(repr, HEADS))}, or your own, "
+            f"module:Class. Received: {name!r}. "
+            + (guess or "Install the package that offers it, if it is another's.")
         )
-    return importlib.import_module(HEADS[name])
+    found = HEADS[name]
+    if name in HEADS.parts:
+        return importlib.import_module(found)
+    return as_head(found, name)
+
+
+def as_head(found, name):
+    """Returns what was found as a head: of a class, one object.
+
+    Raises:
+        ValueError: If it lacks a function.
+    """
+    # A class is only called if it can be a head: a name is read from a card, too.
+    missing = [each for each in _FUNCTIONS if not callable(getattr(found, each, None))]
+    if missing:
+        raise ValueError(
+            "A head must be a class, an object or a module with the functions "
+            f"{', '.join(_FUNCTIONS)}, such as a subclass of tfembed.export.Head. "
+            f"Received: {name!r}, a {type(found).__name__} without "
+            f"{', '.join(missing)}."
+        )
+    return found() if isinstance(found, type) else found
+
+
+def trait(head, name):
+    """Returns what a head says of itself, or else the default in `TRAITS`."""
+    return getattr(head, name, TRAITS[name])
+
+
+def build_head(name, embeddings, **options):
+    """Builds a head, and checks what it is built into.
+
+    Args:
+        name: As for `load_head`.
+        embeddings: As for the head's `build`.
+        **options: As for the head's `build`.
+
+    Returns:
+        `HeadState`, whose card begins with the head's name.
+
+    Raises:
+        ValueError: If the head returns something else.
+    """
+    built = load_head(name).build(embeddings, **options)
+    check_state(built, name)
+    rest = {key: value for key, value in built.card.items() if key != "head"}
+    built.card = {"head": name, **rest}
+    return built
+
+
+def check_state(built, name):
+    """Raises a ValueError unless `build` has returned what a version can hold."""
+    import numpy as np
+
+    from tfembed.export.heads.head_state import HeadState
+
+    if not isinstance(built, HeadState):
+        problem = f"a {type(built).__name__}"
+    else:
+        wrong = [
+            key
+            for key, value in built.arrays.items()
+            if not str(key).isidentifier()
+            or not isinstance(value, (np.ndarray, np.generic))
+            or value.dtype.kind in "OSUM"
+        ]
+        problem = f"the arrays {', '.join(map(str, wrong))}" if wrong else ""
+        try:
+            json.dumps(built.card)
+        except (TypeError, ValueError) as error:
+            problem = problem or f"a card of which JSON says: {error}"
+    if problem:
+        raise ValueError(
+            "A head's `build` must return a tfembed.export.HeadState of NumPy arrays "
+            "of numbers by names that Python variables may have, and a card of JSON "
+            f"values. Received: {problem}, of the head {name!r}."
+        )
 
 
 def choose_head(rows, dim):

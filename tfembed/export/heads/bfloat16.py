@@ -24,6 +24,7 @@ from tfembed.ops.arguments import as_count
 __all__ = [
     "build",
     "embeddings_of",
+    "kept",
     "pairs",
     "score_columns",
     "search",
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 _ROWS = 1 << 16  # rounded at a time
+
+tolerance = 2.0**-8  # a score is off by no more, as rows are rounded
 
 
 def build(
@@ -81,3 +84,8 @@ def build(
     else:  # a single row
         card["recall_at_k"], card["recall_interval"] = None, None
     return HeadState({"gallery_embeddings": rounded}, card)
+
+
+def kept(embeddings):
+    """Returns rows as they are kept, `(n, dim)`."""
+    return embeddings.astype(tf.bfloat16.as_numpy_dtype)

@@ -20,6 +20,8 @@ __all__ = [
     "stored_count",
 ]
 
+exact = True  # the nearest are found, always
+
 
 def build(
     embeddings,

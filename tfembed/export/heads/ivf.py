@@ -17,6 +17,7 @@ from tfembed.ops.pair_scores import pair_scores
 
 CELLS_PER_ROOT = 2.0  # cells: so many times the square root of the number of rows
 LEAST_ROWS = 32  # of a cell, on average
+carries = ("ivf_centroids",)  # what an update may keep
 _SURE = 2.33  # standard errors of a one-sided 99 percent interval
 
 

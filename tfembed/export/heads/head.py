@@ -1,0 +1,132 @@
+"""A head of one's own: what stands for it where it says nothing else."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfembed.export.heads import exact, kept_rows
+from tfembed.export.heads.recall import (
+    HeldOut,
+    found_shares,
+    interval,
+    without_own,
+)
+
+_SCORES = 1 << 23  # numbers that stand in memory while recall is measured
+
+
+class Head:
+    """The base of heads: keeps the rows in `gallery_embeddings`, and them alone.
+
+    A subclass defines `search`, and `build` where it keeps more than the rows, or keeps
+    them shorter than float32. One that keeps no array `gallery_embeddings`, of all rows
+    in their order, defines all the methods. What each is
+    given and returns stands in `tfembed.export.heads`; `tfembed.export.check_head`
+    tries all of it.
+
+    Example:
+    >>> import tensorflow as tf
+    >>> from tfembed.export import Head, check_head
+    >>> class Plain(Head):
+    ...     exact = True
+    ...
+    ...     def search(self, variables, queries, k):
+    ...         rows = tf.convert_to_tensor(variables["gallery_embeddings"])
+    ...         scores = tf.matmul(queries, rows, transpose_b=True)
+    ...         return tf.math.top_k(scores, tf.minimum(k, tf.shape(rows)[0]))
+    >>> check_head(Plain())
+
+    Attributes:
+        exact: Whether `search` always finds the nearest rows: the check before
+            publishing then holds it to that.
+        tolerance: How far a score may be from the cosine with the row as it was given,
+            for heads that keep rows rounded or shortened. What is filtered, and what a
+            question with examples finds, has such scores, too.
+        carries: Names of the arrays that `build` is given as `previous` when a gallery
+            is updated, such as the centroids of cells.
+    """
+
+    exact = False
+    tolerance = 1e-5
+    carries = ()
+
+    def build(
+        self,
+        embeddings,
+        *,
+        recall=0.95,
+        queries=None,
+        k=10,
+        seed=0,
+        progress=None,
+        previous=None,
+    ):
+        built = exact.build(embeddings)
+        if self.exact:
+            return built
+        told = self.measure(built.arrays, embeddings, queries, k, seed, progress)
+        built.card = {**built.card, **told}
+        return built
+
+    def search(self, variables, queries, k):
+        raise NotImplementedError(
+            f"{type(self).__name__} must define `search(self, variables, queries, k)`."
+        )
+
+    def pairs(self, variables, queries, rows):
+        return kept_rows.pairs(variables, queries, rows)
+
+    def embeddings_of(self, variables, rows):
+        return kept_rows.embeddings_of(variables, rows)
+
+    def score_columns(self, variables):
+        return tf.shape(variables["gallery_embeddings"])[0]
+
+    def stored_count(self, variables):
+        return kept_rows.stored_count(variables)
+
+    def stored(self, variables, start, count):
+        return kept_rows.stored(variables, start, count)
+
+    def measure(self, arrays, embeddings, queries=None, k=10, seed=0, progress=None):
+        """Measures how many of the nearest rows `search` finds.
+
+        Args:
+            arrays: Those of the head, `{name: NumPy array}`.
+            embeddings: `(size, dim)`, float32: the gallery.
+            queries: `(count, dim)`, embeddings of images that are not in the gallery;
+                `None`: rows of the gallery, each without itself.
+            k: Neighbours that are counted.
+            seed: Of the draw of rows that are queries.
+            progress: Is called with a line of text now and then.
+
+        Returns:
+            What the model card says of it: `measured`, `recall_at_k`,
+            `recall_interval`, `recall_k`, `recall_queries`, `recall_queries_are`.
+        """
+        embeddings = np.asarray(embeddings, np.float32)
+        held_out = HeldOut(embeddings, queries, k, seed, progress)
+        card = {
+            "measured": True,
+            "recall_at_k": None,
+            "recall_interval": None,
+            "recall_k": held_out.k,
+            "recall_queries": len(held_out),
+            "recall_queries_are": held_out.source,
+        }
+        if not held_out.k:  # a single row
+            return card
+        variables = {name: tf.constant(value) for name, value in arrays.items()}
+        more = held_out.k + int(queries is None)
+        vectors = tf.TensorSpec([None, embeddings.shape[1]], tf.float32)
+
+        @tf.function(input_signature=[vectors], autograph=False)
+        def find(some):
+            return self.search(variables, some, more)[1]
+
+        step = max(1, _SCORES // max(int(self.score_columns(variables)), 1))
+        parts = range(0, len(held_out), step)
+        found = [find(held_out.queries[i : i + step]).numpy() for i in parts]
+        found = without_own(np.concatenate(found), held_out.own)[:, : held_out.k]
+        shares = found_shares(found, held_out.rows)
+        card["recall_at_k"], card["recall_interval"] = interval(shares)
+        return card
