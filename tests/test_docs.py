@@ -34,8 +34,9 @@ DOCUMENTS = sorted(
     )
     for path in ROOT.glob(pattern)
 )
-# Whose Python goes on from what their commands did: `test_tutorial.py` runs both.
-RUN_WHOLE = {"docs/tutorial.md"}
+# Whose Python goes on from what their commands did: `test_tutorial.py` and
+# `test_extend.py` run both.
+RUN_WHOLE = {"docs/tutorial.md", "docs/extend.md"}
 PROGRAMS = {"cat", "cd", "cp", "curl", "docker", "git", "ls", "mkdir", "pip", "source"}
 PROGRAMS |= {
     "apt-get",
