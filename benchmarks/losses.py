@@ -156,6 +156,7 @@ COMPARED = {
     ),
     "FastAP": Compared("FastAP()", pml("FastAPLoss")),
     "SmoothAP": Compared("SmoothAP()", pml("SmoothAPLoss")),
+    "PNP": Compared("PNP(include_anchor=True)", pml("PNPLoss")),
     "Histogram": Compared("Histogram()", pml("HistogramLoss")),
     "Margin": Compared(
         "Margin(normalize=True, miner=DistanceWeightedMiner())",
@@ -168,11 +169,19 @@ COMPARED = {
     "AffinityProjection": Compared("AffinityProjection()"),
     "RangeLoss": Compared("RangeLoss()"),
     "Marginal": Compared("Marginal()"),
+    "SNR": Compared(
+        "SNR(normalize=True)", pml("SignalToNoiseRatioContrastiveLoss", reducer=MEAN)
+    ),
+    "ThresholdConsistentMargin": Compared(
+        "ThresholdConsistentMargin()", pml("ThresholdConsistentMarginLoss")
+    ),
+    "VICReg": Compared("VICReg()", per_class=2),
     "ProxyNCA": on_proxies(
         "ProxyNCA(2.0, positive_in_denominator=True)", "ProxyNCALoss"
     ),
     "ProxyAnchor": on_proxies("ProxyAnchor()", "ProxyAnchorLoss"),
     "NormSoftmax": on_proxies("NormSoftmax()", "NormalizedSoftmaxLoss"),
+    "P2SGrad": on_proxies("P2SGrad()"),
     "TemperatureSoftmax": on_proxies("TemperatureSoftmax(0.05)"),
     "SoftTriple": on_proxies("SoftTriple()", "SoftTripleLoss", ", per_class=10"),
     "CosFace": on_proxies("CosFace()", "CosFaceLoss"),

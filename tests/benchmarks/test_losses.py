@@ -56,6 +56,8 @@ def test_every_loss_is_timed(script):
 
     timed = " ".join(c.ours for c in script("losses").COMPARED.values())
     for name, value in vars(losses).items():
+        if value is FunctionalLoss:
+            continue  # what all of them are
         if inspect.isclass(value) and issubclass(value, FunctionalLoss):
             assert f"{name}(" in timed, name
 

@@ -49,8 +49,21 @@ def with_weights(seed, per_class=1):
     return arrays
 
 
-def case(loss, distance=None, reducer=None, miner=None, triplets=None, **arguments):
-    """Returns a case's settings; names of classes, or `[name, arguments]`."""
+def case(
+    loss,
+    distance=None,
+    reducer=None,
+    miner=None,
+    triplets=None,
+    regularizer=None,
+    views=False,
+    **arguments,
+):
+    """Returns a case's settings; names of classes, or `[name, arguments]`.
+
+    With `views` the loss gets the first half of the batch, and the second one as the
+    references, without labels.
+    """
     return {
         "class": loss,
         "arguments": arguments,
@@ -58,7 +71,16 @@ def case(loss, distance=None, reducer=None, miner=None, triplets=None, **argumen
         "reducer": reducer,
         "miner": miner,
         "triplets": triplets,
+        **({"regularizer": regularizer} if regularizer else {}),
+        **({"views": views} if views else {}),
     }
+
+
+def two_views(seed, images=5):
+    """Returns a batch of the first views of so many images, and then the second."""
+    arrays = batch(seed, sizes=(1,) * images, order=False)
+    other = batch(seed + 1, sizes=(1,) * images, order=False)
+    return {key: np.concatenate([arrays[key], other[key]]) for key in arrays}
 
 
 def lp(power, normalize=False):
@@ -70,6 +92,7 @@ MEAN, SUM = "MeanReducer", "SumReducer"
 DOT = ["DotProductSimilarity", {"normalize_embeddings": False}]
 EQUAL = (4, 4, 4, 4)  # the one shape that its SmoothAPLoss ranks rightly
 PROXIES = {"num_classes": CLASSES, "embedding_size": DIM}
+SNR = ["SNRDistance", {"normalize_embeddings": False}]
 
 
 def one_negative_each(arrays):
@@ -311,30 +334,95 @@ def recorded():
         with_weights(28, per_class=3),
         default=case("SubCenterArcFaceLoss", sub_centers=3, **PROXIES),
     )
+    snr = "SignalToNoiseRatioContrastiveLoss"
+    add(
+        "signal_to_noise_ratio",
+        batch(29),
+        default=case(snr),
+        sum=case(snr, reducer=SUM),
+        plain=case(snr, SNR, SUM, pos_margin=0.3, neg_margin=2.5),
+        regularised=case(
+            snr,
+            SNR,
+            SUM,
+            regularizer=["ZeroMeanRegularizer", {"reducer": MEAN}],
+            embedding_reg_weight=0.2,
+        ),
+    )
+    add(
+        "pnp",
+        batch(30),
+        default=case("PNPLoss"),
+        other=case("PNPLoss", anneal=0.1),
+        increasing=case("PNPLoss", anneal=0.1, variant="Iu"),
+        bounded=case("PNPLoss", anneal=0.1, variant="Ib", b=3),
+        decreasing=case("PNPLoss", anneal=0.1, variant="Ds"),
+        quotient=case("PNPLoss", anneal=0.1, variant="Dq", alpha=2),
+    )
+    add(
+        "threshold_consistent_margin",
+        batch(31),
+        default=case("ThresholdConsistentMarginLoss"),
+        other=case(
+            "ThresholdConsistentMarginLoss",
+            lambda_plus=0.7,
+            lambda_minus=2.5,
+            margin_plus=0.4,
+            margin_minus=-0.2,
+        ),
+    )
+    add(
+        "vicreg",
+        two_views(32),
+        default=case("VICRegLoss", views=True),
+        other=case(
+            "VICRegLoss",
+            views=True,
+            invariance_lambda=2.0,
+            variance_mu=3.5,
+            covariance_v=4.0,
+            eps=0.01,
+        ),
+    )
+    add(
+        "p2s_grad",
+        with_weights(34),
+        default=case("P2SGradLoss", num_classes=CLASSES, descriptors_dim=DIM),
+    )
     return all_files
 
 
 # The attribute that holds a loss's weights, and whether it stands the other way round.
-WEIGHTS = {"proxies": False, "W": True, "fc": True}
+WEIGHTS = {"proxies": False, "W": True, "fc": True, "weight": True}
 
 
 def built(module, given, **more):
     """Makes an object of a module of the library from `name` or `[name, arguments]`."""
-    import pytorch_metric_learning.distances as distances
+    from pytorch_metric_learning import distances, reducers
 
     name, arguments = (given, {}) if isinstance(given, str) else given
     arguments = dict(arguments, **more)
     if isinstance(arguments.get("distance"), (list, str)):
         arguments["distance"] = built(distances, arguments["distance"])
+    if isinstance(arguments.get("reducer"), (list, str)):
+        arguments["reducer"] = built(reducers, arguments["reducer"])
     return getattr(module, name)(**arguments)
 
 
 def computed(arrays, settings):
     """Returns the loss and the gradients of one case."""
     import torch
-    from pytorch_metric_learning import distances, losses, miners, reducers
+    from pytorch_metric_learning import (
+        distances,
+        losses,
+        miners,
+        reducers,
+        regularizers,
+    )
 
     more = {}
+    if settings.get("regularizer"):
+        more["embedding_regularizer"] = built(regularizers, settings["regularizer"])
     if settings["distance"]:
         more["distance"] = built(distances, settings["distance"])
     if settings["reducer"]:
@@ -358,7 +446,11 @@ def computed(arrays, settings):
         mined = mined(embeddings, labels)
     if settings["triplets"]:
         mined = tuple(torch.tensor(column) for column in settings["triplets"])
-    value = loss(embeddings, labels, mined)
+    if settings.get("views"):
+        first, second = embeddings.tensor_split(2)
+        value = loss(first, ref_emb=second)
+    else:
+        value = loss(embeddings, labels, mined)
     value.backward()
     found["loss"] = value.detach().numpy()
     found["gradient"] = embeddings.grad.numpy()

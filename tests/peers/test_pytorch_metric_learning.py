@@ -300,6 +300,72 @@ def test_histogram():
         check(load("histogram", name), losses.Histogram(bins=bins).per_row)
 
 
+def test_signal_to_noise_ratio():
+    """Pairs of each kind are averaged apart there, in one mean here."""
+    for name, settings in {
+        "sum": {"normalize": True},
+        "plain": {"margin": 2.5, "positive_margin": 0.3},
+    }.items():
+        case = load("signal_to_noise_ratio", name)
+        check(case, losses.SNR(**settings).per_row, scale=sum(pairs(case.labels)))
+
+
+def test_signal_to_noise_ratio_default_is_over_active_pairs():
+    """Ours of each kind of pairs alone, over the share of it that costs something."""
+    case = load("signal_to_noise_ratio", "default")
+    x = case.embeddings / np.linalg.norm(case.embeddings, axis=1, keepdims=True)
+    ratio = np.var(x[:, None] - x[None, :], axis=2) / np.var(x, axis=1)[:, None]
+    same = case.labels[:, None] == case.labels[None, :]
+    positive, push = same & ~np.eye(len(x), dtype=bool), np.maximum(1 - ratio, 0)
+    shares = [1.0, np.mean(push[~same] > 0)]
+    kinds = [np.stack([positive, same & ~same]), np.stack([same & ~same, ~same])]
+
+    def ours(labels, x):
+        means = [
+            losses.SNR(normalize=True, miner=lambda _, kind=kind: kind).per_row(
+                labels, x
+            )
+            for kind in kinds
+        ]
+        return means[0] / shares[0] + means[1] / shares[1]
+
+    check(case, ours)
+
+
+def test_zero_mean_regularizer():
+    """Beside its sum of all pairs, the mean of the rows' regulariser."""
+    case = load("signal_to_noise_ratio", "regularised")
+    count = sum(pairs(case.labels))
+    check(case, losses.SNR(zero_mean=0.2 / count).per_row, scale=count)
+
+
+def test_pnp():
+    """It counts each anchor as one of its own positives."""
+    for name, settings in {
+        "default": {},
+        "other": {"temperature": 0.1},
+        "increasing": {"temperature": 0.1, "form": "Iu"},
+        "bounded": {"temperature": 0.1, "form": "Ib", "b": 3.0},
+        "decreasing": {"temperature": 0.1, "form": "Ds"},
+        "quotient": {"temperature": 0.1, "form": "Dq", "alpha": 2.0},
+    }.items():
+        check(load("pnp", name), losses.PNP(include_anchor=True, **settings).per_row)
+
+
+def test_threshold_consistent_margin():
+    loss = losses.ThresholdConsistentMargin()
+    check(load("threshold_consistent_margin", "default"), loss.per_row)
+    loss = losses.ThresholdConsistentMargin(0.4, -0.2, 0.7, 2.5)
+    check(load("threshold_consistent_margin", "other"), loss.per_row)
+
+
+def test_vicreg():
+    """It gets the views apart; here the image is the label."""
+    check(load("vicreg", "default"), losses.VICReg().per_row)
+    loss = losses.VICReg(2.0, 3.5, 4.0, epsilon=0.01)
+    check(load("vicreg", "other"), loss.per_row)
+
+
 def check_proxies(case, loss, scale=1.0, shift=0.0, **proxies):
     """Compares a loss on `Proxies(**proxies)` that hold the case's weights.
 
@@ -389,6 +455,19 @@ def test_norm_softmax():
     for name, temperature in {"default": 0.05, "other": 0.5}.items():
         loss = losses.NormSoftmax(temperature=temperature)
         check_proxies(load("normalized_softmax", name), loss)
+
+
+def test_p2s_grad():
+    """Its mean is over classes, too; its weights have unit length before each step.
+
+    Ours are divided by their length within the step: the gradient along them is 0.
+    """
+    case = load("p2s_grad", "default")
+    lengths = np.linalg.norm(case.weights, axis=1, keepdims=True)
+    w, theirs = case.weights / lengths, case.weights_gradient
+    along = (theirs - np.sum(theirs * w, axis=1, keepdims=True) * w) / lengths
+    case = dataclasses.replace(case, weights_gradient=along)
+    check_proxies(case, losses.P2SGrad(), scale=2 / len(case.weights))
 
 
 @pytest.mark.parametrize(

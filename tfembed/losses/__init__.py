@@ -24,11 +24,14 @@ from tfembed.losses.nca import NCA, nca
 from tfembed.losses.norm_softmax import NormSoftmax, norm_softmax
 from tfembed.losses.npair import NPair, npair
 from tfembed.losses.nt_xent import NTXent, nt_xent
+from tfembed.losses.p2s_grad import P2SGrad, p2s_grad
+from tfembed.losses.pnp import PNP, pnp
 from tfembed.losses.proxy_anchor import ProxyAnchor, proxy_anchor
 from tfembed.losses.proxy_nca import ProxyNCA, proxy_nca
 from tfembed.losses.range_loss import RangeLoss, range_loss
 from tfembed.losses.ranked_list import RankedList, ranked_list
 from tfembed.losses.smooth_ap import SmoothAP, smooth_ap
+from tfembed.losses.snr import SNR, snr
 from tfembed.losses.soft_nearest_neighbor import (
     SoftNearestNeighbor,
     soft_nearest_neighbor,
@@ -37,8 +40,13 @@ from tfembed.losses.soft_triple import SoftTriple, soft_triple
 from tfembed.losses.sphereface import SphereFace, sphereface
 from tfembed.losses.sup_con import SupCon, sup_con
 from tfembed.losses.temperature_softmax import TemperatureSoftmax, temperature_softmax
+from tfembed.losses.threshold_consistent_margin import (
+    ThresholdConsistentMargin,
+    threshold_consistent_margin,
+)
 from tfembed.losses.triplet import Triplet, triplet
 from tfembed.losses.tuplet_margin import TupletMargin, tuplet_margin
+from tfembed.losses.vicreg import VICReg, vicreg
 
 __all__ = [
     "AffinityFrobenius",
@@ -64,18 +72,23 @@ __all__ = [
     "NPair",
     "NTXent",
     "NormSoftmax",
+    "P2SGrad",
+    "PNP",
     "ProxyAnchor",
     "ProxyNCA",
     "RangeLoss",
     "RankedList",
+    "SNR",
     "SmoothAP",
     "SoftNearestNeighbor",
     "SoftTriple",
     "SphereFace",
     "SupCon",
     "TemperatureSoftmax",
+    "ThresholdConsistentMargin",
     "Triplet",
     "TupletMargin",
+    "VICReg",
     "affinity_frobenius",
     "affinity_projection",
     "angular",
@@ -99,16 +112,21 @@ __all__ = [
     "norm_softmax",
     "npair",
     "nt_xent",
+    "p2s_grad",
+    "pnp",
     "proxy_anchor",
     "proxy_nca",
     "range_loss",
     "ranked_list",
     "smooth_ap",
+    "snr",
     "soft_nearest_neighbor",
     "soft_triple",
     "sphereface",
     "sup_con",
     "temperature_softmax",
+    "threshold_consistent_margin",
     "triplet",
     "tuplet_margin",
+    "vicreg",
 ]

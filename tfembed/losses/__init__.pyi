@@ -34,11 +34,14 @@ from tfembed.losses.nca import nca as nca
 from tfembed.losses.norm_softmax import norm_softmax as norm_softmax
 from tfembed.losses.npair import npair as npair
 from tfembed.losses.nt_xent import nt_xent as nt_xent
+from tfembed.losses.p2s_grad import p2s_grad as p2s_grad
+from tfembed.losses.pnp import pnp as pnp
 from tfembed.losses.proxy_anchor import proxy_anchor as proxy_anchor
 from tfembed.losses.proxy_nca import proxy_nca as proxy_nca
 from tfembed.losses.range_loss import range_loss as range_loss
 from tfembed.losses.ranked_list import ranked_list as ranked_list
 from tfembed.losses.smooth_ap import smooth_ap as smooth_ap
+from tfembed.losses.snr import snr as snr
 from tfembed.losses.soft_nearest_neighbor import (
     soft_nearest_neighbor as soft_nearest_neighbor,
 )
@@ -48,8 +51,12 @@ from tfembed.losses.sup_con import sup_con as sup_con
 from tfembed.losses.temperature_softmax import (
     temperature_softmax as temperature_softmax,
 )
+from tfembed.losses.threshold_consistent_margin import (
+    threshold_consistent_margin as threshold_consistent_margin,
+)
 from tfembed.losses.triplet import triplet as triplet
 from tfembed.losses.tuplet_margin import tuplet_margin as tuplet_margin
+from tfembed.losses.vicreg import vicreg as vicreg
 
 _Number: TypeAlias = float | tf.Tensor | tf.Variable
 _Label: TypeAlias = int | str | None
@@ -78,18 +85,23 @@ __all__ = [
     "NPair",
     "NTXent",
     "NormSoftmax",
+    "P2SGrad",
+    "PNP",
     "ProxyAnchor",
     "ProxyNCA",
     "RangeLoss",
     "RankedList",
+    "SNR",
     "SmoothAP",
     "SoftNearestNeighbor",
     "SoftTriple",
     "SphereFace",
     "SupCon",
     "TemperatureSoftmax",
+    "ThresholdConsistentMargin",
     "Triplet",
     "TupletMargin",
+    "VICReg",
     "affinity_frobenius",
     "affinity_projection",
     "angular",
@@ -113,18 +125,23 @@ __all__ = [
     "norm_softmax",
     "npair",
     "nt_xent",
+    "p2s_grad",
+    "pnp",
     "proxy_anchor",
     "proxy_nca",
     "range_loss",
     "ranked_list",
     "smooth_ap",
+    "snr",
     "soft_nearest_neighbor",
     "soft_triple",
     "sphereface",
     "sup_con",
     "temperature_softmax",
+    "threshold_consistent_margin",
     "triplet",
     "tuplet_margin",
+    "vicreg",
 ]
 
 class AffinityFrobenius(FunctionalLoss):
@@ -444,6 +461,34 @@ class NormSoftmax(FunctionalLoss):
         ignore_label: _Label = None,
     ) -> None: ...
 
+class P2SGrad(FunctionalLoss):
+    function = staticmethod(p2s_grad)
+    def __init__(
+        self,
+        per_class: int = 1,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = "p2s_grad",
+        *,
+        ignore_label: _Label = None,
+    ) -> None: ...
+
+class PNP(FunctionalLoss):
+    function = staticmethod(pnp)
+    def __init__(
+        self,
+        form: str = "O",
+        temperature: _Number = 0.01,
+        alpha: _Number = 1.0,
+        b: _Number = 2.0,
+        include_anchor: bool = False,
+        miner: Any = None,
+        row_chunk: Any = None,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = "pnp",
+        *,
+        ignore_label: _Label = None,
+    ) -> None: ...
+
 class ProxyAnchor(FunctionalLoss):
     function = staticmethod(proxy_anchor)
     def __init__(
@@ -502,6 +547,22 @@ class RankedList(FunctionalLoss):
         row_chunk: Any = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "ranked_list",
+        *,
+        ignore_label: _Label = None,
+    ) -> None: ...
+
+class SNR(FunctionalLoss):
+    function = staticmethod(snr)
+    def __init__(
+        self,
+        margin: _Number = 1.0,
+        positive_margin: _Number = 0.0,
+        zero_mean: _Number = 0.0,
+        normalize: bool = False,
+        miner: Any = None,
+        row_chunk: Any = None,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = "snr",
         *,
         ignore_label: _Label = None,
     ) -> None: ...
@@ -591,6 +652,22 @@ class TemperatureSoftmax(FunctionalLoss):
         ignore_label: _Label = None,
     ) -> None: ...
 
+class ThresholdConsistentMargin(FunctionalLoss):
+    function = staticmethod(threshold_consistent_margin)
+    def __init__(
+        self,
+        positive_margin: _Number = 0.9,
+        negative_margin: _Number = 0.5,
+        positive_weight: _Number = 1.0,
+        negative_weight: _Number = 1.0,
+        miner: Any = None,
+        row_chunk: Any = None,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = "threshold_consistent_margin",
+        *,
+        ignore_label: _Label = None,
+    ) -> None: ...
+
 class Triplet(FunctionalLoss):
     function = staticmethod(triplet)
     def __init__(
@@ -618,6 +695,21 @@ class TupletMargin(FunctionalLoss):
         row_chunk: Any = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "tuplet_margin",
+        *,
+        ignore_label: _Label = None,
+    ) -> None: ...
+
+class VICReg(FunctionalLoss):
+    function = staticmethod(vicreg)
+    def __init__(
+        self,
+        invariance: _Number = 25.0,
+        variance: _Number = 25.0,
+        covariance: _Number = 1.0,
+        target: _Number = 1.0,
+        epsilon: _Number = 0.0001,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = "vicreg",
         *,
         ignore_label: _Label = None,
     ) -> None: ...

@@ -41,22 +41,27 @@ LOSSES = Registry(
         "norm_softmax": (PROXY, "NormSoftmax"),
         "npair": (PAIR, "NPair"),
         "nt_xent": (PAIR, "NTXent"),
+        "p2s_grad": (PROXY, "P2SGrad"),
+        "pnp": (PAIR, "PNP"),
         "proxy_anchor": (PROXY, "ProxyAnchor"),
         "proxy_nca": (PROXY, "ProxyNCA"),
         "proxy_softmax": (ENDPOINT, "ProxySoftmax"),
         "range_loss": (PAIR, "RangeLoss"),
         "ranked_list": (PAIR, "RankedList"),
         "smooth_ap": (PAIR, "SmoothAP"),
+        "snr": (PAIR, "SNR"),
         "soft_nearest_neighbor": (PAIR, "SoftNearestNeighbor"),
         "soft_triple": (PROXY, "SoftTriple"),
         "sphereface": (PROXY, "SphereFace"),
         "sup_con": (PAIR, "SupCon"),
         "temperature_softmax": (PROXY, "TemperatureSoftmax"),
+        "threshold_consistent_margin": (PAIR, "ThresholdConsistentMargin"),
         "triplet": (PAIR, "Triplet"),
         "tuplet_margin": (PAIR, "TupletMargin"),
+        "vicreg": (PAIR, "VICReg"),
     },
 )
-TWO_ROWS = ("invariant_spread", "npair", "nt_xent")  # of each class, exactly
+TWO_ROWS = ("invariant_spread", "npair", "nt_xent", "vicreg")  # of each class, exactly
 SIMILARITY = {
     "large_margin_softmax": "product_and_length",
     "temperature_softmax": "product",

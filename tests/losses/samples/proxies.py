@@ -103,6 +103,10 @@ def large_margin_softmax(margin=4, annealing=0.0, scale=1.0, per_class=1):
     return oracle
 
 
+def p2s_grad():
+    return lambda y, s: sum((v - (c == y)) ** 2 for c, v in enumerate(s)) / 2
+
+
 def temperature_softmax(temperature=1.0):
     return norm_softmax(temperature)
 
@@ -207,6 +211,14 @@ SAMPLES = {
                 ({"temperature": -1.0}, "temperature"),
                 ({"targets": "counts"}, "targets"),
             ),
+        )
+    ),
+    losses.P2SGrad: list(
+        of(
+            losses.P2SGrad,
+            p2s_grad,
+            {"paper": {}, "sub-centres": {"per_class": 3}},
+            refused=(({"per_class": 7}, "per_cl"),),
         )
     ),
     losses.CosFace: list(
