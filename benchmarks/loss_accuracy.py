@@ -86,6 +86,11 @@ def setups():
         )
         return logits, keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
+    def matryoshka(embedding, label, classes):
+        dim = embedding.shape[-1]
+        dims = [dim // 4, dim // 2, dim]
+        return embedding, losses.Matryoshka(losses.MultiSimilarity(), dims)
+
     unit = {"normalize": True}
     return {
         "Contrastive": pair("Contrastive", **unit),
@@ -111,6 +116,7 @@ def setups():
             margin=0.5,
             miner=miners.MultiSimilarityMiner(),
         ),
+        "Matryoshka, MultiSimilarity": Setup(matryoshka),
         "RangeLoss": pair("RangeLoss", **unit),
         "Marginal": pair("Marginal"),
         "SupCon": pair("SupCon"),

@@ -176,6 +176,7 @@ COMPARED = {
         "ThresholdConsistentMargin()", pml("ThresholdConsistentMarginLoss")
     ),
     "VICReg": Compared("VICReg()", per_class=2),
+    "Matryoshka, 3 prefixes": Compared("Matryoshka(MultiSimilarity(), [32, 64, 128])"),
     "ProxyNCA": on_proxies(
         "ProxyNCA(2.0, positive_in_denominator=True)", "ProxyNCALoss"
     ),

@@ -48,6 +48,10 @@ def rows():
         if "similarities" in arguments:
             on_proxies.append(cells)
             continue
+        if "loss" in arguments:  # it wraps another
+            cells += ["as the wrapped loss", ""]
+            on_embeddings.append(cells)
+            continue
         cells.append("yes" if takes_references(loss()) else "no")
         options = [word for word in ("row_chunk", "miner") if word in arguments]
         cells.append(", ".join(f"`{word}`" for word in options))

@@ -33,7 +33,7 @@ def recorder():
 
 
 # Losses whose constructor does more than check its arguments and hand them on.
-WRITTEN = set()
+WRITTEN = {"Matryoshka"}
 CLASSES = recorder().classes()
 DERIVED = {name: CLASSES[name] for name in CLASSES if name not in WRITTEN}
 each_loss = pytest.mark.parametrize("loss", DERIVED.values(), ids=list(DERIVED))

@@ -1,5 +1,6 @@
 """The supervised recipe: every loss by name, proxies, queue, schedule, refusals."""
 
+import dataclasses
 import inspect
 
 import numpy as np
@@ -42,7 +43,8 @@ def test_every_public_loss_has_a_name():
         if inspect.isclass(each) and issubclass(each, FunctionalLoss)
     }
     named = {name for _, name in LOSSES.values()}
-    assert classes - named == {"FunctionalLoss"}  # which all of them are
+    # The class that all of them are, and what wraps one, a setting.
+    assert classes - named == {"FunctionalLoss", "Matryoshka"}
     assert named - classes == {"Centers", "Margin", "ProxySoftmax"}
 
 
@@ -152,6 +154,10 @@ def test_a_rate_multiplies_an_update():
         ({"cross_batch": 10}, "cross_batch"),
         ({"loss_options": "margin:3"}, "margin=0.5"),
         ({"temperature_schedule": "3"}, "0:0.0625"),
+        ({"matryoshka": "8;16"}, "8,16,64.*Received: '8;16'"),
+        ({"matryoshka": "16,8"}, "from few to many"),
+        ({"matryoshka": "0,8"}, "from few to many"),
+        ({"matryoshka": "8,16", "dim": 32}, "dim=32"),
         ({"loss": "unheard_of"}, "loss"),
     ],
 )
@@ -167,12 +173,32 @@ def test_refused(settings, word):
         ({"loss": "affinity_frobenius", "miner": "hard"}, "miner"),
         ({"loss": "cosface", "loss_options": "margn=1"}, "margin"),
         ({"loss": "margin", "cross_batch": 64}, "cross-batch"),
+        ({"loss": "cosface", "matryoshka": "2,4", "dim": 4}, "--matryoshka goes with"),
+        ({"loss": "center", "matryoshka": "2,4", "dim": 4}, "--matryoshka goes with"),
     ],
 )
 def test_options_that_do_not_go_together(settings, word):
     labels = keras.Input((), dtype="int64")
     with pytest.raises(ValueError, match=word):
         build_objective(supervised.Config(**settings), keras.Input((4,)), labels, 3)
+
+
+@pytest.mark.parametrize("queue", [0, 64])
+def test_a_loss_of_every_prefix(queue):
+    config = supervised.Config(
+        loss="nt_xent", loss_options="temperature=0.3", matryoshka="2,4", dim=4
+    )
+    config = dataclasses.replace(config, cross_batch=queue)
+    embeddings, labels = keras.Input((4,)), keras.Input((), dtype="int64")
+    objective = build_objective(config, embeddings, labels, 3)
+    assert objective.scheduled.temperature == 0.3
+    x = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
+    y = np.array([0, 0, 1, 1, 2, 2])
+    rows = losses.Matryoshka(losses.NTXent(0.3), [2, 4]).per_row(y, x)
+    model = keras.Model([embeddings, labels], objective.outputs)
+    output = model([x, y])
+    found = model.losses[0] if queue else objective.loss(y, output)
+    np.testing.assert_allclose(found, np.mean(rows), rtol=1e-5)
 
 
 def test_options_are_read():

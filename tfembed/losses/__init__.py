@@ -19,6 +19,7 @@ from tfembed.losses.invariant_spread import InvariantSpread, invariant_spread
 from tfembed.losses.large_margin_softmax import LargeMarginSoftmax, large_margin_softmax
 from tfembed.losses.lifted_structure import LiftedStructure, lifted_structure
 from tfembed.losses.marginal import Marginal, marginal
+from tfembed.losses.matryoshka import Matryoshka, matryoshka
 from tfembed.losses.multi_similarity import MultiSimilarity, multi_similarity
 from tfembed.losses.nca import NCA, nca
 from tfembed.losses.norm_softmax import NormSoftmax, norm_softmax
@@ -67,6 +68,7 @@ __all__ = [
     "LargeMarginSoftmax",
     "LiftedStructure",
     "Marginal",
+    "Matryoshka",
     "MultiSimilarity",
     "NCA",
     "NPair",
@@ -107,6 +109,7 @@ __all__ = [
     "large_margin_softmax",
     "lifted_structure",
     "marginal",
+    "matryoshka",
     "multi_similarity",
     "nca",
     "norm_softmax",

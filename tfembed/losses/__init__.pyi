@@ -29,6 +29,8 @@ from tfembed.losses.large_margin_softmax import (
 )
 from tfembed.losses.lifted_structure import lifted_structure as lifted_structure
 from tfembed.losses.marginal import marginal as marginal
+from tfembed.losses.matryoshka import Matryoshka as Matryoshka
+from tfembed.losses.matryoshka import matryoshka as matryoshka
 from tfembed.losses.multi_similarity import multi_similarity as multi_similarity
 from tfembed.losses.nca import nca as nca
 from tfembed.losses.norm_softmax import norm_softmax as norm_softmax
@@ -80,6 +82,7 @@ __all__ = [
     "LargeMarginSoftmax",
     "LiftedStructure",
     "Marginal",
+    "Matryoshka",
     "MultiSimilarity",
     "NCA",
     "NPair",
@@ -120,6 +123,7 @@ __all__ = [
     "large_margin_softmax",
     "lifted_structure",
     "marginal",
+    "matryoshka",
     "multi_similarity",
     "nca",
     "norm_softmax",

@@ -114,6 +114,11 @@ def build_objective(config, embeddings, labels, num_classes):
     """
     kind, loss_class = find_loss(config.loss)
     options = read_options(config.loss_options)
+    if config.matryoshka and kind != PAIR:
+        raise ValueError(
+            "--matryoshka goes with losses that compare embeddings. "
+            f"Received: --loss {config.loss}, which has weights for all numbers."
+        )
     if kind == ENDPOINT:
         return _endpoint(config, loss_class, options, embeddings, labels, num_classes)
     from tfembed import layers
@@ -141,12 +146,17 @@ def build_objective(config, embeddings, labels, num_classes):
         )(embeddings)
         return Objective(similarities, loss, False, loss)
     loss = _make(loss_class, _with_miner(config, loss_class, options), config.loss)
+    scheduled = loss
+    if config.matryoshka:
+        from tfembed.losses import Matryoshka
+
+        loss = Matryoshka(loss, read_dims(config.matryoshka))
     if not config.cross_batch:
-        return Objective(embeddings, loss, False, loss)
+        return Objective(embeddings, loss, False, scheduled)
     layer = layers.CrossBatch(
         loss, config.cross_batch, config.cross_batch_warmup, name="cross_batch"
     )
-    return Objective(layer([embeddings, labels]), loss, True, loss)
+    return Objective(layer([embeddings, labels]), loss, True, scheduled)
 
 
 def find_loss(name):
@@ -286,6 +296,24 @@ def read_options(text):
         except (ValueError, SyntaxError):
             options[key.strip()] = value.strip()
     return options
+
+
+def read_dims(text):
+    """Reads `"8,16,64"` as a list of numbers; an empty one if it is empty.
+
+    Raises:
+        ValueError: If they are not positive and ascending.
+    """
+    try:
+        dims = [int(part) for part in text.split(",")] if text else []
+    except ValueError:
+        dims = [0]
+    if any(dim < 1 for dim in dims) or dims != sorted(set(dims)):
+        raise ValueError(
+            "--matryoshka must look like 8,16,64, how many numbers each prefix has, "
+            f"from few to many. Received: {text!r}."
+        )
+    return dims
 
 
 def read_schedule(text):

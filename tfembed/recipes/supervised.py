@@ -21,6 +21,7 @@ from tfembed.recipes.objectives import (
     TWO_ROWS,
     build_objective,
     check_options,
+    read_dims,
     read_options,
     read_schedule,
 )
@@ -73,6 +74,11 @@ class Config(Settings):
         0, "rows of earlier batches that the loss compares with, too; 0 for none"
     )
     cross_batch_warmup: int = option(0, "steps without them at the beginning")
+    matryoshka: str = option(
+        "",
+        "train the first numbers of an embedding, too, as embeddings of their own: how "
+        "many, as 8,16,64, the last one the dimension; the loss's values are added up",
+    )
     per_class: int = option(1, "proxies of a class")
     proxy_merge: float = option(
         0.0, "draws the proxies of a class together; 0.2 in SoftTriple's paper"
@@ -99,6 +105,13 @@ class Config(Settings):
         configs.check_range(self, ["proxy_rate"], 0, open_low=True)
         check_options(self.loss, read_options(self.loss_options))
         read_schedule(self.temperature_schedule)
+        dims = read_dims(self.matryoshka)
+        if dims and dims[-1] != self.dim:
+            raise ValueError(
+                "`matryoshka` must end with the embedding's dimension, which otherwise "
+                f"nothing trains. Received: matryoshka={self.matryoshka!r}, "
+                f"dim={self.dim}."
+            )
         if self.loss in TWO_ROWS and self.samples_per_class not in (None, 2):
             raise ValueError(
                 f"--loss {self.loss} wants two images of each class in a batch: "

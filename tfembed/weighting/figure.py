@@ -13,6 +13,7 @@ from tfembed.weighting.derivatives import on_proxies
 
 # Settings without a default.
 SETTINGS = {"FacilityLocation": {"gamma": 1.0}}
+WRAPPERS = {"Matryoshka"}  # weigh pairs as the loss does that they are given
 NEAR, FAR, POSITIVE = 0.7, 0.0, 0.5
 GRID = np.linspace(-0.99, 0.99, 100)
 PULL, PUSH, INK, MUTED = "#1f6fb4", "#c8442c", "#222222", "#777777"
@@ -48,11 +49,11 @@ class Curves:
 
 
 def every_loss():
-    """Returns one of each public loss, by name."""
+    """Returns one of each public loss, by name, but of what wraps others."""
     found = {}
     for name in sorted(losses.__all__, key=str.lower):
         symbol = getattr(losses, name)
-        if isinstance(symbol, type):
+        if isinstance(symbol, type) and name not in WRAPPERS:
             found[name] = symbol(**SETTINGS.get(name, {}))
     return found
 
