@@ -80,6 +80,9 @@ def setups():
     def margin(embedding, label, classes):
         return layers.Margin(classes, normalize=True)([embedding, label]), None
 
+    def dynamic(embedding, label, classes):
+        return layers.DynamicSoftMargin()([embedding, label]), None
+
     def center(embedding, label, classes):
         logits = keras.layers.Dense(classes)(
             layers.Centers(classes)([embedding, label])
@@ -149,6 +152,7 @@ def setups():
             "LargeMarginSoftmax", similarity="product_and_length"
         ),
         "Margin, learned beta": Setup(margin, labelled=True),
+        "DynamicSoftMargin": Setup(dynamic, labelled=True),
         "Centers + softmax": Setup(center, labelled=True),
     }
 

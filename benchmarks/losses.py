@@ -163,6 +163,7 @@ COMPARED = {
         pml("MarginLoss", miner="DistanceWeightedMiner"),
         endpoint=True,
     ),
+    "DynamicSoftMargin": Compared("DynamicSoftMargin()", endpoint=True),
     "CoupledClusters": Compared("CoupledClusters()"),
     "FacilityLocation": Compared("FacilityLocation()"),
     "AffinityFrobenius": Compared("AffinityFrobenius()"),

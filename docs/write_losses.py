@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ENDPOINTS = ["Margin", "Centers", "ProxySoftmax", "CrossBatch"]
+ENDPOINTS = ["Margin", "DynamicSoftMargin", "Centers", "ProxySoftmax", "CrossBatch"]
 
 
 def first_line(symbol):

@@ -118,6 +118,10 @@ LABEL_ENDPOINTS = {
             batch_gradient=True,
         ),
     ],
+    layers.DynamicSoftMargin: [
+        lambda: layers.DynamicSoftMargin(20, momentum=0.1),
+        lambda: layers.DynamicSoftMargin(10, row_chunk=4),
+    ],
     layers.FeatureQueue: [
         lambda: layers.FeatureQueue(SIZE, DIM),
         lambda: layers.FeatureQueue(SIZE, DIM, warmup_steps=3),

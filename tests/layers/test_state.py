@@ -54,8 +54,9 @@ def test_a_step_of_a_layer(maker):
         lambda: contracts.ENDPOINTS[layers.NoiseContrastive][0](),
         lambda: contracts.LABEL_ENDPOINTS[layers.FeatureQueue][0](),
         lambda: contracts.ENDPOINTS[layers.Centers][0](),
+        lambda: contracts.LABEL_ENDPOINTS[layers.DynamicSoftMargin][0](),
     ],
-    ids=["NoiseContrastive", "FeatureQueue", "Centers"],
+    ids=["NoiseContrastive", "FeatureQueue", "Centers", "DynamicSoftMargin"],
 )
 def test_a_step_on_two_replicas(maker, strategy):
     embeddings, ids, good = with_broken_rows([np.nan] * 4, good=4)

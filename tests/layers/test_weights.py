@@ -15,7 +15,10 @@ every = pytest.mark.parametrize(
         pytest.param(makers[0], id=layer.__name__)
         for layer, makers in {
             **contracts.ENDPOINTS,
-            layers.CrossBatch: contracts.LABEL_ENDPOINTS[layers.CrossBatch],
+            **{
+                layer: contracts.LABEL_ENDPOINTS[layer]
+                for layer in (layers.CrossBatch, layers.DynamicSoftMargin)
+            },
         }.items()
     ],
 )
@@ -30,7 +33,11 @@ def test_every_layer_that_adds_its_loss_is_here():
         for layer in [getattr(layers, name) for name in layers.__all__]
         if issubclass(layer, compat.ReplicaLosses)
     } - {layers.Proxies}  # which adds what its own weights cost, and not its rows
-    assert adding == {*contracts.ENDPOINTS, layers.CrossBatch}
+    assert adding == {
+        *contracts.ENDPOINTS,
+        layers.CrossBatch,
+        layers.DynamicSoftMargin,
+    }
 
 
 def seeded(maker):

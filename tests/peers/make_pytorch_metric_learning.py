@@ -501,6 +501,62 @@ def memory():
     return arrays, cases
 
 
+def dynamic_soft_margin():
+    """Returns the file of `DynamicSoftMarginLoss`: pairs of views, several steps.
+
+    Rows are nearer to those of the other side than to those of their own, so that it
+    makes no difference that its negatives are of the other side alone. The weights are
+    constants here, and its distances copied: it changes them in place, so that PyTorch
+    has no gradient of them, and does not cut the gradient of the weights.
+    """
+    import torch
+    from pytorch_metric_learning import losses
+
+    class Constant(losses.DynamicSoftMarginLoss):
+        def update_histogram(self, data):
+            super().update_histogram(data.detach())
+
+    rng = np.random.default_rng(41)
+    steps, images = 5, 4
+    simplex = np.eye(images) - 1 / images
+    simplex /= np.linalg.norm(simplex[0])
+    first = np.concatenate([np.eye(images), np.zeros((images, images))], axis=1)
+    second = np.concatenate([np.full((images, images), 0.25), 0.87 * simplex], axis=1)
+    side, images_of_rows = np.arange(2 * images) < images, np.tile(np.arange(images), 2)
+    batches = []
+    while len(batches) < steps:
+        near = first * rng.uniform(-0.8, 1.5, (images, 1))
+        views = np.concatenate([first, second + near])
+        views += rng.normal(size=views.shape) * 0.1
+        unit = views / np.linalg.norm(views, axis=1, keepdims=True)
+        same = images_of_rows[:, None] == images_of_rows
+        nearest = np.argmax(np.where(same, -1, unit @ unit.T), axis=1)
+        if np.all(side[nearest] != side):
+            batches.append(views)
+    arrays = {
+        "labels": np.tile(images_of_rows, (steps, 1)),
+        "embeddings": np.array(batches),
+    }
+    cases = {
+        "default": case("DynamicSoftMarginLoss", views=True),
+        "other": case("DynamicSoftMarginLoss", views=True, num_bins=25, momentum=0.2),
+    }
+    for name, settings in cases.items():
+        loss = Constant(**settings["arguments"])
+        loss.distance.register_forward_hook(lambda *call: call[-1].clone())
+        values, gradients = [], []
+        for embeddings in arrays["embeddings"]:
+            embeddings = torch.tensor(embeddings, requires_grad=True)
+            halves = embeddings.tensor_split(2)
+            value = loss(halves[0], ref_emb=halves[1])
+            value.backward()
+            values.append(value.item())
+            gradients.append(embeddings.grad.numpy())
+        arrays[f"loss_{name}"] = np.array(values)
+        arrays[f"gradient_{name}"] = np.array(gradients)
+    return arrays, cases
+
+
 def write(folder, name, arrays, cases):
     """Writes one file."""
     import pytorch_metric_learning
@@ -531,6 +587,7 @@ def main(argv=None):
             print(f"{name} {case_name}: {float(found['loss']):.6g}")
         write(folder, name, arrays, cases)
     write(folder, "cross_batch_memory", *memory())
+    write(folder, "dynamic_soft_margin", *dynamic_soft_margin())
 
 
 if __name__ == "__main__":

@@ -501,3 +501,30 @@ def test_cross_batch(name, loss):
         close = {"rtol": 1e-4, "atol": 1e-5}
         np.testing.assert_allclose(pairs * value, theirs.loss[step], **close)
         np.testing.assert_allclose(pairs * gradient, theirs.gradient[step], **close)
+
+
+@pytest.mark.parametrize("name", ["default", "other"])
+def test_dynamic_soft_margin(name):
+    """Several steps of pairs of views; a batch counts by its number of triplets there.
+
+    Its negatives are of the other side alone: here they are so by themselves.
+    """
+    theirs = load("dynamic_soft_margin", name)
+    count = theirs.labels.shape[1] // 2
+    momentum = theirs.argument("momentum", 0.01)
+    share = momentum * count / (1 - momentum + momentum * count)
+    layer = layers.DynamicSoftMargin(theirs.argument("num_bins", 10), momentum=share)
+    for step, (labels, x) in enumerate(zip(theirs.labels, theirs.embeddings)):
+        unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+        cosines = np.where(labels[:, None] == labels, -1, unit @ unit.T)
+        side = np.arange(len(labels)) < count
+        assert np.all(side[np.argmax(cosines, axis=1)] != side)
+        x = tf.constant(x, tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            layer([x, tf.constant(labels)], training=True)
+            (value,) = layer.losses
+        gradient = tape.gradient(value, x)
+        close = {"rtol": 1e-4, "atol": 1e-5}
+        np.testing.assert_allclose(value, theirs.loss[step], **close)
+        np.testing.assert_allclose(gradient, theirs.gradient[step], **close)

@@ -45,7 +45,12 @@ def test_every_public_loss_has_a_name():
     named = {name for _, name in LOSSES.values()}
     # The class that all of them are, and what wraps one, a setting.
     assert classes - named == {"FunctionalLoss", "Matryoshka"}
-    assert named - classes == {"Centers", "Margin", "ProxySoftmax"}
+    assert named - classes == {
+        "Centers",
+        "DynamicSoftMargin",
+        "Margin",
+        "ProxySoftmax",
+    }
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -2,6 +2,7 @@
 
 from tfembed.layers.centers import Centers
 from tfembed.layers.cross_batch import CrossBatch
+from tfembed.layers.dynamic_soft_margin import DynamicSoftMargin
 from tfembed.layers.feature_queue import FeatureQueue
 from tfembed.layers.generalized_mean import GeneralizedMean
 from tfembed.layers.instance_similarity import InstanceSimilarity
@@ -18,6 +19,7 @@ from tfembed.layers.unit_norm import UnitNorm
 __all__ = [
     "Centers",
     "CrossBatch",
+    "DynamicSoftMargin",
     "FeatureQueue",
     "GeneralizedMean",
     "InstanceSimilarity",

@@ -26,6 +26,7 @@ LOSSES = Registry(
         "contrastive": (PAIR, "Contrastive"),
         "cosface": (PROXY, "CosFace"),
         "coupled_clusters": (PAIR, "CoupledClusters"),
+        "dynamic_soft_margin": (ENDPOINT, "DynamicSoftMargin"),
         "facility_location": (PAIR, "FacilityLocation"),
         "fast_ap": (PAIR, "FastAP"),
         "hardnet": (PAIR, "HardNet"),
