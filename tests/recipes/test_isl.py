@@ -181,6 +181,25 @@ def test_killed_at_any_stage_it_ends_the_same(finished, tmp_path, moment):
     same_runs(run_dir, whole)
 
 
+def test_stopped_between_two_passes_it_ends_the_same(finished, tmp_path, monkeypatch):
+    """What earlier passes found is known to a pass that another process makes."""
+    whole, _ = finished
+    enough = mining.Mining.enough
+
+    def stop(self, number, sets, seen):
+        if seen["passes"]:
+            raise RuntimeError("stopped here")
+        return enough(self, number, sets, seen)
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="stopped"):
+        patch.setattr(mining.Mining, "enough", stop)
+        run_quietly(isl, tmp_path / "run", SMALL)
+    assert (tmp_path / "run/mining/sets.npz").exists()
+    assert not (tmp_path / "run/rounds.csv").exists()
+    run_quietly(isl, tmp_path / "run", SMALL)
+    same_runs(tmp_path / "run", whole)
+
+
 @pytest.mark.slow
 def test_one_round_is_instance_discrimination(tmp_path):
     from tfembed.recipes import instdisc

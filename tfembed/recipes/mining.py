@@ -232,6 +232,7 @@ class Mining:
             if int(saved["round"]) == number:
                 sets = PositiveSets(saved["offsets"], saved["indices"])
                 seen = {key: saved[key].item() for key in seen}
+                self._tell_endpoint(sets)  # as the pass did that found them
         size = self.config.gan_batch_size
         size *= max(1, MINING_BATCH // size)  # replicas share its last batch as well
         while not self.enough(number, sets, seen):
