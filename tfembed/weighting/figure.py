@@ -25,6 +25,7 @@ HEADINGS = {
     "batch": "Losses on a whole batch of embeddings",
     "proxies": "Losses on similarities to proxies (pairs of an embedding and a class)",
 }
+LONG_NAME = 20
 # Inches: a panel with its title, the text above, the room of a heading, the margins.
 COLUMNS, CELL, HEAD, GAP, FOOT, SIDE = 6, (2.0, 1.3), 1.15, 0.42, 0.2, 0.3
 
@@ -212,7 +213,8 @@ def _panel(panel, each, lowest):
     for lines, color in ((each.pull, PULL), (each.push, PUSH)):
         for where, style in ((FAR, "-"), (NEAR, DASHES)):
             panel.plot(GRID, lines[where] / scale, color=color, ls=style, lw=1.5)
-    panel.set_title(each.name, fontsize=8.5, loc="left", pad=3, color=INK)
+    size = 8.5 if len(each.name) <= LONG_NAME else 7.2  # beside what it depends on
+    panel.set_title(each.name, fontsize=size, loc="left", pad=3, color=INK)
     panel.text(
         1,
         1.035,
