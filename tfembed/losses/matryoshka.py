@@ -125,7 +125,7 @@ class Matryoshka(FunctionalLoss):
     >>> labels = [0, 0, 1]
     >>> embeddings = [[1.0, 0.0], [0.6, 0.8], [-0.6, 0.8]]
     >>> print(round(float(loss(labels, embeddings)), 4))
-    0.6198
+    0.5315
 
     Args:
         loss, dims, weights: As in `matryoshka`.

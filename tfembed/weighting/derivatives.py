@@ -26,6 +26,10 @@ def pair_weights(loss, labels, embeddings, ref_labels=None, ref_embeddings=None)
     are linearly independent that W is the only one with a zero diagonal. It takes
     `batch <= dim`, and each pair's weight is shared evenly by (i, j) and (j, i). (Of
     `AffinityProjection`, which compares what the rows span, all weights are 0 there.)
+    Losses that look at single numbers of an embedding (`Matryoshka`, `VICReg`) change
+    when all rows are turned together: their weights are those of this orientation,
+    and do not make up the whole gradient. Of `SNR` they are those of rows that are
+    centred.
 
     >>> from tfembed.losses import Contrastive
     >>> labels = [0, 0, 1]
