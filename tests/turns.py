@@ -4,13 +4,15 @@ All are run in time: those left out of one commit have their turn at a later one
 """
 
 import collections
+import math
 import pathlib
 import subprocess
 
 import pytest
 
-# Of a kind of slow tests, each run takes every twelfth; of twelve or fewer, one.
-SLOW_STRIDE = 12
+# Of a kind of slow tests, each run takes every twelfth, or fewer, so that they are no
+# more than so many; of twelve or fewer, one.
+SLOW_STRIDE, SLOW_MOST = 12, 20
 
 
 def choose(items, everything=False, each_kind=False, turn=None):
@@ -33,7 +35,8 @@ def choose(items, everything=False, each_kind=False, turn=None):
         for item in slow:
             item.add_marker(pytest.mark.skip(reason="slow: needs --runslow"))
         slow = []
-    for item in [*_left_out(slow, turn), *_left_out(thin, turn)]:
+    # Each stack has the slow tests at every second commit: all of them in time.
+    for item in [*_left_out(slow, turn // 2), *_left_out(thin, turn)]:
         reason = f"{_mark(item)}: another commit's turn, or --runslow"
         item.add_marker(pytest.mark.skip(reason=reason))
 
@@ -47,8 +50,11 @@ def _left_out(items, turn):
     for item in items:
         functions[item.nodeid.split("[")[0]].append(item)
     for own in functions.values():
-        thin = own[0].get_closest_marker("thin")
-        stride = min(thin.args[0] if thin else SLOW_STRIDE, len(own))
+        if _mark(own[0]) == "slow":
+            stride = max(SLOW_STRIDE, math.ceil(len(own) / SLOW_MOST))
+        else:
+            stride = own[0].get_closest_marker("thin").args[0]
+        stride = min(stride, len(own))
         for number, item in enumerate(own):
             if (number - turn) % stride:
                 yield item
