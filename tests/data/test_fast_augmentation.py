@@ -45,8 +45,7 @@ def test_equal_seeds_give_the_images_of_keras_cv(shape, seed):
     out = FastAugmentation(shape, **strengths)(images, key)
     assert out.dtype == tf.float32
     error = np.abs(out.numpy() - expected)
-    # A pixel whose two greatest channels tie within rounding may take either's hue.
-    assert np.quantile(error, 0.999) < 0.02 and error.max() < 1.0, strengths
+    assert np.quantile(error, 0.999) < 0.02 and error.max() < 0.05, strengths
 
 
 @pytest.mark.parametrize("shape", [_SMALL, _LARGE], ids=["small", "large"])

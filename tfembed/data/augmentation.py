@@ -75,30 +75,8 @@ class Augmentation(Strengths):
         ImportError: If keras-cv is not installed and a step needs it.
     """
 
-    def __init__(
-        self,
-        image_shape,
-        crop_area=(0.2, 1.0),
-        crop_aspect=(3 / 4, 4 / 3),
-        brightness=0.4,
-        contrast=0.4,
-        saturation=0.4,
-        hue=0.4,
-        grayscale=0.2,
-        flip=0.5,
-    ):
-        """Checks the strengths and makes the layers."""
-        super().__init__(
-            image_shape,
-            crop_area,
-            crop_aspect,
-            brightness,
-            contrast,
-            saturation,
-            hue,
-            grayscale,
-            flip,
-        )
+    def _make(self):
+        """Makes the layers."""
         self._draws = Draws()
         self._lock = threading.Lock()  # one batch at a time draws from `_draws`
         self.layers = self._build()

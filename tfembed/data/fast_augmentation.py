@@ -29,21 +29,9 @@ class FastAugmentation(Strengths):
     """Augments batches of images as `Augmentation` does, without keras-cv.
 
     Args:
-        image_shape: `(height, width, channels)`, channels 1 or 3. One channel leaves
-            out saturation, hue and grayscale, which have no meaning there.
-        crop_area: Smallest and largest share of the image's area in a crop; `None`
-            or `(1, 1)` for no crop.
-        crop_aspect: Smallest and largest aspect ratio, width over height, of a crop.
-        brightness: Strength in 0..1.
-        contrast: Strength in 0..1.
-        saturation: Strength in 0..1.
-        hue: Strength in 0..0.5.
-        grayscale: Probability.
-        flip: Probability of a horizontal flip.
-
-    A strength or probability of 0 leaves the step out. What each means, and the order
-    of the steps, are those of `Augmentation`; the images of equal seeds differ by less
-    than 0.01 of 255.
+        image_shape, crop_area, crop_aspect, brightness, contrast, saturation, hue,
+            grayscale, flip: As in `Augmentation`, as are the steps and their order. The
+            images of equal seeds differ by less than 0.05, where white is 255.
 
     Raises:
         ValueError: If an argument is out of its range.

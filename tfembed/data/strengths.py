@@ -9,19 +9,8 @@ class Strengths:
     """The arguments that all augmentations have in common, checked.
 
     Args:
-        image_shape: `(height, width, channels)`, channels 1 or 3. One channel leaves
-            out saturation, hue and grayscale, which have no meaning there.
-        crop_area: Smallest and largest share of the image's area in a crop; `None`
-            or `(1, 1)` for no crop.
-        crop_aspect: Smallest and largest aspect ratio, width over height, of a crop.
-        brightness: Strength in 0..1.
-        contrast: Strength in 0..1.
-        saturation: Strength in 0..1.
-        hue: Strength in 0..0.5.
-        grayscale: Probability.
-        flip: Probability of a horizontal flip.
-
-    A strength or probability of 0 leaves the step out.
+        image_shape, crop_area, crop_aspect, brightness, contrast, saturation, hue,
+            grayscale, flip: As in `tfembed.data.Augmentation`.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -39,7 +28,7 @@ class Strengths:
         grayscale=0.2,
         flip=0.5,
     ):
-        """Checks the strengths."""
+        """Checks the strengths, and makes what they are for."""
         self.image_shape = as_shape("image_shape", image_shape, channels=(1, 3))
         crop_area = (1.0, 1.0) if crop_area is None else crop_area
         self.crop_area = _checked_range("crop_area", crop_area, largest=1.0)
@@ -51,6 +40,10 @@ class Strengths:
         self.hue = as_number("hue", hue, 0, 0.5, note=note)
         self.grayscale = as_number("grayscale", grayscale, 0, 1, note=note)
         self.flip = as_number("flip", flip, 0, 1, note=note)
+        self._make()
+
+    def _make(self):
+        """Makes what a subclass needs besides, of the checked strengths."""
 
     @property
     def crops(self):
