@@ -61,6 +61,16 @@ def test_a_batch_of_unknown_size_in_a_pipeline(shape):
     assert batches.element_spec.shape.as_list() == [None, *shape]
 
 
+@pytest.mark.parametrize("count", [0, 1])
+@pytest.mark.parametrize("shape", [_SMALL, _LARGE], ids=["small", "large"])
+def test_no_image_and_one(shape, count):
+    augmentation, images = FastAugmentation(shape), _photos(4, shape)[:count]
+    eager = augmentation(images, [1, 2])
+    graph = tf.function(augmentation)(images, tf.constant([1, 2]))
+    assert eager.shape == graph.shape == (count, *shape)
+    np.testing.assert_allclose(graph, eager, atol=2e-3)
+
+
 def test_nothing_stateful_is_in_the_graph_and_keras_cv_is_not_needed(monkeypatch):
     import sys
 

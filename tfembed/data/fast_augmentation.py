@@ -73,6 +73,7 @@ class FastAugmentation(Strengths):
                 (images, () if boxes is None else boxes, changes),
                 fn_output_signature=tf.float32,
             )
+            images = tf.reshape(images, (count, *self.image_shape))  # of none, too
         else:
             images = self._crop(images, boxes)
             images = _change_batch(images, changes) if changes else images
