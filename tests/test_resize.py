@@ -29,8 +29,10 @@ from tfembed.publish import publish
 NETWORKS, ENCODERS = "tfembed.backbones.", ("Encoder", "open_encoder")
 OF_ARRAYS = {
     "tfembed.data.augmentation.Augmentation",
+    "tfembed.data.fast_augmentation.FastAugmentation",
     "tfembed.data.image_data.ImageData",
     "tfembed.data.split.Split",
+    "tfembed.data.strengths.Strengths",
     "tfembed.export.samples.encode_samples",
     "tfembed.export.warmup.warmup_requests",
     "tfembed.recipes.instdisc.build",
