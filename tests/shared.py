@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,23 @@ def in_a_fresh_process(words, folder):
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
     command = [sys.executable, *map(str, words)]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def table_of(document, heading):
+    """Returns the rows of the first table below a heading, `[[cell, ...], ...]`.
+
+    Args:
+        document: Path of a Markdown file, from the repository's root.
+        heading: Text of the heading, or any other line that begins so.
+    """
+    text = (ROOT / document).read_text(encoding="utf-8")
+    _, found, below = text.partition(f"\n{heading}")
+    assert found, f"{document} has no line that begins with {heading!r}"
+    rows = re.search(r"(?m)^\|.*\n\|[-|: ]+\|\n((?:\|.*\n)+)", below).group(1)
+    return [
+        [cell.strip() for cell in row.strip("|").split(" |")]
+        for row in rows.splitlines()
+    ]
 
 
 def written_once(tmp_path_factory, name, write):

@@ -1,10 +1,16 @@
-"""Who may import whom: reads every import in tfembed, and holds DESIGN's rules."""
+"""Who may import whom: reads every import in tfembed, and holds `docs/architecture.md`.
+
+The page's table of rooms is compared with `MAY_IMPORT`: it is the same.
+"""
 
 import ast
 import functools
 import os
 import pathlib
+import re
 import sys
+
+from shared import table_of
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tfembed"
@@ -138,7 +144,7 @@ def complaints(path, source):
     module = path[: -len(".py")].replace("/", ".")
     room = room_of(path)
     if room not in MAY_IMPORT:
-        return [f"{path}: {room} is no room of the design"]
+        return [f"{path}: {room} is no room of docs/architecture.md"]
     found = []
     for name, line, at_top in imports(source, module):
         where = f"{path}:{line}"
@@ -245,6 +251,30 @@ def test_every_file_imports_what_it_may():
     for path in files():
         found += complaints(path, (ROOT / path).read_text(encoding="utf-8"))
     assert not found, "\n".join(found)
+
+
+def rooms_of_the_page():
+    """Returns `{room: what it may import}` as the page's table has it."""
+    groups, rooms = {}, {}
+    for name, _, cell in table_of("docs/architecture.md", "## The rooms"):
+        listed, _, without = cell.partition(", not ")
+        found = set(re.findall(r"`(\w+)`", listed))
+        for group in re.findall(r"\*(\w+)\*", listed):
+            found |= groups[group]
+        left_out, *others = re.findall(r"`(\w+)`", without) or [None]
+        found = found - {left_out} | set(others)
+        if name.startswith("*"):
+            groups[name.strip("*")] = found
+        else:
+            rooms[name.strip("`")] = found
+    return groups, rooms
+
+
+def test_the_page_says_the_same():
+    groups, rooms = rooms_of_the_page()
+    assert groups == {"base": BASE, "parts": PARTS}
+    assert rooms == MAY_IMPORT
+    assert set(map(room_of, files())) == set(rooms)
 
 
 def test_no_modules_import_each_other_in_a_circle():

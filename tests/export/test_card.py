@@ -79,8 +79,9 @@ def test_what_is_missing_is_left_out():
 
 def test_three_files(tmp_path):
     write_card(tmp_path, CARD)
-    assert json.loads((tmp_path / "card.json").read_text("utf-8")) == CARD
-    assert (tmp_path / "README.md").read_text("utf-8") == render_card(CARD)
+    card = json.loads((tmp_path / "card.json").read_text("utf-8"))
+    assert card == {"format_version": 1, **CARD}
+    assert (tmp_path / "README.md").read_text("utf-8") == render_card(card)
     client = json.loads((tmp_path / "assets.extra/tfembed.json").read_text("utf-8"))
     assert client["gallery_size"] == 12345 and client["head"] == "ivf"
     assert client["class_names"] == ["a|b", "c"] and client["recipe"] == "instdisc"

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from shared import table_of
 from tensorflow import keras
 
 from tfembed.export import (
@@ -208,6 +209,10 @@ def test_signatures_are_pinned(asked):
         "classify": {"inputs": {"inputs": ("string", [None])}, "outputs": classes},
     }
     assert set(signatures) == set(described)
+    page = table_of("docs/architecture.md", "**Signatures.**")
+    assert {name.strip("`") for row in page for name in row[0].split(", ")} == set(
+        described
+    )
     for name, (inputs, outputs) in signatures.items():
         assert set(inputs) == set(described[name]["inputs"])
         assert set(outputs) == set(described[name]["outputs"])

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tfembed.formats.format_version import RUN
 from tfembed.recipes.instdisc import Config
 from tfembed.recipes.run_directory import RunDirectory, cut_log, is_chief
 
@@ -20,7 +21,11 @@ def opened(path, config=CONFIG, **kwargs):
 def test_a_fresh_directory_has_config_and_environment(tmp_path):
     directory = opened(tmp_path / "a" / "b")
     settings = json.loads((tmp_path / "a/b/config.json").read_text())
-    assert settings == {"recipe": "instdisc", **dataclasses.asdict(CONFIG)}
+    assert settings == {
+        "format_version": RUN,
+        "recipe": "instdisc",
+        **dataclasses.asdict(CONFIG),
+    }
     environment = directory.read_json("environment.json")
     assert environment["versions"]["tensorflow"]
     assert not directory.finished
@@ -107,7 +112,8 @@ def test_processes_at_once_get_directories_of_their_own(tmp_path):
             while time.monotonic() < stop and not errors:
                 directory = opened(None, parent=tmp_path)
                 try:
-                    assert directory.read_json("config.json") == directory.settings
+                    config = directory.read_json("config.json")
+                    assert config == {"format_version": RUN, **directory.settings}
                     if discards:
                         directory.discard()
                     else:

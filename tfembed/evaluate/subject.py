@@ -11,6 +11,7 @@ from tfembed.backbones import check_encoder, is_backbone, open_encoder
 from tfembed.data import SourceImages, load_images, read_embeddings
 from tfembed.formats.label_vectors import as_vector
 from tfembed.formats.npz import Npz
+from tfembed.formats.run_config import check_run
 from tfembed.ops.arguments import as_count
 from tfembed.progress import Progress
 
@@ -179,6 +180,7 @@ def _of_run(path):
                 else "Give the directory that a recipe wrote."
             )
         )
+    check_run(path)
     name = os.path.join(path, "gallery.npz")
     gallery, notes = _read_rows(name)
     temperature = _number(name, "vote_temperature")

@@ -6,6 +6,8 @@ Beside them `assets.extra/tfembed.json`, what a client may want to know.
 import json
 from pathlib import Path
 
+from tfembed.formats.format_version import EXPORT, FORMAT, check_format
+
 CARD = "card.json"
 PAGE = "README.md"
 CLIENT_CARD = "assets.extra/tfembed.json"
@@ -22,8 +24,10 @@ def write_card(folder, card):
 
     Args:
         folder: Path of the version.
-        card: JSON values, see `tfembed.export.model`. What is missing is left out.
+        card: JSON values, see `tfembed.export.model`. What is missing is left out; a
+            card without the number of its format is one of the newest.
     """
+    card = {FORMAT: EXPORT, **card}
     folder = Path(folder)
     (folder / CLIENT_CARD).parent.mkdir(parents=True, exist_ok=True)
     for name, content in ((CARD, card), (CLIENT_CARD, _for_clients(card))):
@@ -33,22 +37,23 @@ def write_card(folder, card):
 
 
 def read_card(version):
-    """Returns the model card of a version, as a dictionary.
+    """Returns the model card of a version, a dictionary, with the number of its format.
 
     Args:
         version: Folder of the version.
 
     Raises:
-        ValueError: If it has none.
+        ValueError: If it has none, or is of a newer format.
     """
     path = Path(version, CARD)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        card = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{str(version)!r} must be a version with a model card, as tfembed.export "
             f"writes it, but reading {path.name} says: {error}. Export the model again."
         ) from error
+    return {**card, FORMAT: check_format(card, EXPORT, str(path))}
 
 
 def render_card(card):
@@ -68,6 +73,7 @@ def render_card(card):
             "Versions",
             [
                 ("made at", card.get("created")),
+                ("format", card.get(FORMAT)),
                 ("tfembed", card.get("tfembed")),
                 ("TensorFlow", card.get("tensorflow")),
                 ("Keras", card.get("keras")),
@@ -113,6 +119,7 @@ def _for_clients(card):
     gallery, encoder = card.get("gallery", {}), card.get("encoder", {})
     method, vote = card.get("method") or {}, card.get("vote", {})
     return {
+        FORMAT: card.get(FORMAT),
         "tfembed": card.get("tfembed"),
         "tensorflow": card.get("tensorflow"),
         "recipe": method.get("recipe"),

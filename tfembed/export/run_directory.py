@@ -8,6 +8,7 @@ from typing import Optional
 
 import numpy as np
 
+from tfembed.formats.format_version import RUN, check_format
 from tfembed.formats.npz import read_npz
 from tfembed.formats.text_columns import check_columns, unpack_columns
 from tfembed.ops.arguments import as_count
@@ -129,6 +130,7 @@ def read_run(run_dir, normalize=False):
             "Train one with `python -m tfembed.recipes.instdisc --run-dir RUN_DIR`."
         )
     config = read_json(path / "config.json")
+    check_format(config, RUN, str(path / "config.json"))
     needed = ["model.keras", "gallery.npz"] + (["result.json"] if config else [])
     missing = [name for name in needed if not (path / name).is_file()]
     if missing and config:

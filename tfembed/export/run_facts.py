@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from tfembed.export.run_directory import read_json
+from tfembed.formats.format_version import RUN, check_format
 
 
 def read_facts(path):
@@ -20,6 +21,7 @@ def read_facts(path):
     run = path if path.is_dir() else path.parent
     of_run = path.is_dir() or path.name == "model.keras"
     config = read_json(run / "config.json") if of_run else {}
+    check_format(config, RUN, str(run / "config.json"))
     if config:
         name = os.path.basename(run.absolute())
         return facts_of_run(name, config, read_json(run / "result.json"))

@@ -1,9 +1,9 @@
 """What is in a folder of versions: a table for people, JSON for programs."""
 
 import contextlib
-import json
 import os
 
+from tfembed.export.card import read_card
 from tfembed.export.versions import version_paths
 
 _COLUMNS = ("number", "created", "rows", "head", "recall", "encoder", "size", "from")
@@ -19,8 +19,9 @@ def list_versions(model_base):
         List of dictionaries, ascending: `number`; `created` (UTC), `rows`, `head`,
         `recall` (of the k nearest rows, the share that the head finds),
         `encoder` (sha256 of its weights), `stale_threshold` and `origin` as the
-        model card says, `None` where a version has none; `bytes`, the size of its
-        files (of which a rollback shares some with another version).
+        model card says, `None` where a version has none, or one of a newer format;
+        `bytes`, the size of its files (of which a rollback shares some with another
+        version).
 
     Raises:
         ValueError: If there is no version.
@@ -32,8 +33,8 @@ def list_versions(model_base):
 def _describe(number, path):
     """What is told of a version; `None` if it was removed meanwhile."""
     try:
-        card = json.loads((path / "card.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        card = read_card(path)
+    except ValueError:
         card = {}
     size = _bytes(path)
     if not path.is_dir():

@@ -1,14 +1,18 @@
 """Embeddings read back from disk: shards of a folder, or one file."""
 
 import dataclasses
-import json
 import os
 
 import numpy as np
 
 from tfembed.formats.npz import Npz
-from tfembed.formats.run_config import run_resize
-from tfembed.formats.shards import FORMATS, read_manifest, require_pyarrow
+from tfembed.formats.run_config import check_run, run_resize
+from tfembed.formats.shards import (
+    FORMATS,
+    read_manifest,
+    read_manifest_inside,
+    require_pyarrow,
+)
 from tfembed.formats.text_columns import ARRAYS, join_columns, unpack_columns
 
 __all__ = ["EmbeddingFiles", "Embeddings", "read_embeddings"]
@@ -130,8 +134,8 @@ def read_embeddings(path, text_labels=False):
         An `EmbeddingFiles`. Nothing but names has been read yet.
 
     Raises:
-        ValueError: If there are no embeddings, or the job that writes them has not
-            finished.
+        ValueError: If there are no embeddings, the job that writes them has not
+            finished, or they are of a newer format.
     """
     path = os.path.expanduser(os.fspath(path))
     if os.path.isfile(path):
@@ -140,7 +144,9 @@ def read_embeddings(path, text_labels=False):
                 "`path` must be a folder or end in .npz or .parquet. "
                 f"Received: path={path!r}."
             )
-        return EmbeddingFiles([path], _class_names(path), text_labels=text_labels)
+        names = _class_names(path)
+        _check_format(path)
+        return EmbeddingFiles([path], names, text_labels=text_labels)
     manifest = read_manifest(path) if os.path.isdir(path) else None
     if manifest is not None:
         if not manifest.get("finished"):
@@ -162,6 +168,7 @@ def read_embeddings(path, text_labels=False):
     gallery = os.path.join(path, "gallery.npz")
     if os.path.isfile(gallery):
         names = _class_names(gallery)
+        _check_format(gallery)
         return EmbeddingFiles([gallery], names, text_labels=text_labels)
     raise ValueError(
         "`path` must be a folder of embeddings, a run directory with a gallery, or a "
@@ -179,6 +186,14 @@ def _class_names(path):
         if len(np.shape(names)) != 1 or np.size(names) and names.dtype.kind != "U":
             names = archive.array("class_names", "strings", ("n",))
     return tuple(str(name) for name in names)
+
+
+def _check_format(path):
+    """Refuses a file of a newer format, and one of a run of a newer format."""
+    folder, name = os.path.split(path)
+    if name in ("gallery.npz", "queries.npz"):
+        check_run(folder or os.curdir)
+    _manifest_inside(path)
 
 
 def _read(path, text_labels):
@@ -281,11 +296,4 @@ def _no_rows(lists):
 
 
 def _manifest_inside(path):
-    """The manifest that a single `.npz` carries; `None` if it has none."""
-    if not path.endswith(".npz"):
-        return None
-    with Npz(path) as archive:
-        if "manifest" not in archive:
-            return None
-        manifest = json.loads(str(archive["manifest"]))
-    return manifest if isinstance(manifest, dict) else None
+    return read_manifest_inside(path) if path.endswith(".npz") else {}

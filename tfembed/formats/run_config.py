@@ -1,12 +1,25 @@
-"""What a run's `config.json` says of how its encoder sees pictures."""
+"""What a run's `config.json` says of its format, and of how pictures are resized."""
 
 import json
 import os
 
+from tfembed.formats.format_version import RUN, check_format
 from tfembed.ops.arguments import check_choice
 from tfembed.ops.image_formats import RESIZES
 
-__all__ = ["agreed_resize", "resize_of_config", "run_resize"]
+__all__ = ["agreed_resize", "check_run", "resize_of_config", "run_resize"]
+
+
+def check_run(folder):
+    """Refuses a run directory of a newer format; any other folder passes.
+
+    Args:
+        folder: Its path.
+
+    Raises:
+        ValueError: If it is, or its `config.json` cannot be read.
+    """
+    run_resize(folder)
 
 
 def run_resize(path):
@@ -20,7 +33,7 @@ def run_resize(path):
         where there is no run.
 
     Raises:
-        ValueError: If its config says something else.
+        ValueError: If its config says something else, or is of a newer format.
     """
     folder, name = os.path.split(os.path.abspath(os.fspath(path)))
     if os.path.isdir(path):
@@ -47,6 +60,7 @@ def resize_of_config(text, name):
         config = json.loads(text)
     except ValueError as error:
         raise ValueError(f"{name!r} must be JSON. Reading it says: {error}.") from error
+    check_format(config, RUN, name)
     if not isinstance(config, dict) or "recipe" not in config:
         return None
     resize = config.get("resize", "squash")

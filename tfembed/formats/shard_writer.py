@@ -11,11 +11,12 @@ import numpy as np
 
 from tfembed.formats.disk import PARTIAL, is_refused, written_beside
 from tfembed.formats.embeddings import EmbeddingFiles, read_embeddings
-from tfembed.formats.npz import Npz
+from tfembed.formats.format_version import EMBEDDINGS, FORMAT
 from tfembed.formats.shards import (
     FORMATS,
     MANIFEST,
     read_manifest,
+    read_manifest_inside,
     write_manifest,
     write_shard,
 )
@@ -123,6 +124,7 @@ class _Folder:
 
     def _manifest(self, finished):
         return {
+            FORMAT: EMBEDDINGS,
             "finished": finished,
             **self._about,
             "identity": self._identity,
@@ -200,7 +202,7 @@ class _File(_Folder):
     def _is_there(self):
         """Whether the file is; raises if it is of something else."""
         if os.path.exists(self._file):
-            inside = _manifest_inside(self._file)
+            inside = read_manifest_inside(self._file)
             self.finished = self._whole = not self._is_other(self._file, inside)
         return self._whole
 
@@ -229,7 +231,7 @@ class _File(_Folder):
                     manifest=np.array(json.dumps(manifest)),
                 )
             self._whole = True
-        manifest = _manifest_inside(self._file)
+        manifest = read_manifest_inside(self._file)
         return EmbeddingFiles([self._file], manifest["class_names"], manifest)
 
 
@@ -253,16 +255,6 @@ def _write_npz(path, files, shape, **others):
         for name, array in {**arrays, **others}.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)
-
-
-def _manifest_inside(path):
-    """Returns the manifest that a single file carries; empty if it has none."""
-    try:
-        with Npz(path) as archive:
-            manifest = json.loads(str(archive["manifest"]))
-    except ValueError:
-        return {}
-    return manifest if isinstance(manifest, dict) else {}
 
 
 def _differences(manifest, ours):

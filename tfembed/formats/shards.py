@@ -18,6 +18,8 @@ import os
 import numpy as np
 
 from tfembed.formats.disk import written_beside
+from tfembed.formats.format_version import EMBEDDINGS, check_format
+from tfembed.formats.npz import Npz
 from tfembed.formats.text_columns import pack_columns
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "MANIFEST",
     "parquet_schema",
     "read_manifest",
+    "read_manifest_inside",
     "summary",
     "write_manifest",
     "write_shard",
@@ -152,7 +155,7 @@ def read_manifest(folder):
     """Returns the manifest of a folder of shards; `None` if there is none.
 
     Raises:
-        ValueError: If it is not one.
+        ValueError: If it is not one, or is of a newer format.
     """
     path = os.path.join(folder, MANIFEST)
     try:
@@ -170,7 +173,23 @@ def read_manifest(folder):
             f"{path!r} must be the manifest of a folder of embeddings, and lists no "
             "shards. Give another folder, or remove this one."
         )
+    check_format(manifest, EMBEDDINGS, path)
     return manifest
+
+
+def read_manifest_inside(path):
+    """Returns the manifest that a single `.npz` carries; empty if it has none.
+
+    Raises:
+        ValueError: If it is of a newer format.
+    """
+    try:
+        with Npz(path) as archive:
+            manifest = json.loads(str(archive["manifest"]))
+    except ValueError:  # another's archive
+        return {}
+    check_format(manifest, EMBEDDINGS, path)
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def summary(manifest):

@@ -15,6 +15,7 @@ import numpy as np
 
 from tfembed.data import decode_or_reason
 from tfembed.formats.disk import sync_all
+from tfembed.formats.format_version import EMBEDDINGS, FORMAT
 from tfembed.formats.run_config import agreed_resize, resize_of_config
 from tfembed.formats.shards import (
     MANIFEST,
@@ -287,6 +288,7 @@ def embed_files(
     )
     pipeline.run().wait_until_finish()
     manifest = {
+        FORMAT: EMBEDDINGS,
         "finished": True,
         "tfembed": __version__,
         "model": str(model),

@@ -9,6 +9,7 @@ import typing
 from pathlib import Path
 
 from tfembed.command_line import CommandLine, suggestion
+from tfembed.formats.format_version import FORMAT, RUN, check_format
 
 
 def option(default, help, choices=None):
@@ -106,7 +107,8 @@ def load(config_class, path):
             values = json.loads(path.read_text())
         except ValueError as error:
             raise ValueError(f"{str(path)!r} is not JSON: {error}") from error
-        for known in ("recipe", "backbone_weights"):  # which are no settings
+        check_format(values, RUN, str(path))
+        for known in (FORMAT, "recipe", "backbone_weights"):  # which are no settings
             values.pop(known, None)
         return from_dict(config_class, values)
     try:

@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from tfembed.formats.disk import written_beside
+from tfembed.formats.format_version import FORMAT, RUN, check_format
 
 WEIGHTS = "backbone_weights"  # what config.json calls the record of them
 _TRIES = 100
@@ -42,8 +43,8 @@ class RunDirectory:
             locks the directory and writes to it.
 
     Raises:
-        ValueError: If the directory belongs to another config, or to a process that
-            is training in it now.
+        ValueError: If the directory belongs to another config, to a newer version of
+            tfembed, or to a process that is training in it now.
     """
 
     def __init__(self, path, recipe, config, parent="runs", chief=True):
@@ -76,7 +77,7 @@ class RunDirectory:
             self._new += [
                 self / name for name in (".lock", "environment.json", "config.json")
             ]
-            self.write_json("config.json", self.settings)
+            self._write_config()
         self.write_json("environment.json", environment())
 
     def __truediv__(self, name):
@@ -115,9 +116,7 @@ class RunDirectory:
         """
         stages = {*(self.read_json("stages.json") or []), self.shorter}
         self.write_json("stages.json", sorted(stages))
-        before = (self.read_json("config.json") or {}).get(WEIGHTS)
-        kept = {WEIGHTS: before} if before else {}
-        self.write_json("config.json", {**self.settings, **kept})
+        self._write_config((self.read_json("config.json") or {}).get(WEIGHTS))
         (self / "result.json").unlink()  # last: killed before it, this is done again
 
     def record_weights(self, record):
@@ -139,7 +138,11 @@ class RunDirectory:
                 "--run-dir."
             )
         if self._lock is not None and not before:
-            self.write_json("config.json", {**self.settings, WEIGHTS: record})
+            self._write_config(record)
+
+    def _write_config(self, weights=None):
+        weights = {WEIGHTS: weights} if weights else {}
+        self.write_json("config.json", {FORMAT: RUN, **self.settings, **weights})
 
     def write_json(self, name, value):
         """Writes JSON beside and renames it into place."""
@@ -200,6 +203,7 @@ class RunDirectory:
             return
         except ValueError as error:
             raise ValueError(f"{str(path)!r} is not JSON: {error}") from error
+        check_format(theirs, RUN, str(path))
         differences = self._differences(theirs)
         if self.shorter is not None and theirs.get("epochs", 0) <= self.shorter:
             differences.pop("epochs", None)
@@ -246,11 +250,13 @@ class RunDirectory:
         try:
             if (path / "result.json").exists():
                 return False
-            if self._differences(json.loads((path / "config.json").read_text())):
+            theirs = json.loads((path / "config.json").read_text())
+            check_format(theirs, RUN, str(path))
+            if self._differences(theirs):
                 return False
             with open(path / ".lock", "w") as lock:
                 return _locked(lock)
-        except (FileNotFoundError, ValueError):  # not a run, or no longer
+        except (FileNotFoundError, ValueError):  # no run, or a newer one
             return False
 
 

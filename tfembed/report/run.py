@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfembed.formats.format_version import FORMAT, RUN, check_format
 from tfembed.formats.npz import Npz
 
 
@@ -52,7 +53,7 @@ class Run:
     Attributes:
         path: The directory.
         name: What the report calls it.
-        config: `config.json`, empty if missing.
+        config: The settings of `config.json`, empty if missing.
         environment: `environment.json`, empty if missing.
         result: `result.json`, empty if missing: the run is not finished.
         log: Columns of `log.csv`, `{name: float array}`.
@@ -156,6 +157,8 @@ def read_run(path, name=None):
         )
     missing = []
     config = _json(path / "config.json", missing, "the settings are not known")
+    check_format(config, RUN, str(path / "config.json"))
+    config.pop(FORMAT, None)  # which is no setting
     result = _json(
         path / "result.json",
         missing,
