@@ -3,6 +3,7 @@
 And what a user brings: modules that can be imported, packages that are installed.
 """
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -61,6 +62,13 @@ def pytest_runtest_logreport(report):
 def pytest_collectreport(report):
     if report.skipped:
         skipped.note(report)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _earlier_files_are_not_collected():
+    """A collection looks through what its own file made, not through gigabytes."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
