@@ -275,6 +275,7 @@ def workers(run_dir, **flags):
                         env={
                             **os.environ,
                             "PYTHONPATH": str(ROOT),
+                            "PYTHONFAULTHANDLER": "1",
                             "TF_CONFIG": json.dumps({"cluster": cluster, "task": task}),
                         },
                         stdin=subprocess.DEVNULL,
@@ -290,11 +291,14 @@ def workers(run_dir, **flags):
 
 
 def wait_until(reached, processes, run_dir):
-    """Waits for a condition, for long: the machine may have much else to do."""
-    deadline = time.monotonic() + 900
+    """Waits for a condition; where it never comes, says what the workers were at."""
+    deadline = time.monotonic() + 300
     while not reached():
         codes = [process.poll() for process in processes]
         if any(codes) or time.monotonic() > deadline:
+            for process in processes:  # each prints the stack of its threads
+                process.send_signal(signal.SIGABRT)
+                process.wait()
             printed = [path.read_text() for path in run_dir.parent.glob("worker-*.txt")]
             raise AssertionError("\n\n".join([f"ended with {codes}", *printed]))
         time.sleep(0.05)
