@@ -43,6 +43,13 @@ def pytest_addoption(parser):
         help="which of the combinations of slow and thin tests run, any integer; "
         "the number of commits by default",
     )
+    group.addoption(
+        "--share",
+        type=int,
+        choices=(0, 1),
+        help="run one of two shares, drawn at each commit: files that Keras has no "
+        "part in on one stack, of many combinations a part on each",
+    )
 
 
 def pytest_collection_modifyitems(config, items):
@@ -51,6 +58,7 @@ def pytest_collection_modifyitems(config, items):
         everything=config.getoption("--runslow"),
         each_kind=config.getoption("--each-kind"),
         turn=config.getoption("--turn"),
+        share=config.getoption("--share"),
     )
 
 

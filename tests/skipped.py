@@ -3,9 +3,9 @@
     python tests/skipped.py outcomes.jsonl
 
 Every run of pytest adds its outcomes to the file that TFEMBED_OUTCOMES names. A test
-that one run skipped and another ran has run. Slow and thin combinations that wait for
-their turn are counted only. What remains is printed by name; it is a failure unless
-the reason is one of `ALLOWED`: that Chromium or Beam is missing is none.
+that one run skipped and another ran has run. Those that wait for their turn, and what
+the other stack runs, are counted only. What remains is printed by name; it is a failure
+unless the reason is one of `ALLOWED`: that Chromium or Beam is missing is none.
 """
 
 import collections
@@ -15,7 +15,7 @@ import pathlib
 import re
 import sys
 
-TURNS = re.compile(r"^(slow|thin): ")
+TURNS = re.compile(r"^(slow|thin|shared): ")
 # Why a test may run nowhere on a machine that has all that it should have.
 ALLOWED = {
     "no such case": r"^it draws rows to a single proxy|^every label comes twice",
@@ -80,7 +80,7 @@ def main(paths):
         sys.exit(__doc__)
     never, turns = read(paths)
     for name, number in sorted(turns.items()):
-        print(f"{number} {name} combinations wait for their turn")
+        print(f"{number} {name} tests wait for their turn")
     reasons = collections.defaultdict(list)
     for test, reason in never.items():
         reasons[reason].append(test)

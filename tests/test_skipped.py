@@ -58,17 +58,45 @@ def test_of_very_many_slow_tests_some_run():
 
 
 def test_each_kind_runs_at_every_commit_and_all_in_time():
-    seen = {0: set(), 1: set()}  # slow tests run on two stacks, at every second commit
-    for turn in range(100, 124):
+    seen = set()
+    for turn in range(100, 112):
         some, _ = ran(each_kind=True, turn=turn)
         kinds = {name.split("[")[0] for name in some}
         assert kinds == {"plain", "many", "few", "alone", "thin", "two"}
         assert 2 <= sum(name.startswith("many") for name in some) <= 3
-        seen[turn % 2] |= some
-    everything = ran(everything=True)[0]
-    assert seen[0] | seen[1] == everything
-    slow = {name for name in everything if not name.startswith(("thin", "two"))}
-    assert slow <= seen[0] and slow <= seen[1]
+        seen |= some
+    assert seen == ran(everything=True)[0]
+
+
+def test_two_stacks_share_what_runs_at_a_commit_and_each_runs_all_in_time():
+    thin = {"thin": Mark(3)}
+    names = {
+        **{f"tests/ops/test_a.py::one[{n}]": {} for n in range(9)},
+        "tests/ops/test_a.py::two": {},
+        "tests/ops/test_b.py::one": {},
+        "tests/layers/test_c.py::few[0]": {},
+        "tests/layers/test_c.py::few[1]": {},
+        **{f"tests/layers/test_c.py::many[{n}]": {} for n in range(9)},
+        **{f"tests/layers/test_c.py::thin[{n}]": thin for n in range(24)},
+    }
+
+    def ran(turn, share):
+        items = [Item(name, marks) for name, marks in names.items()]
+        turns.choose(items, turn=turn, share=share)
+        return {item.nodeid for item in items if item.reason is None}
+
+    seen = [set(), set()]
+    for turn in range(100, 160):
+        first, second = ran(turn, 0), ran(turn, 1)
+        assert first | second == ran(turn, None)
+        assert {name.split("::")[1] for name in first & second} == {"few[0]", "few[1]"}
+        for file in ("test_a.py", "test_b.py"):  # whole, with the fixtures it makes
+            assert not any(file in name for name in first) or not any(
+                file in name for name in second
+            )
+        seen[0] |= first
+        seen[1] |= second
+    assert seen[0] == seen[1] == set(names)
 
 
 def test_the_turn_is_the_number_of_commits():
@@ -98,7 +126,7 @@ def test_what_ran_elsewhere_has_run(tmp_path, capsys):
     )
     assert skipped.main([first, second]) == 0
     said = capsys.readouterr().out
-    assert "1 slow combinations wait" in said and "NOT RUN" not in said
+    assert "1 slow tests wait" in said and "NOT RUN" not in said
     assert (
         "skipped: TensorFlow Addons cannot be imported with Keras 3\n    d.py" in said
     )

@@ -7,15 +7,30 @@ import collections
 import math
 import pathlib
 import subprocess
+import zlib
 
 import pytest
 
 # Of a kind of slow tests, each run takes every twelfth, or fewer, so that they are no
 # more than so many; of twelve or fewer, one.
 SLOW_STRIDE, SLOW_MOST = 12, 20
+# Where two stacks share the tests, each runs all of these, for they are where Keras
+# differs, but of a test's combinations, if they are so many, a part.
+OF_BOTH = (
+    "any_machine",
+    "backbones",
+    "callbacks",
+    "layers",
+    "losses",
+    "recipes",
+    "test_contracts.py",
+    "training",
+    "weighting",
+)
+MANY = 4
 
 
-def choose(items, everything=False, each_kind=False, turn=None):
+def choose(items, everything=False, each_kind=False, turn=None, share=None):
     """Marks the tests that do not run now as skipped, and says why.
 
     Args:
@@ -24,6 +39,8 @@ def choose(items, everything=False, each_kind=False, turn=None):
         each_kind: Whether some of each kind of slow tests run; none otherwise.
         turn: Which of the combinations, any integer; the number of commits by
             default.
+        share: 0 or 1 for one of two stacks that share the tests: what one leaves out,
+            files and combinations drawn anew at each commit, the other runs.
     """
     if everything:
         return
@@ -35,21 +52,34 @@ def choose(items, everything=False, each_kind=False, turn=None):
         for item in slow:
             item.add_marker(pytest.mark.skip(reason="slow: needs --runslow"))
         slow = []
-    # Each stack has the slow tests at every second commit: all of them in time.
-    for item in [*_left_out(slow, turn // 2), *_left_out(thin, turn)]:
-        reason = f"{_mark(item)}: another commit's turn, or --runslow"
-        item.add_marker(pytest.mark.skip(reason=reason))
+    left_out = [*_left_out(slow, turn), *_left_out(thin, turn)]
+    for item in left_out:
+        _skip(item, "another commit's turn")
+    if share is not None:
+        waiting = {item.nodeid for item in left_out}
+        there = [item for item in items if item.nodeid not in waiting]
+        for item in _of_other_share(there, share, turn):
+            _skip(item, "the other stack's, or another commit's turn")
+
+
+def _skip(item, why):
+    kind = _mark(item) or "shared"
+    item.add_marker(pytest.mark.skip(reason=f"{kind}: {why}, or --runslow"))
 
 
 def _mark(item):
     return next((n for n in ("slow", "thin") if item.get_closest_marker(n)), None)
 
 
-def _left_out(items, turn):
+def _of_functions(items):
     functions = collections.defaultdict(list)
     for item in items:
         functions[item.nodeid.split("[")[0]].append(item)
-    for own in functions.values():
+    return functions.values()
+
+
+def _left_out(items, turn):
+    for own in _of_functions(items):
         if _mark(own[0]) == "slow":
             stride = max(SLOW_STRIDE, math.ceil(len(own) / SLOW_MOST))
         else:
@@ -57,6 +87,18 @@ def _left_out(items, turn):
         stride = min(stride, len(own))
         for number, item in enumerate(own):
             if (number - turn) % stride:
+                yield item
+
+
+def _of_other_share(items, share, turn):
+    for own in _of_functions(items):
+        file = own[0].nodeid.split("::")[0]
+        of_both = bool(set(file.split("/")) & set(OF_BOTH))
+        if of_both and len(own) < MANY:
+            continue
+        for item in own:
+            drawn = item.nodeid if of_both else file
+            if zlib.crc32(f"{turn} {drawn}".encode()) % 2 != share:
                 yield item
 
 
