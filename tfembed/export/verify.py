@@ -8,8 +8,9 @@ Everything is compared with something that shares no code with the graph:
 - neighbours with all cosines in NumPy float64 (`SCORE_TOLERANCE`): the score at each
   rank must be the score of that rank, and each id must have that score. Rows that lie
   within the tolerance of each other may therefore change places, no others. An
-  approximate head may miss rows; what it finds must have the scores that it says
-  (within the head's `tolerance`, where it keeps rows rounded). Filtered searches, and
+  approximate head may miss rows; what it finds must have the scores that it says. Of
+  a head that keeps rows rounded, the cosines are those with the rows as it keeps them
+  (`kept`), or within its `tolerance` if it does not say how. Filtered searches, and
   those with few rows of a label, are exact whatever the head;
 - the vote with its formula in NumPy (`VOTE_TOLERANCE`), but where the last voter has
   a rival within the score tolerance, or the head is approximate.
@@ -185,6 +186,20 @@ def _progress(path):
     return last, said.strip()
 
 
+class _Kept:
+    """Rows as a head keeps them, made where they are read."""
+
+    def __init__(self, rows, kept):
+        self._rows, self._of = rows, kept
+
+    def __len__(self):
+        return len(self._rows)
+
+    def __getitem__(self, which):
+        rows = self._rows[which]
+        return self._of(np.atleast_2d(rows)).astype(np.float32).reshape(rows.shape)
+
+
 class _Checks:
     """What is asked, and how each answer is checked.
 
@@ -200,6 +215,10 @@ class _Checks:
         head = load_head(head)
         self.exact = trait(head, "exact")
         self.tolerance = max(SCORE_TOLERANCE, trait(head, "tolerance"))
+        self.rows = gallery.embeddings
+        if trait(head, "kept") is not None:
+            self.rows = _Kept(gallery.embeddings, trait(head, "kept"))
+            self.tolerance = SCORE_TOLERANCE
         self.mixed = encoder.is_mixed
         self.worst = {"embeddings": 0.0, "scores": 0.0}
         images = np.stack(
@@ -304,7 +323,7 @@ class _Checks:
 
     def _nearest(self, queries, count, remains=None):
         """Brute force; without filters once for the same queries."""
-        embeddings = self.gallery.embeddings
+        embeddings = self.rows
         if remains is not None:
             return nearest(queries, embeddings, count, remains)
         key = queries.tobytes()
@@ -344,7 +363,7 @@ class _Checks:
             min(rows, default=0) >= 0 and len(set(rows)) == len(rows),
             f"the neighbours {ids} are not rows of the gallery, each once",
         )
-        own = gallery.embeddings[rows].astype(np.float64) @ embedding
+        own = self.rows[rows].astype(np.float64) @ embedding
         own = np.clip(own, -1, 1)
         off = float(np.abs(own - scores[there]).max(initial=0))
         _require(
@@ -570,7 +589,7 @@ class _Checks:
         inputs["per_label"][3] = 0
         inputs["positive_ids"][4] = _as_text([b"\xff no id"])
         inputs["image_bytes"][4:] = as_bytes[[0, -1]]
-        negative = _unit(gallery.embeddings[rows[: len(ids)][-1]])
+        negative = _unit(self.rows[rows[: len(ids)][-1]])
         combined = _unit(_unit(query) - 0.5 * negative)
 
         def check(answer):
@@ -604,7 +623,7 @@ class _Checks:
         alone = [np.empty(0)]
         for start in range(0, gallery.size, _ROWS):
             part = slice(start, start + _ROWS)
-            scores = gallery.embeddings[part].astype(np.float64) @ query
+            scores = self.rows[part].astype(np.float64) @ query
             labels = gallery.labels[part]
             np.maximum.at(best, labels[labels >= 0], scores[labels >= 0])
             alone.append(-np.sort(-scores[labels < 0])[: self.k])
@@ -621,7 +640,7 @@ class _Checks:
 
     def _nearest_but(self, query, row):
         """The scores of the nearest rows but one."""
-        scores, rows = nearest(query[None], self.gallery.embeddings, self.k + 1)
+        scores, rows = nearest(query[None], self.rows, self.k + 1)
         return scores[0][(rows[0] != row) & (rows[0] >= 0)][: self.k]
 
     def _same_scores(self, given, wanted, exact):
