@@ -12,7 +12,7 @@ CHUNK = 16384  # rows: with their scores they stay in a processor's cache
 TABLE = 1 << 21  # scores: a table of so many, 8 MiB, is faster than chunks
 
 
-def chunked_neighbors(queries, gallery, k):
+def chunked_neighbors(queries, gallery, k, scales=None):
     """Finds the `k` gallery rows with the largest inner product to each query.
 
     As `top_k_neighbors`, but the gallery is read in chunks of `CHUNK` rows of which
@@ -28,45 +28,55 @@ def chunked_neighbors(queries, gallery, k):
 
     Args:
         queries: `(batch, dim)`, float32.
-        gallery: `(size, dim)`, float32 or bfloat16, a tensor or a variable; `size` may
-            be dynamic. Rows are made float32 a chunk at a time: never do all of them
-            stand in memory as float32.
+        gallery: `(size, dim)`, float32, bfloat16 or int8, a tensor or a variable;
+            `size` may be dynamic. Rows are made float32 a chunk at a time: never do
+            all of them stand in memory as float32.
         k: Number of neighbours, an integer or a scalar int32 tensor, from 1 to
             `size`.
+        scales: `(size,)`, float32, not negative: what each row is multiplied by;
+            `None`: 1.
 
     Returns:
         Scores `(batch, k)` in float32, largest first, and rows `(batch, k)` in
         int32.
     """
     gallery = tf.convert_to_tensor(gallery)
+    scales = None if scales is None else tf.convert_to_tensor(scales)
     k = tf.convert_to_tensor(k, tf.int32)
     return around_zero_rows(
-        lambda queries: _chunked_neighbors(queries, gallery, k), queries
+        lambda queries: _chunked_neighbors(queries, gallery, k, scales), queries
     )
 
 
-def _chunked_neighbors(queries, gallery, k):
+def _chunked_neighbors(queries, gallery, k, scales):
     size = tf.shape(gallery)[0]
     blocks = (size + BLOCK - 1) // BLOCK
 
     def through_blocks():
-        maxima = block_maxima(queries, gallery, BLOCK)
+        maxima = block_maxima(queries, gallery, BLOCK, scales=scales)
         _, best = top_k_of_columns(maxima, k + 1, GROUP)
         best = tf.sort(best, axis=1)  # lowest rows first, so that they win ties
 
         def search(query, best):
-            return _best_of_blocks(query, best, gallery, k)
+            return _best_of_blocks(query, best, gallery, k, scales)
 
         return each_query(search, (queries, best), k)
 
     def all_rows():
-        return top_k_neighbors(queries, tf.cast(gallery, tf.float32), k)
+        rows = tf.cast(gallery, tf.float32)
+        if scales is None:
+            return top_k_neighbors(queries, rows, k)
+        scores = tf.matmul(rows, queries, transpose_b=True) * scales[:, None]
+        return top_k_of_columns(scores, k)
 
     def one_by_one():
-        return each_query(lambda query: _best_of_all(query, gallery, k), (queries,), k)
+        def search(query):
+            return _best_of_all(query, gallery, k, scales)
+
+        return each_query(search, (queries,), k)
 
     small = size <= CHUNK
-    if gallery.dtype == tf.float32:  # others would all be made so at once
+    if gallery.dtype == tf.float32 and scales is None:  # others would be made so
         batch = tf.shape(queries, tf.int64)[0]
         small |= tf.cast(size, tf.int64) * batch <= TABLE
     return tf.case(
@@ -75,14 +85,15 @@ def _chunked_neighbors(queries, gallery, k):
     )
 
 
-def block_maxima(queries, gallery, block, chunk=CHUNK):
+def block_maxima(queries, gallery, block, chunk=CHUNK, scales=None):
     """Scores all rows, and keeps the largest score of each block of rows.
 
     Args:
         queries: `(batch, dim)`, float32.
-        gallery: `(size, dim)`, float32 or bfloat16.
+        gallery: `(size, dim)`, float32, bfloat16 or int8.
         block: Rows of a block.
         chunk: Rows at a time, a multiple of `block`.
+        scales: As for `chunked_neighbors`.
 
     Returns:
         `(ceil(size / block), batch)`, float32.
@@ -101,10 +112,10 @@ def block_maxima(queries, gallery, block, chunk=CHUNK):
         scores = tf.reshape(scores, [(rows + missing) // block, block, batch])
         return tf.reduce_max(scores, axis=1)
 
-    return _in_chunks(queries, gallery, chunk, maxima)
+    return _in_chunks(queries, gallery, chunk, maxima, scales)
 
 
-def _in_chunks(queries, gallery, chunk, keep):
+def _in_chunks(queries, gallery, chunk, keep, scales):
     """`keep` of the scores `(rows, batch)` of each chunk, one below the other."""
     count = (tf.shape(gallery)[0] + chunk - 1) // chunk
     kept = tf.TensorArray(
@@ -113,8 +124,11 @@ def _in_chunks(queries, gallery, chunk, keep):
 
     def score(index, kept):
         # A slice of whole rows is no copy.
-        rows = tf.cast(gallery[index * chunk : (index + 1) * chunk], tf.float32)
+        part = slice(index * chunk, (index + 1) * chunk)
+        rows = tf.cast(gallery[part], tf.float32)
         scores = tf.matmul(rows, queries, transpose_b=True)
+        if scales is not None:
+            scores *= scales[part, None]
         return index + 1, kept.write(index, keep(scores))
 
     _, kept = tf.while_loop(
@@ -126,18 +140,21 @@ def _in_chunks(queries, gallery, chunk, keep):
     return kept.concat()
 
 
-def _best_of_all(query, gallery, k):
-    scores = _in_chunks(query[None], gallery, CHUNK, lambda scores: scores)
+def _best_of_all(query, gallery, k, scales):
+    scores = _in_chunks(query[None], gallery, CHUNK, lambda scores: scores, scales)
     values, rows = tf.math.top_k(scores[:, 0], k)
     return values, rows
 
 
-def _best_of_blocks(query, blocks, gallery, k):
+def _best_of_blocks(query, blocks, gallery, k, scales):
     """The best rows of some blocks, `blocks` ascending."""
     size = tf.shape(gallery)[0]
     rows = tf.reshape(blocks[:, None] * BLOCK + tf.range(BLOCK), [-1])
-    embeddings = tf.gather(gallery, tf.minimum(rows, size - 1))
+    there = tf.minimum(rows, size - 1)
+    embeddings = tf.gather(gallery, there)
     scores = tf.linalg.matvec(tf.cast(embeddings, tf.float32), query)
+    if scales is not None:
+        scores *= tf.gather(scales, there)
     scores = tf.where(rows < size, scores, -float("inf"))
     values, places = tf.math.top_k(scores, k)
     return values, tf.gather(rows, places)
