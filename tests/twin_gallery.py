@@ -6,7 +6,7 @@ import numpy as np
 from tensorflow import keras
 
 from tfembed.export.gallery_state import gallery_state
-from tfembed.export.heads import load_head
+from tfembed.export.heads import load_head, trait
 from tfembed.export.run_directory import make_gallery
 from tfembed.export.search_model import SearchModel
 
@@ -51,13 +51,13 @@ def make_model(head, max_score_bytes=1 << 20, gallery=None):
     model = SearchModel(
         encoder, encoder.variables, SHAPE, DIM, head, state, K, max_score_bytes
     )
-    return model, gallery, kept(gallery, head_state), head_state.arrays
+    return model, gallery, kept(gallery, head), head_state.arrays
 
 
-def kept(gallery, head_state):
+def kept(gallery, head):
     """The rows as a head keeps them, of which its scores are."""
-    rounded = head_state.arrays.get("gallery_embeddings", gallery.embeddings)
-    return np.float32(rounded)
+    of = trait(load_head(head), "kept")
+    return np.float32(gallery.embeddings if of is None else of(gallery.embeddings))
 
 
 @functools.cache

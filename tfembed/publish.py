@@ -99,8 +99,8 @@ def publish(
         k: Neighbours in an answer.
         vote_k: Neighbours that vote; `None`: `k`.
         report: Is called with a line of progress at a time. `None`: silent.
-        **options: `head`, `recall`, `threshold`, `false_rejection`,
-            `score_megabytes`, `max_pixels` and `warmup_batches` of
+        **options: `head`, `head_options`, `recall`, `threshold`,
+            `false_rejection`, `score_megabytes`, `max_pixels` and `warmup_batches` of
             `tfembed.export.export`.
 
     Returns:

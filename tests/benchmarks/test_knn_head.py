@@ -76,7 +76,9 @@ def test_claims_are_judged_at_their_size_only(module):
     assert not list(module.claims(100_000, turns, 10))
 
 
-@pytest.mark.parametrize("name", ["exact", "bfloat16", "ivf", "matmul + top_k"])
+@pytest.mark.parametrize(
+    "name", ["exact", "bfloat16", "int8", "int8_bfloat16", "ivf", "matmul + top_k"]
+)
 def test_our_searches_find_the_nearest(name, module):
     options = module.parse([*SOME, "--noise=0.3"])
     rows, queries, _ = module.drawn(options, 2000)
@@ -85,7 +87,7 @@ def test_our_searches_find_the_nearest(name, module):
     index = module.SEARCHES[name](rows, (queries[half:], truth[half:]), options)
     found = index.search(queries[:half], 10)
     recall = module.recall_of(found, truth[:half])
-    assert recall > 0.93 and (recall == 1 or name in ("bfloat16", "ivf"))
+    assert recall > 0.93 and (recall == 1 or name not in ("exact", "matmul + top_k"))
     assert index.search(queries[:1], 200).shape == (1, 200)
 
 

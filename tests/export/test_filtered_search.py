@@ -6,10 +6,11 @@ import tensorflow as tf
 from twin_gallery import NAMES, SHAPE, K, make_model, model_of, queries
 
 from tfembed.export.brute_force import nearest, shares_of_classes
+from tfembed.export.heads import HEADS
 from tfembed.export.search_model import FILTERS
 
 
-@pytest.fixture(params=["exact", "bfloat16", "ivf"])
+@pytest.fixture(params=HEADS)
 def served(request):
     """A model, its gallery and its rows, made once for each head."""
     return model_of(request.param)[:3]

@@ -25,7 +25,7 @@ from tfembed.export.heads import HEADS, load_head
 from tfembed.export.query_search import what_is_exact
 
 
-@pytest.fixture(params=["exact", "bfloat16", "ivf"])
+@pytest.fixture(params=HEADS)
 def served(request):
     """A model, its gallery, its rows and what its head keeps."""
     return model_of(request.param)
@@ -158,9 +158,9 @@ def hostile_gallery(by_label=False):
 def with_hostile_gallery(served, check):
     """Checks the model with the hostile gallery in the place of its own."""
     model, gallery, _, arrays = served
-    head = "ivf" if "ivf_rows" in arrays else str(arrays["gallery_embeddings"].dtype)
+    head = next(name for name in HEADS if model_of(name)[0] is model)
     other = hostile_gallery()
-    state = load_head({"float32": "exact"}.get(head, head)).build(other.embeddings)
+    state = load_head(head).build(other.embeddings)
 
     def put(gallery, state):
         for name, value in gallery_state(gallery, state).items():
@@ -168,7 +168,7 @@ def with_hostile_gallery(served, check):
 
     put(other, state)
     try:
-        check(model, other, kept(other, state), state.arrays)
+        check(model, other, kept(other, head), state.arrays)
     finally:
         put(gallery, dataclasses.replace(state, arrays=arrays))
 
@@ -196,6 +196,7 @@ def test_the_card_says_of_each_head_what_is_exact():
     said = {name: what_is_exact(name) for name in HEADS}
     assert said["exact"] == "all that is asked" and "rounded" in said["bfloat16"]
     assert len(set(said.values())) == len(HEADS) and "cells" in said["ivf"]
+    assert "rounded" in said["int8"] and "candidates" in said["int8_bfloat16"]
 
 
 def test_a_small_bound_of_memory_changes_nothing(rng):

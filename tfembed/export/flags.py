@@ -1,5 +1,7 @@
 """The flags that say how an exported gallery is searched."""
 
+import argparse
+
 from tfembed.export.heads import HEADS
 from tfembed.registry import Registry
 
@@ -29,7 +31,9 @@ def add_search_flags(
         choices=Registry(HEADS.flag, HEADS.group, {"auto": None, **HEADS.parts}),
         default="auto",
         help="exact: all rows are looked at; bfloat16: in half the memory, its recall "
-        "measured; ivf: only the nearest cells; auto: by size (default); or your own, "
+        "measured; int8: in a quarter; int8_bfloat16: both of these, the second for "
+        "the final scores; prefix: the first numbers of each row find candidates; "
+        "ivf: only the nearest cells; auto: by size (default); or your own, "
         "module:Class",
     )
     parser.add_argument(
@@ -38,6 +42,15 @@ def add_search_flags(
         default=0.95,
         metavar="R",
         help="share of the k nearest that ivf has to find (default: 0.95)",
+    )
+    parser.add_argument(
+        "--head-option",
+        type=_option,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="what the head takes besides: of prefix, numbers (a quarter of the row's) "
+        "and candidates (as many as --recall takes)",
     )
     known = parser.add_mutually_exclusive_group()
     known.add_argument(
@@ -74,6 +87,21 @@ def add_search_flags(
     )
 
 
+def _option(text):
+    """A name and its value, a number if it looks like one."""
+    name, sign, value = text.partition("=")
+    if not (sign and name.isidentifier()):
+        raise argparse.ArgumentTypeError(
+            f"it must look like NAME=VALUE. Received: {text!r}."
+        )
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            pass
+    return name, value
+
+
 def search_options(args):
     """Returns what the flags say, as arguments of `tfembed.export.export`.
 
@@ -84,6 +112,7 @@ def search_options(args):
         "k": args.k,
         "head": args.head,
         "recall": args.recall,
+        "head_options": dict(args.head_option),
         "threshold": args.threshold,
         "false_rejection": args.false_rejection,
         "vote_k": args.vote_k,

@@ -215,6 +215,7 @@ class _Update:
         built = build_head(
             head,
             embeddings,
+            given=card["head"].get("options"),
             previous=previous,
             progress=say,
             **{name: value for name, value in wanted.items() if value},
@@ -229,6 +230,9 @@ class _Update:
             head_card["rows_changed_since_cells"] = since if kept else 0
         if trait(load_head(head), "kept") is not None:
             head_card["recall_is_of"] = "rows that were rounded before, but new ones"
+            before = card["head"].get("recall_at_k")
+            before = card["head"].get("recall_when_exported", before)
+            head_card["recall_when_exported"] = before
         del built
         mean, warning = describe_alikeness(gallery, say, say.silent)
         card = self._card(card, path, gallery, head_card, changes)

@@ -14,7 +14,13 @@ from tfembed.export.card import write_card
 from tfembed.export.encoder import ExportedEncoder
 from tfembed.export.examples import MOST
 from tfembed.export.gallery_state import gallery_sha256, gallery_state
-from tfembed.export.heads import HEADS, build_head, choose_head, load_head
+from tfembed.export.heads import (
+    HEADS,
+    build_chosen,
+    build_head,
+    check_head_options,
+    load_head,
+)
 from tfembed.export.heads.contract import check_head
 from tfembed.export.heads.head_state import check_recall
 from tfembed.export.image_bytes import MAX_PIXELS
@@ -93,6 +99,7 @@ def export(
     k=10,
     head="auto",
     recall=0.95,
+    head_options=None,
     queries=None,
     threshold=None,
     false_rejection=None,
@@ -127,11 +134,14 @@ def export(
             version: see `tfembed.formats.image_metadata`.
         path: Folder with one numbered folder a version; made if missing.
         k: Neighbours in an answer; a smaller gallery gives as many as it has.
-        head: `"exact"`, `"bfloat16"` or `"ivf"`, see `tfembed.export.heads`; the name
-            of one that an installed package offers, or one's own, `module:Class`
-            (`docs/extend.md`); `"auto"` chooses by size and says why.
-        recall: What `ivf` has to reach, measured on the queries; other heads may do
-            without.
+        head: `"exact"`, `"bfloat16"`, `"int8"`, `"int8_bfloat16"`, `"prefix"` or
+            `"ivf"`, see `tfembed.export.heads`; the name of one that an installed
+            package offers, or one's own, `module:Class` (`docs/extend.md`); `"auto"`
+            chooses by size and says why.
+        recall: What `ivf` has to reach, measured on the queries; `int8` and
+            `int8_bfloat16` say where they do not.
+        head_options: What the head takes besides, `{name: value}`: of `prefix`,
+            `numbers` and `candidates`.
         queries: Embeddings of held-out images, `(q, d)`, a mapping of `embeddings` and
             `labels`, or the path of an `.npz` file with them: what recall is measured
             and the threshold calibrated on. `None`: rows of the gallery.
@@ -172,6 +182,7 @@ def export(
         score_megabytes=score_megabytes,
         max_pixels=max_pixels,
         recall=recall,
+        head_options=head_options,
         warmup_batches=warmup_batches,
         vote_k=vote_k,
         threshold=threshold,
@@ -203,20 +214,21 @@ def export(
     chosen = choose_threshold(gallery, queries, threshold, false_rejection)
     gallery = _with(gallery, known_threshold=chosen.value)
     say(_said_of(chosen))
-    if head == "auto":
-        head, why = choose_head(gallery.size, gallery.dim)
-        say(f"head {head}: {why}")
-    if head not in HEADS.parts:
+    if head not in HEADS.parts and head != "auto":
         check_head(head, gallery.dim)
         say(f"tried the head {head} on small galleries")
-    head_state = build_head(
-        head,
-        gallery.embeddings,
-        recall=recall,
-        queries=None if queries is None else queries.embeddings,
-        k=min(k, gallery.size),
-        progress=say,
-    )
+    asked = {
+        "recall": recall,
+        "queries": None if queries is None else queries.embeddings,
+        "k": min(k, gallery.size),
+    }
+    if head == "auto":
+        head_state = build_chosen(gallery.embeddings, say, **asked)
+        head = head_state.card["head"]
+    else:
+        head_state = build_head(
+            head, gallery.embeddings, head_options, progress=say, **asked
+        )
     state = gallery_state(gallery, head_state)
     say(f"built the {head} head")
     size = sum(np.asarray(value).nbytes for value in state.values())
@@ -381,6 +393,7 @@ def check_options(head="auto", **options):
     """
     if head != "auto":
         _check_head_name(head)
+    check_head_options(head, options.get("head_options") or {})
     for name in ("k", "score_megabytes", "max_pixels"):
         if name in options:
             as_count(name, options[name])

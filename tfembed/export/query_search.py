@@ -24,6 +24,12 @@ from tfembed.export.id_lookup import find_rows, is_member
 _EXACT = {
     "exact": "all that is asked",
     "bfloat16": "all that is asked, by the rows as they are rounded",
+    "int8": "all that is asked, by the rows as they are rounded to integers",
+    "int8_bfloat16": "with filters, or with fewer rows of one label than are shown: "
+    "every row is looked at, as rounded; else what is among the candidates, as in "
+    "`search`",
+    "prefix": "with filters, or with fewer rows of one label than are shown: every row "
+    "is looked at; else what is among the candidates, as in `search`",
     "ivf": "with filters, or with fewer rows of one label than are shown: every row is "
     "looked at; else what is in the cells looked at, as in `search`",
     "": "with filters, or with fewer rows of one label than are shown: every row "

@@ -8,6 +8,7 @@ from tfembed.export import Head, HeadState, check_head
 from tfembed.export.heads import HEADS, build_head, exact, load_head, trait
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("dim", [3, 16, 40])
 def test_our_heads_pass(name, dim):
@@ -266,7 +267,7 @@ def test_the_name_stands_first_in_the_card(rng):
 
 def test_traits_are_what_heads_say_of_themselves():
     traits = {name: trait(load_head(name), "exact") for name in HEADS}
-    assert traits == {"exact": True, "bfloat16": False, "ivf": False}
+    assert [name for name in HEADS if traits[name]] == ["exact"]
     assert trait(load_head("bfloat16"), "tolerance") == 2.0**-8
     assert trait(exact, "tolerance") == Head.tolerance == 1e-5
     assert trait(load_head("ivf"), "carries") == ("ivf_centroids",)

@@ -4,6 +4,9 @@
 |---|---|---|
 | `exact` | float32 rows | the nearest, always |
 | `bfloat16` | bfloat16 rows, half the memory | nearly always; measured |
+| `int8` | int8 rows with a scale, a quarter of the memory | mostly; measured |
+| `int8_bfloat16` | both of these | the best of some candidates; measured |
+| `prefix` | float32 rows, their first numbers apart | the same, measured |
 | `ivf` | float32 rows in k-means cells | in a few cells, at the recall asked for |
 
 A head is a module, an object or a class (called without arguments) with these
@@ -28,8 +31,9 @@ functions, and no Keras. `Head` has most of them for heads of one's own
 
 And it may have these, whose defaults `TRAITS` has: `exact` and `tolerance`, what the
 check before publishing holds it to; `carries`, names of arrays that an update gives
-`build` as `previous`; and `kept`, a function of rows in NumPy that returns them as the
-head keeps them, where it keeps each by itself and rounded.
+`build` as `previous`; `options`, names of further arguments of `build` that a user may
+give, and an update gives again; and `kept`, a function of rows in NumPy that returns
+them as the head keeps them, where it keeps each by itself and rounded.
 
 `variables` is `{name: tf.Variable}` with the names of `HeadState.arrays`, or tensors of
 their values. All but `build` are graph code in stock ops, run without AutoGraph.
@@ -52,12 +56,15 @@ HEADS = Registry(
     {
         "exact": "tfembed.export.heads.exact",
         "bfloat16": "tfembed.export.heads.bfloat16",
+        "int8": "tfembed.export.heads.int8",
+        "int8_bfloat16": "tfembed.export.heads.int8_bfloat16",
+        "prefix": "tfembed.export.heads.prefix",
         "ivf": "tfembed.export.heads.ivf",
     },
 )
 """Name of each head, and the module that it is; after ours, those of other packages."""
 
-TRAITS = {"exact": False, "tolerance": 1e-5, "carries": (), "kept": None}
+TRAITS = {"exact": False, "tolerance": 1e-5, "carries": (), "kept": None, "options": ()}
 """What a head is where it does not say so itself."""
 
 _FUNCTIONS = (
@@ -119,21 +126,48 @@ def trait(head, name):
     return getattr(head, name, TRAITS[name])
 
 
-def build_head(name, embeddings, **options):
+def check_head_options(name, given):
+    """Refuses what a head does not take.
+
+    Args:
+        name: As for `load_head`, or `"auto"`, which takes nothing.
+        given: `{name: value}`, as for `build_head`.
+
+    Raises:
+        ValueError: If there is something else in it.
+    """
+    taken = () if name == "auto" else trait(load_head(name), "options")
+    wrong = [key for key in given if key not in taken]
+    if wrong:
+        raise ValueError(
+            f"The head {name!r} takes "
+            + (f"the options {', '.join(taken)}. " if taken else "no options. ")
+            + f"Received: {', '.join(map(str, wrong))}. Leave it out, or name the head "
+            "that takes it."
+        )
+
+
+def build_head(name, embeddings, given=None, **options):
     """Builds a head, and checks what it is built into.
 
     Args:
         name: As for `load_head`.
         embeddings: As for the head's `build`.
+        given: What the user gives of the head's `options`, `{name: value}`.
         **options: As for the head's `build`.
 
     Returns:
-        `HeadState`, whose card begins with the head's name.
+        `HeadState`, whose card begins with the head's name, and has what was given as
+        `options`.
 
     Raises:
         ValueError: If the head returns something else.
     """
-    built = load_head(name).build(embeddings, **options)
+    given = dict(given or {})
+    check_head_options(name, given)
+    built = load_head(name).build(embeddings, **options, **given)
+    if given:
+        built.card["options"] = given
     check_state(built, name)
     rest = {key: value for key, value in built.card.items() if key != "head"}
     built.card = {"head": name, **rest}
@@ -187,6 +221,39 @@ def choose_head(rows, dim):
     if size <= EXACT_BYTES:
         return "exact", f"{what}; up to {limit} every row is looked at."
     return "ivf", f"{what}; above {limit} only the nearest cells are looked at."
+
+
+def build_chosen(embeddings, say, *, recall=0.95, **options):
+    """Chooses a head for a gallery, as `choose_head` does, and builds it.
+
+    Where `ivf` would look at all cells for the recall, cells are of no use: then it is
+    `int8`, in a quarter of the memory, if that reaches the recall as measured, also at
+    the lower end of its interval; else `exact`.
+
+    Args:
+        embeddings: As for a head's `build`.
+        say: Is called with a line of text: which head, and why.
+        recall: As for a head's `build`.
+        **options: As for a head's `build`.
+
+    Returns:
+        `HeadState`.
+    """
+    name, why = choose_head(*embeddings.shape)
+    say(f"head {name}: {why}")
+    built = build_head(name, embeddings, recall=recall, progress=say, **options)
+    if not built.card.get("all_cells"):
+        return built
+    del built
+    said = f"ivf would look at every row for a recall of {recall:g}"
+    tried = build_head("int8", embeddings, recall=recall, **options)
+    least = (tried.card["recall_interval"] or [1.0])[0]
+    within = f"int8 finds {tried.card['recall_at_k'] or 1.0:.3f}, at least {least:.3f}"
+    if least >= recall:
+        say(f"head int8: {said}; {within}, in a quarter of the memory")
+        return tried
+    say(f"head exact, not int8: {said}; {within}, which is less")
+    return build_head("exact", embeddings, recall=recall, **options)
 
 
 def _bytes(size):

@@ -68,22 +68,28 @@ def build(
     del recall, previous
     embeddings = checked_embeddings(embeddings)
     as_count("k", k)
-    rounded = np.empty(embeddings.shape, tf.bfloat16.as_numpy_dtype)
-    for start in range(0, len(embeddings), _ROWS):
-        rounded[start : start + _ROWS] = embeddings[start : start + _ROWS]
+    rows = rounded(embeddings)
     held_out = HeldOut(embeddings, queries, k, seed, progress)
     card = {"head": "bfloat16", "measured": True, "recall_k": held_out.k}
     card["recall_queries"] = len(held_out)
     card["recall_queries_are"] = held_out.source
     if held_out.k:
         more = held_out.k + int(queries is None)
-        found = nearest_rows(rounded, held_out.queries, more, progress)
+        found = nearest_rows(rows, held_out.queries, more, progress)
         found = without_own(found, held_out.own)[:, : held_out.k]
         shares = found_shares(found, held_out.rows)
         card["recall_at_k"], card["recall_interval"] = interval(shares)
     else:  # a single row
         card["recall_at_k"], card["recall_interval"] = None, None
-    return HeadState({"gallery_embeddings": rounded}, card)
+    return HeadState({"gallery_embeddings": rows}, card)
+
+
+def rounded(embeddings):
+    """Returns rows in bfloat16, `(size, dim)`, made a part at a time."""
+    rows = np.empty(embeddings.shape, tf.bfloat16.as_numpy_dtype)
+    for start in range(0, len(embeddings), _ROWS):
+        rows[start : start + _ROWS] = embeddings[start : start + _ROWS]
+    return rows
 
 
 def kept(embeddings):

@@ -4,14 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfembed.export.heads import exact, kept_rows
-from tfembed.export.heads.recall import (
-    HeldOut,
-    found_shares,
-    interval,
-    without_own,
-)
-
-_SCORES = 1 << 23  # numbers that stand in memory while recall is measured
+from tfembed.export.heads.recall import measured_recall
 
 
 class Head:
@@ -104,29 +97,4 @@ class Head:
             `recall_interval`, `recall_k`, `recall_queries`, `recall_queries_are`.
         """
         embeddings = np.asarray(embeddings, np.float32)
-        held_out = HeldOut(embeddings, queries, k, seed, progress)
-        card = {
-            "measured": True,
-            "recall_at_k": None,
-            "recall_interval": None,
-            "recall_k": held_out.k,
-            "recall_queries": len(held_out),
-            "recall_queries_are": held_out.source,
-        }
-        if not held_out.k:  # a single row
-            return card
-        variables = {name: tf.constant(value) for name, value in arrays.items()}
-        more = held_out.k + int(queries is None)
-        vectors = tf.TensorSpec([None, embeddings.shape[1]], tf.float32)
-
-        @tf.function(input_signature=[vectors], autograph=False)
-        def find(some):
-            return self.search(variables, some, more)[1]
-
-        step = max(1, _SCORES // max(int(self.score_columns(variables)), 1))
-        parts = range(0, len(held_out), step)
-        found = [find(held_out.queries[i : i + step]).numpy() for i in parts]
-        found = without_own(np.concatenate(found), held_out.own)[:, : held_out.k]
-        shares = found_shares(found, held_out.rows)
-        card["recall_at_k"], card["recall_interval"] = interval(shares)
-        return card
+        return measured_recall(self, arrays, embeddings, queries, k, seed, progress)

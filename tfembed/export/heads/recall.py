@@ -9,6 +9,8 @@ from tfembed.ops.neighbors import top_k_neighbors
 
 SAMPLE = 2000  # gallery rows that search, where no queries are given
 CHUNK = 1 << 14  # rows of the gallery at a time
+_SURE = 2.33  # standard errors of a one-sided 99 percent interval
+_SCORES = 1 << 23  # numbers that stand in memory while a head is measured
 SECONDS = 5  # between two lines of progress
 
 
@@ -32,6 +34,7 @@ class HeldOut:
         rows: `(count, k)`: the nearest rows, the query's own left out.
         k: As given, or fewer.
         source: What the queries are, for the model card.
+        own_are_rows: Whether the queries are rows of the gallery.
     """
 
     def __init__(self, embeddings, queries, k, seed=0, progress=None):
@@ -46,6 +49,7 @@ class HeldOut:
             self.queries = checked_queries(queries, embeddings.shape[1])
             self.own = np.full(len(self.queries), -1, np.int32)
             self.source = "given"
+        self.own_are_rows = queries is None
         self.k = min(int(k), size - (queries is None))
         if self.k > 0:
             more = self.k + (queries is None)
@@ -149,3 +153,75 @@ def interval(shares):
     mean = float(np.mean(shares))
     half = 1.96 * float(np.std(shares)) / max(len(shares), 1) ** 0.5
     return mean, [max(mean - half, 0.0), min(mean + half, 1.0)]
+
+
+def measured_recall(
+    head, arrays, embeddings, queries=None, k=10, seed=0, progress=None
+):
+    """Measures how many of the nearest rows a head's `search` finds.
+
+    Args:
+        head: It has `search` and `score_columns` of `tfembed.export.heads`.
+        arrays: Those of the head, `{name: NumPy array}`.
+        embeddings: `(size, dim)`, float32: the gallery.
+        queries: As for `HeldOut`.
+        k: Neighbours that are counted.
+        seed: Of the draw of rows that are queries.
+        progress: Is called with a line of text now and then.
+
+    Returns:
+        What the model card says of it: `measured`, `recall_at_k`, `recall_interval`,
+        `recall_k`, `recall_queries`, `recall_queries_are`.
+    """
+    held_out = HeldOut(embeddings, queries, k, seed, progress)
+    if not held_out.k:  # a single row
+        return facts_of_recall(held_out, None)
+    variables = {name: tf.constant(value) for name, value in arrays.items()}
+    wanted = held_out.k + int(held_out.own_are_rows)
+    vectors = tf.TensorSpec([None, embeddings.shape[1]], tf.float32)
+
+    @tf.function(input_signature=[vectors], autograph=False)
+    def find(some):
+        return head.search(variables, some, wanted)[1]
+
+    shares = shares_of(find, head.score_columns(variables), held_out)
+    return facts_of_recall(held_out, shares)
+
+
+def shares_of(find, columns, held_out):
+    """Searches the queries, and returns the share that each finds, `(count,)`.
+
+    Args:
+        find: Function of queries that returns the rows that are found for them: one
+            more than `held_out.k` where the queries are rows.
+        columns: How many numbers a query makes stand in memory.
+        held_out: `HeldOut`, with neighbours.
+    """
+    step = max(1, _SCORES // max(int(columns), 1))
+    parts = range(0, len(held_out), step)
+    found = [find(tf.constant(held_out.queries[i : i + step])).numpy() for i in parts]
+    found = without_own(np.concatenate(found), held_out.own)[:, : held_out.k]
+    return found_shares(found, held_out.rows)
+
+
+def facts_of_recall(held_out, shares):
+    """Returns what the model card says of shares that were found; `None`: of none."""
+    mean, within = (None, None) if shares is None else interval(shares)
+    return {
+        "measured": True,
+        "recall_at_k": mean,
+        "recall_interval": within,
+        "recall_k": held_out.k,
+        "recall_queries": len(held_out),
+        "recall_queries_are": held_out.source,
+    }
+
+
+def surely_reach(shares, recall):
+    """Tells whether the mean of shares is a recall or more, with 99 percent certainty.
+
+    That is the lower end of its one-sided interval, so that other queries of the same
+    kind reach it as well.
+    """
+    error = _SURE * float(np.std(shares)) / len(shares) ** 0.5
+    return float(np.mean(shares)) - error >= recall
