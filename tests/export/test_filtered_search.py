@@ -6,11 +6,10 @@ import tensorflow as tf
 from twin_gallery import NAMES, SHAPE, K, make_model, model_of, queries
 
 from tfembed.export.brute_force import nearest, shares_of_classes
-from tfembed.export.heads import HEADS
 from tfembed.export.search_model import FILTERS
 
 
-@pytest.fixture(params=HEADS)
+@pytest.fixture(params=["exact", "bfloat16", "int8", "prefix", "ivf"])
 def served(request):
     """A model, its gallery and its rows, made once for each head."""
     return model_of(request.param)[:3]

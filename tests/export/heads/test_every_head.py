@@ -92,6 +92,7 @@ def test_recall_of_one_is_brute_force(head, size):
         np.testing.assert_array_equal(scores, expected_scores.astype("float32"))
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("seed", range(3))
 def test_scores_are_those_of_the_rows_found(head, seed):
     rng = np.random.default_rng(seed)
