@@ -275,3 +275,17 @@ def test_every_command_that_is_stopped_by_hand_says_so(capsys, monkeypatch, tmp_
 
 def _press_control_c(*arguments, **named):
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "names"),
+    [
+        ("learning-rate", ["learning_rate", "learning_rates"], ["learning_rate"]),
+        ("lr", ["lars", "lrs", "learning_rate"], ["learning_rate"]),
+        ("optimiser", ["optimal", "momentum", "optimizer"], ["optimizer", "optimal"]),
+        ("rate", ["momentum", "proxy_rate", "late"], ["proxy_rate", "late"]),
+        ("??", ["learning_rate"], []),
+    ],
+)
+def test_what_is_near_comes_in_the_order_that_is_documented(word, known, names):
+    assert near(word, known) == names
