@@ -26,8 +26,9 @@ are needed the others are repeated with noise of length 0.1: the table says so.
 
 Claims, at 1,000,000 rows of 128: exact takes at most half of plain `top_k`'s time at
 batch 8 and 32, and less than faiss' flat index from batch 8; ivf finds 0.95 of the
-nearest 10 in at most a third of exact's time at batch 1; int8 takes at most 1.5 times
-exact's time at batch 1, and 1.2 times at 8 and 32.
+nearest 10 in at most a third of exact's time at batch 1. Wanted of int8, and not yet
+shown: at most 1.5 times exact's time at batch 1, and 1.2 times at 8 and 32. A run
+says of each whether it was MISSED.
 """
 
 import argparse
