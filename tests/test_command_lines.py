@@ -92,7 +92,7 @@ def test_every_command_and_every_flag_is_suggested():
                 if any(each.startswith(wrong) for each in known):
                     continue  # short for it
                 text = said(parser, [wrong, "3"])
-                guess = text.split(f"{wrong} is no flag. Did you mean ")[-1]
+                guess = text.split(f"{wrong} is not a flag. Did you mean ")[-1]
                 assert flag in guess.split("?")[0].split(" or "), (
                     command,
                     *before,
@@ -138,7 +138,7 @@ def test_every_choice_and_every_command_below_is_suggested():
 def test_what_people_type(word, flag):
     parser = parser_of("tfembed.recipes.supervised")
     assert near(word, flags(parser))[0] == flag
-    assert f"{word} is no flag. Did you mean {flag}" in said(parser, [word, "0.1"])
+    assert f"{word} is not a flag. Did you mean {flag}" in said(parser, [word, "0.1"])
 
 
 def test_nothing_is_suggested_for_what_is_like_nothing_and_abbreviations_stay():

@@ -22,7 +22,7 @@ class CommandLine(argparse.ArgumentParser):
         for flag in self._unknown_flags():
             guess = suggestion(flag, list(self._flags()))
             if guess:
-                message += f"\n{flag} is no flag. {guess}"
+                message += f"\n{flag} is not a flag. {guess}"
         super().error(message)
 
     def _check_value(self, action, value):

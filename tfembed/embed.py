@@ -295,7 +295,7 @@ def add_image_flags(parser, batch_size):
     parser.add_argument(
         "--weights",
         metavar="none|imagenet|FILE",
-        help="what a backbone begins with, which must be said of one",
+        help="weights of a backbone, which needs one of these",
     )
     parser.add_argument(
         "--pool",
@@ -312,7 +312,7 @@ def add_image_flags(parser, batch_size):
         "--limit",
         type=int,
         metavar="N",
-        help="take so many of the images, the same ones each time (default: all)",
+        help="embed only N of the images, the same ones each time (default: all)",
     )
     parser.add_argument(
         "--batch-size",

@@ -47,11 +47,11 @@ class Progress:
         return time.monotonic() - self._start
 
     def step(self, count=1):
-        """Takes note that so much more is done."""
+        """Counts `count` more as done."""
         self.reach(self._done + count)
 
     def reach(self, done):
-        """Takes note that so much is done, with what was done before."""
+        """Sets how much is done, including what was done before."""
         self._done = done
         now = time.monotonic()
         if self._first is None:
@@ -84,7 +84,7 @@ class Stages:
         self._stage = self._progress = None
 
     def step(self, stage, done, total):
-        """Takes note that so much of a stage is done."""
+        """Sets how much of a stage is done."""
         if stage != self._stage:
             self._stage = stage
             self._progress = Progress(self._say, total, stage=stage)

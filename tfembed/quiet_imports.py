@@ -1,4 +1,4 @@
-"""Imports that print what is of no concern, without it; all else is passed on.
+"""Imports without the noise that they print; all other output is passed on.
 
 TensorFlow and keras-cv say on every start which of their plugins were linked twice,
 that there is no GPU, and which backend Keras Core took. Nobody can act on it.

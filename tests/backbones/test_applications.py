@@ -200,9 +200,9 @@ def test_a_broken_file_in_the_cache_is_downloaded_again(server, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ("another", "what came has another hash"),
+        ("another", "does not have the hash"),
         ("missing", "the server says 404"),
-        ("cut", "it ended after 3 of 1,000 bytes"),
+        ("cut", "the download ended after 3 of 1,000 bytes"),
         ("down", "refused"),
     ],
 )

@@ -214,7 +214,7 @@ def test_without_near_duplicates(tmp_path, capsys):
         ),
         (["{whole}", "--output", "{photos}"], "which holds '(cat|dog)'"),
         (["{whole}", "--output", "{encoder}"], "which is a file"),
-        (["{whole}", "--ask", "nowhere.jpg"], "which is no file"),
+        (["{whole}", "--ask", "nowhere.jpg"], "which is not a file"),
     ],
 )
 def test_bad_input_is_a_sentence(

@@ -263,7 +263,7 @@ BAD = [
     ("{root}/nothing", "does not exist"),
     ("{root}/encoder.keras", "needs --dataset"),
     ("small_conv --weights none", "needs --dataset"),
-    ("small_conv --dataset synthetic", "must say what small_conv begins with"),
+    ("small_conv --dataset synthetic", "must name the weights of small_conv"),
     ("small_conv --weights imagenet --dataset synthetic", "Received.*imagenet"),
     ("torchvision:resnet --dataset synthetic", "torchvision:resnet18, "),
     (

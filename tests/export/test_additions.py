@@ -72,7 +72,7 @@ def test_files_that_go_after_they_were_listed(photos, tmp_path):
     os.mkfifo(root / "hat" / "pipe.png")  # which nobody would ever answer
     found = read_additions(photos, fake_embedding)
     assert ("hat/nowhere.png", "No such file or directory") in found.skipped
-    assert ("hat/pipe.png", "it is no file") in found.skipped
+    assert ("hat/pipe.png", "it is not a file") in found.skipped
     assert len(found.ids) == 4
 
 

@@ -120,7 +120,7 @@ def test_an_encoder_without_unit_norm_does_not(check, exported, monkeypatch):
 
 @pytest.mark.parametrize("runtime", ["native", "python"])
 def test_what_does_not_load_is_said(tmp_path, runtime):
-    said = r"does not run in a process.*Asked was the loading of it\. It says: \w+"
+    said = r"does not run in a process.*Asked was loading it\. It says: \w+"
     with pytest.raises(RuntimeError, match=said):
         verify.ask_in_fresh_process(tmp_path, [], runtime)
 

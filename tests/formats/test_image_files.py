@@ -131,7 +131,7 @@ def test_16_bits_keep_the_high_byte():
 
 @pytest.mark.parametrize("data", [b"", b"junk", b"<svg width='99999'/>", b"%PDF-1.7"])
 def test_what_is_no_image_is_told(data):
-    with pytest.raises(UnreadableImage, match="no image of a format that is known"):
+    with pytest.raises(UnreadableImage, match="not an image of a known format"):
         as_decodable(data)
 
 

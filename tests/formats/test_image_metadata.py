@@ -83,7 +83,7 @@ def test_damaged_files_get_a_sentence(version):
     with sqlite3.connect(file) as other:
         other.execute("CREATE TABLE metadata (id TEXT, texts TEXT)")
         other.execute("INSERT INTO metadata VALUES ('a.png', '[1]')")
-    with pytest.raises(ValueError, match="are no object"):
+    with pytest.raises(ValueError, match="are not a JSON object"):
         read_metadata(version, IDS)
 
 

@@ -198,7 +198,7 @@ def test_what_is_too_large_is_sent_once(model_dir, sent, protocol):
             "RESOURCE_EXHAUSTED",
             "OOM when allocating tensor with shape[9999]",
             RequestTooLarge,
-            "not the memory",
+            "not have enough memory",
         ),
         (*FULL, ServerBusy, "max_enqueued_batches"),
         ("UNAVAILABLE", "The server is stopping.", ServerUnavailable, "shut down"),

@@ -83,14 +83,14 @@ def test_several_models(model_dir, tmp_path, start):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "give a MODEL_BASE or more"),
+        ([], "give at least one MODEL_BASE"),
         (["a", "b", "--name", "c"], "--name is for one model"),
         (["x/a", "y/a"], "two models have the name a"),
         (["a", "--model-config-file", "b"], "give no MODEL_BASE"),
-        (["a:b=c"], "a name has no / and no :"),
+        (["a:b=c"], "a name must not have / or :"),
         (["a", "--max-request-megabytes", "0"], "a number above 0"),
         (["a", "--max-image-megapixels", "x"], "a number above 0"),
-        (["a", "--model-config-poll-seconds", "-1"], "seconds, or 0"),
+        (["a", "--model-config-poll-seconds", "-1"], "must be seconds, or 0"),
     ],
 )
 def test_arguments_that_make_no_sense(capsys, arguments, said):

@@ -38,7 +38,9 @@ def download(url, path, expected=None, say=None):
         with written_beside(path, shared=True) as partial:
             _receive(url, partial, say)
             if expected and not has_hash(partial, expected):
-                raise OSError(0, f"what came has another hash than {expected}")
+                raise OSError(
+                    0, f"the file that came does not have the hash {expected}"
+                )
     except FullDiskError:
         raise
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -59,7 +61,7 @@ def _receive(url, path, say):
                     said = time.monotonic()
                     say(f"{name}: {done / 1e6:.1f} of {total / 1e6:.1f} MB")
         if total and done != total:
-            raise OSError(0, f"it ended after {done:,} of {total:,} bytes")
+            raise OSError(0, f"the download ended after {done:,} of {total:,} bytes")
 
 
 def _reason(error):

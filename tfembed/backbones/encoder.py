@@ -28,8 +28,7 @@ class Encoder:
             `keras.Model` was made under. `None`: all GPUs, where it is loaded here and
             there are several.
         resize: `"squash"`, `"crop"` or `"pad"`, how pictures are brought to the size
-            (`tfembed/ops/resize.py`); only where it is no run's encoder, which has its
-            own.
+            (`tfembed/ops/resize.py`); not of a run's encoder, which has its own.
 
     Attributes:
         name: Path of the model's file, or "a keras.Model".

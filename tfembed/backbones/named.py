@@ -61,10 +61,10 @@ def check_encoder(name, weights=None, pool=None):
     given, imagenet = family in FAMILIES, family in ("applications", "keras_cv")
     if weights is None and not is_foreign(name):
         raise ValueError(
-            f"`weights` must say what {name} begins with: "
+            f"`weights` must name the weights of {name}: "
             + "imagenet, " * imagenet
             + "a file, " * given
-            + "or none, which finds what an untrained network finds. "
+            + "or none, for an untrained network. "
             "Received: nothing. Give --weights."
         )
     check_choice((None, *POOLS), pool=pool)

@@ -1,4 +1,4 @@
-"""A backbone that a user's function makes, and what any network of a user's must be."""
+"""A backbone that a user's function makes, and checks of any network of a user's."""
 
 from tensorflow import keras
 

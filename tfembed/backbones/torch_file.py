@@ -97,12 +97,12 @@ class StoredTensor:
     def __init__(self, load, dtype, numel, offset, shape, stride):
         numbers = (numel, offset, *shape, *stride)
         if any(type(each) is not int or each < 0 for each in numbers):
-            raise ValueError("a tensor's sizes are no counts.")
+            raise ValueError("a tensor's sizes are not all integers from 0.")
         if len(shape) != len(stride):
-            raise ValueError("a tensor has not as many strides as sides.")
+            raise ValueError("a tensor does not have as many strides as dimensions.")
         last = offset + sum((n - 1) * step for n, step in zip(shape, stride))
         if 0 not in shape and last >= numel:
-            raise ValueError("a tensor reaches over the end of its numbers.")
+            raise ValueError("a tensor reaches beyond the end of its storage.")
         self._load, self._dtype, self._numel = load, dtype, numel
         self._offset, self._stride = offset, tuple(stride)
         self.shape = tuple(shape)
@@ -126,7 +126,7 @@ class StoredTensor:
 
 
 class Placeholder:
-    """What a name of a pickle becomes that is not known here: it does nothing."""
+    """Stands for a name in a pickle that is not known here; it does nothing."""
 
     qualified_name = "?"
 

@@ -1,4 +1,4 @@
-"""Given weights of a backbone: which file, from where, and whether it is the one."""
+"""The weights that a backbone starts from: which file, from where, its hash checked."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A file of weights of a backbone: where it is from, and whether it is the one."""
+"""A file of weights of a backbone: where it is from, and its hash."""
 
 import dataclasses
 import os

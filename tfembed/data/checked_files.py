@@ -210,7 +210,7 @@ def _read_cache(path):
 
 
 def _write_cache(path, known):
-    """Writes what `_read_cache` reads; a cache that cannot be written is no error."""
+    """Writes what `_read_cache` reads; not being able to write it is not an error."""
     try:
         write_cache(path, json.dumps(known).encode())
     except OSError as error:

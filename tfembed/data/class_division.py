@@ -1,4 +1,4 @@
-"""Which classes are trained on and which evaluate."""
+"""Which classes are trained on, and which are evaluated on."""
 
 import numpy as np
 

@@ -33,7 +33,7 @@ def fetch_debian_folder(
     """
     for tool in ("apt-get", "dpkg"):
         if shutil.which(tool) is None:
-            raise RuntimeError(f"there is no {tool} on this machine")
+            raise RuntimeError(f"{tool} is not installed on this machine")
     parent = os.path.dirname(os.path.abspath(place))
     os.makedirs(parent, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent, prefix=".package-") as work:

@@ -160,7 +160,7 @@ def _contrast(plane, times):
 
 
 def _turn(planes, saturation, hue):
-    """Multiplies the saturation, and turns the hue by so much of a full turn."""
+    """Multiplies the saturation, and turns the hue by a share of a full turn."""
     red, green, blue = planes
     value = tf.maximum(tf.maximum(red, green), blue)
     chroma = value - tf.minimum(tf.minimum(red, green), blue)

@@ -95,7 +95,7 @@ def _list(root):
     images, others = part_images(root, sorted(found))
     if others:
         _LOG.warning(
-            "Passed over %d files of %s that are no images: %s.",
+            "Passed over %d files of %s that are not images: %s.",
             len(others),
             root,
             name_some(others),

@@ -67,7 +67,7 @@ def find(argument, request):
     if not os.path.isfile(file):
         raise ValueError(
             "`csv:FILE` must name a file, CSV or Parquet, with a row an image. "
-            f"Received: {argument!r}, which is none."
+            f"Received: {argument!r}, which is not a file."
         )
     names, rows = _read(file)
     columns = _find_columns(names, given, argument)

@@ -1,4 +1,4 @@
-"""Which images are trained on and which evaluate."""
+"""Which images are trained on, and which are evaluated on."""
 
 import numpy as np
 

@@ -72,7 +72,8 @@ def _ask(options, say):
     missing = [path for path in options.ask if not os.path.isfile(path)]
     if missing:
         raise ValueError(
-            f"--ask must be pictures. Received: {missing[0]!r}, which is no file."
+            f"--ask must name picture files. Received: {missing[0]!r}, which is not a "
+            "file."
         )
     gallery = find_gallery(options.source, options.images)
     threshold = options.threshold or gallery.threshold

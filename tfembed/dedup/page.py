@@ -101,7 +101,7 @@ def _name(text):
 
 
 def _score(value):
-    """Three digits, and never 1 of what is less."""
+    """Formats a cosine; one that is below 1 is never shown as 1."""
     return f"{min(value, 0.9999) if value < 1 else value:.4f}"
 
 

@@ -44,7 +44,7 @@ class NoPictures:
         return None
 
     def address(self, name):
-        """Returns where a browser finds the picture; `None` if it is no file."""
+        """Returns where a browser finds the picture; `None` if it is not a file."""
         return None
 
 
@@ -128,7 +128,7 @@ def _upright_size(file, length):
     data = file.read(_HEAD)
     found = image_format(data)
     if found is None:
-        raise UnreadableImage("it is no image of a format that is known")
+        raise UnreadableImage("it is not an image of a known format")
     size = declared_size(data)
     if length > len(data) and (found.name not in _HEADERS or min(size) < 1):
         data += file.read()

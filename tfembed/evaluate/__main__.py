@@ -41,7 +41,9 @@ def _check(options):
             f"--ks and --knn must be 1 or more. Received: {options.ks}, {options.knn}."
         )
     if options.compare_gallery and not options.compare:
-        raise ValueError("--compare-gallery goes with --compare. Received: it alone.")
+        raise ValueError(
+            "--compare-gallery goes with --compare. Received: --compare-gallery alone."
+        )
     known = [name for name in (options.target, options.compare) if name is not None]
     if not any(
         is_backbone(name, options.weights) or not os.path.exists(name) for name in known
@@ -191,12 +193,12 @@ def _parser():
         "images of the test classes search each other; whole: all images do",
     )
     images("--data-dir", metavar="DIR", help="folder to look for the data in first")
-    images("--limit", type=int, metavar="N", help="so many training images")
-    images("--test-limit", type=int, metavar="N", help="so many test images")
+    images("--limit", type=int, metavar="N", help="number of training images (all)")
+    images("--test-limit", type=int, metavar="N", help="number of test images (all)")
     images(
         "--weights",
         metavar="none|imagenet|FILE",
-        help="what a backbone begins with, which must be said of one",
+        help="weights of a backbone, which needs one of these",
     )
     images(
         "--pool",
@@ -253,7 +255,7 @@ def _parser():
     numbers(
         "--linear-probe",
         action="store_true",
-        help="train a linear classifier on the gallery's embeddings, too",
+        help="also train a linear classifier on the gallery's embeddings",
     )
     numbers(
         "--clustering",

@@ -225,7 +225,7 @@ def _read_image(path):
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            return b"", "it is no file"
+            return b"", "it is not a file"
         if status.st_size > _LARGEST:
             return b"", "it is too large to be a picture"  # and is not even read
         data = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Which row of the old gallery, or of what is added, each row of the new one is."""
+"""Where each row of a new gallery comes from: the old one, or what is added."""
 
 import dataclasses
 

@@ -135,7 +135,7 @@ def _compare_pairs(answer, queries, rows, gallery, head):
     """The scores of ids that the gallery has, and of one that it has not."""
     _require(
         answer["found"].tolist() == [[True, False, True]] * len(queries),
-        "it does not find its own ids, or others",
+        "it does not find its own ids, or finds others",
     )
     off = 0.0
     for column, asked in ((0, rows), (2, np.roll(rows, 1))):
@@ -152,7 +152,7 @@ def _compare_pairs(answer, queries, rows, gallery, head):
 
 def _compare(answer, queries, gallery, head):
     best, _ = nearest(queries, gallery.embeddings, answer["scores"].shape[1])
-    _require(answer["valid"].all(), "it takes an embedding to be none")
+    _require(answer["valid"].all(), "it says that a valid embedding is not valid")
     off = 0.0
     row_of = _rows_of(gallery.ids, answer["ids"])
     names = np.array(["", *gallery.class_names.tolist()])
@@ -164,7 +164,7 @@ def _compare(answer, queries, gallery, head):
         rows = np.array([row_of.get(ids[place], -1) for place in there], np.int64)
         _require(
             len(rows) > 0 and rows.min() >= 0 and len(set(rows.tolist())) == len(rows),
-            f"it finds {ids}, which are no different rows of the gallery",
+            f"it finds {ids}, which are not different rows of the gallery",
         )
         own = _kept(gallery.embeddings[rows], head) @ queries[query].astype(np.float64)
         own = _cosines(own)

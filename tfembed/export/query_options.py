@@ -24,7 +24,7 @@ def check_options(min_score, per_label, negative_weight, problems):
     Returns:
         `per_label`, at least 1.
     """
-    # So written that a score that is no number is out of range.
+    # So written that a score that is not a number is out of range.
     problems.add(
         ~((min_score >= -1) & (min_score <= 1)),
         "`min_score` must be from -1 to 1; -1 leaves nothing out. Received: ",

@@ -78,7 +78,7 @@ def main(runtime, saved_model, requests_path, answers_path, progress_path):
         with open(progress_path, mode, encoding="utf-8") as file:
             file.write(f"{line}\n")
 
-    tell("the loading of it")
+    tell("loading it")
     try:
         found = ask(saved_model, requests, tell)
     except Exception as error:

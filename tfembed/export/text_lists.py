@@ -18,7 +18,7 @@ NO_LINES = (
     "Received: a backslash before something else than a backslash or an n. Write two "
     "backslashes for one."
 )
-"""What is said of a text that is no list."""
+"""What is said of a text that is not a list."""
 
 # As regular expressions and, where `\` has a meaning in them, as replacements.
 _BACKSLASH, _TWO, _BREAK, _HELD = r"\\", r"\\\\", r"\\n", r"\\b"

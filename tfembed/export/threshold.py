@@ -98,7 +98,7 @@ def check_threshold(threshold=None, false_rejection=None):
 
 
 def _best_scores(gallery, queries, seed):
-    """Best scores of genuine queries, and what these are."""
+    """Returns the best scores of genuine queries, and a description of the queries."""
     if queries is not None:
         genuine = np.ones(len(queries.embeddings), bool)
         if queries.labels is not None and (gallery.labels >= 0).any():

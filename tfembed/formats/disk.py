@@ -17,7 +17,7 @@ _NO_ROOM = {
 
 
 class FullDiskError(OSError):
-    """There is no room; `strerror`, as which it is printed, is a sentence."""
+    """The disk is full; `strerror`, which is what is printed, is a sentence."""
 
     def __str__(self):
         return self.strerror

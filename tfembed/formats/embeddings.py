@@ -267,7 +267,7 @@ def _read_parquet(path, text_labels):
 
 
 def _parquet_metadata(pa, table):
-    """The further columns; a column of that name that is no struct is another's."""
+    """The further columns; a column of that name that is not a struct is another's."""
     if "metadata" not in table.column_names:
         return {}
     fields = table.column("metadata").combine_chunks()

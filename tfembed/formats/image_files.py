@@ -74,7 +74,7 @@ def as_decodable(data, max_pixels=MAX_PIXELS, compress_level=1):
     """
     found = image_format(data)
     if found is None:
-        raise UnreadableImage("it is no image of a format that is known")
+        raise UnreadableImage("it is not an image of a known format")
     _check_pixels(declared_size(data), max_pixels)
     if is_decodable(data):
         return data
@@ -220,7 +220,7 @@ def _plain(image):
 
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("F", "I"):
-        raise ValueError("its values are no 8 or 16 bits, so none of them is white")
+        raise ValueError("its values do not have 8 or 16 bits: which is white?")
     if image.mode in ("1", "L") and "transparency" not in image.info:
         return image.convert("L")
     clear = image.mode in ("RGBA", "RGBa", "LA", "La", "PA")

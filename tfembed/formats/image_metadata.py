@@ -140,7 +140,7 @@ def _said_of(file, name):
     found = file.execute("SELECT texts FROM metadata WHERE id = ?", (name,)).fetchone()
     said = {} if found is None else json.loads(found[0])
     if not isinstance(said, dict):
-        raise ValueError(f"the texts of {name!r} are no object")
+        raise ValueError(f"the texts of {name!r} are not a JSON object")
     return {str(key): str(text) for key, text in said.items()}
 
 

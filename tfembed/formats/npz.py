@@ -1,4 +1,4 @@
-"""NumPy archives (`.npz`) that people and programs left: read, or told what is wrong.
+"""NumPy archives (`.npz`) of any origin: read, or refused with what is wrong.
 
 `numpy.load` lets a dozen kinds of errors through, according to which byte of a file is
 missing or wrong, none of which names the file; some damage it does not see. Everything

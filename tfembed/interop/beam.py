@@ -197,7 +197,7 @@ def open_encoder(model, image_size=None, channels=None, resize=None):
 
 
 def _resize_of(model):
-    """What the config of a run says that lies where only Beam reaches."""
+    """Returns `resize` of a run's config, on any file system that Beam reads."""
     folder, name = posixpath.split(model)
     config = posixpath.join(folder, "config.json")
     if name != "model.keras" or not _files(config):

@@ -204,7 +204,7 @@ def _is_tensor(value):
 
 
 def _is_same(value, choice):
-    """Whether a value is a choice; a truth value is no number, an array is neither."""
+    """Whether a value is a choice; True is not 1, and an array is neither."""
     try:
         same = bool(value == choice)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Cosines that are none by a hair: what rounding leaves beyond -1 and 1 is cut."""
+"""Cosines cut to [-1, 1], beyond which rounding may leave them."""
 
 import tensorflow as tf
 

@@ -9,7 +9,7 @@ from tfembed.ops.labels import flat_labels, one_column
 
 
 def check_ignored(labels, ignore_label):
-    """Refuses a label to ignore that is none of these labels' kind.
+    """Refuses a label to ignore that is of another kind than these labels.
 
     Args:
         labels: Labels of any dtype; strings may be int64 already, as their hashes.

@@ -56,8 +56,8 @@ def most_violating_medoids(distances, numbers, count, gamma, *, average, rounds)
     """
     rows = tf.shape(numbers)[0]
     index = tf.range(rows)
-    nought = tf.zeros_like(tf.linalg.diag_part(distances))
-    distances = tf.linalg.set_diag(distances, nought)
+    zeros = tf.zeros_like(tf.linalg.diag_part(distances))
+    distances = tf.linalg.set_diag(distances, zeros)
     from_candidates = tf.transpose(distances)
     gamma = tf.cast(gamma, tf.float64)
     far = distances.dtype.max
@@ -259,7 +259,7 @@ class _Agreement:
         return self._nmi(*[tf.reduce_sum(value, axis=0) for value in values])
 
     def _n_log_n(self, counts):
-        """Looks it up: that is what is quick."""
+        """Returns n log n of counts, from a table: quicker than computing it."""
         return tf.gather(self._table, tf.cast(counts, tf.int32))
 
     def _left(self, groups, number, moved):

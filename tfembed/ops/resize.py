@@ -89,7 +89,7 @@ def _scaled(images, size):
 
 
 def _crop(images, size):
-    """Scales nothing but what comes to lie within the cut, and as much as touches it.
+    """Scales only the part that the cut keeps, with the pixels that it is made of.
 
     (Of an image of 1 x 4,000 the whole, scaled to 224 rows, would have 200 million
     pixels.)

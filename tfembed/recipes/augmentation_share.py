@@ -1,4 +1,4 @@
-"""Tells a run whose augmentation is what it waits for."""
+"""Says when a run spends more than half of its time on augmentation."""
 
 import statistics
 import time

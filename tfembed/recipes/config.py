@@ -108,7 +108,7 @@ def load(config_class, path):
         except ValueError as error:
             raise ValueError(f"{str(path)!r} is not JSON: {error}") from error
         check_format(values, RUN, str(path))
-        for known in (FORMAT, "recipe", "backbone_weights"):  # which are no settings
+        for known in (FORMAT, "recipe", "backbone_weights"):  # which are not settings
             values.pop(known, None)
         return from_dict(config_class, values)
     try:

@@ -1,7 +1,7 @@
 """How a backbone with given weights goes on learning: its rates, and from when.
 
 The optimizer is that of the recipe; the backbone's weights get a multiple of its rate.
-While the backbone is frozen the multiple is nought: nothing is compiled anew, and a run
+While the backbone is frozen the multiple is 0: nothing is compiled anew, and a run
 that is resumed goes on exactly.
 """
 

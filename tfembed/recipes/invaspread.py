@@ -24,7 +24,7 @@ class Config(Settings):
     form: str = option(
         "code",
         "of the loss: as in the official code, or as printed in the paper, a sum over "
-        "the batch that wants a smaller learning rate",
+        "the batch that needs a smaller learning rate",
         ("code", "paper"),
     )
     temperature: float = option(0.1, "divides the similarities")

@@ -33,7 +33,7 @@ class Config(BankSettings):
     )
 
     set_width: int = option(
-        32, "largest number of positives of an image that count; of more, some"
+        32, "largest number of positives of an image; of more, a random choice"
     )
     hard_weight: float = option(0.5, "weight of hard positive enhancement")
     hard: str = option(
@@ -92,10 +92,10 @@ class Config(BankSettings):
         32, "images in a step of the GAN; the paper: 128, or 256 for ImageNet"
     )
     gan_learning_rate: float = option(1e-4, "of generator and discriminator")
-    gan_epochs: int = option(20, "at most so many epochs of the GAN in a round")
-    gan_least_epochs: int = option(10, "at least so many epochs of the GAN in a round")
+    gan_epochs: int = option(20, "most epochs of the GAN in a round")
+    gan_least_epochs: int = option(10, "fewest epochs of the GAN in a round")
     gan_patience: int = option(
-        3, "the GAN is trained when its best loss is so many epochs old"
+        3, "the GAN's training ends when its best loss is this many epochs old"
     )
     gan_ceiling: float = option(
         1.0,
@@ -117,9 +117,9 @@ class Config(BankSettings):
     proxies: int = option(
         1, "proxies of an image, of which the one with the best score counts (paper)"
     )
-    mining_passes: int = option(10, "at most so many passes over the images in a round")
+    mining_passes: int = option(10, "most passes over the images in a round")
     mining_target: float = option(
-        0.5, "mining ends at so many positives an image, times the number of rounds"
+        0.5, "mining ends at this many positives an image, times the number of rounds"
     )
     mining_keep: str = option(
         "best",

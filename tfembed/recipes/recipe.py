@@ -24,7 +24,7 @@ class Recipe:
         raise NotImplementedError
 
     def optimizer(self, config, steps, rates=None):
-        """Builds the optimizer, for so many steps in an epoch.
+        """Builds the optimizer.
 
         Args:
             config: The config.
@@ -76,7 +76,7 @@ class Recipe:
         )
 
     def prepare(self, run):
-        """Does what is to be done once before the first epoch."""
+        """Runs once, before the first epoch."""
 
     def least_rank(self, config, data):
         """Returns the effective rank of an embedding below which it has collapsed."""

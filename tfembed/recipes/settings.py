@@ -18,10 +18,10 @@ class Settings:
     dataset: str = option("fashion_mnist", f"of images to train on: {source_names()}")
     data_dir: Optional[str] = option(None, "where the data set is, or is put")
     limit: Optional[int] = option(
-        20000, "train on the first so many images; none for all"
+        20000, "train on this many images, the first ones; none for all"
     )
     test_limit: Optional[int] = option(
-        None, "evaluate on so many test images, and on so many validation images"
+        None, "evaluate on this many test images, and this many validation images"
     )
     split: str = option(
         "seen",
@@ -32,8 +32,8 @@ class Settings:
     )
     holdout: int = option(
         0,
-        "evaluate on so many left-out training images, not on test images; where the "
-        "split is not seen, so many classes",
+        "leave out this many training images and evaluate on them, not on test images; "
+        "where the split is not seen, this many classes",
     )
     image_size: Optional[int] = option(None, "height and width; none for the source's")
     resize: str = option(
@@ -83,7 +83,7 @@ class Settings:
     layer_decay: float = option(
         1.0, "multiple of the rate from each layer of the backbone to the one before"
     )
-    freeze_epochs: int = option(0, "epochs in which the backbone's rate is nought")
+    freeze_epochs: int = option(0, "first epochs, in which the backbone's rate is 0")
     ema: float = option(
         0.0, "momentum of averaged weights, which are measured and kept; 0 for none"
     )
@@ -95,11 +95,11 @@ class Settings:
     )
     monitor: Optional[str] = option(
         None,
-        "what --keep best goes by: a column of log.csv that is measured on validation "
+        "what --keep best compares: a column of log.csv that is measured on validation "
         "images, by default knn_10 or MAP@R; or loss",
     )
     patience: Optional[int] = option(
-        None, "with --keep best, stop after so many epochs that are not better"
+        None, "with --keep best, stop after this many epochs without a better one"
     )
 
     optimizer: str = option(
@@ -153,7 +153,7 @@ class Settings:
         "that returns some; several with commas between",
     )
     knn_temperature: float = option(0.07, "temperature of the neighbours' vote")
-    knn_every: int = option(1, "evaluate after so many epochs")
+    knn_every: int = option(1, "evaluate every this many epochs")
     linear_probe: bool = option(True, "train linear classifiers at the end")
     nmi: bool = option(
         True, "cluster unseen classes at the end; takes long for thousands of classes"

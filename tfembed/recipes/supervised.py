@@ -114,7 +114,7 @@ class Config(Settings):
             )
         if self.loss in TWO_ROWS and self.samples_per_class not in (None, 2):
             raise ValueError(
-                f"--loss {self.loss} wants two images of each class in a batch: "
+                f"--loss {self.loss} needs two images of each class in a batch: "
                 "--samples-per-class 2. Received: "
                 f"samples_per_class={self.samples_per_class}."
             )

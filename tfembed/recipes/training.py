@@ -57,7 +57,7 @@ def _main(recipe, config, run_dir):
 
 
 def _sentence(error, path):
-    """Returns what a user is told of an error; `None` where it is a failure of ours."""
+    """Returns the sentence that a user is shown; `None` for a failure of ours."""
     if isinstance(error, FullDiskError):
         return error.strerror
     if is_full_disk(error):
@@ -215,7 +215,7 @@ def _finish(run, baselines, started):
 
 
 def _go_on_longer(run):
-    """Makes a finished run that is to have more epochs an unfinished one."""
+    """Turns a finished run that shall have more epochs into an unfinished one."""
     epochs = run.directory.shorter
     if epochs is None:
         return
@@ -375,7 +375,7 @@ def _keeper(config, directory, encoder, judge, chief):
     validated = judge.labelled and judge.data.validation is not None
     if monitor != "loss" and not validated:
         raise ValueError(
-            "--keep best goes by labelled validation images, never by test images. "
+            "--keep best needs labelled validation images, and never uses test images. "
             f"Received: {config.dataset!r}, which has none. Take a folder with train, "
             "validation and test, or --monitor loss."
         )

@@ -82,7 +82,7 @@ def _code(sentence):
 
 
 def _frame(runs, views, seed):
-    """Returns what the runs have in common, or stand side by side in."""
+    """Returns the parts of the page that compare the runs."""
     from tfembed.version import __version__
 
     names = [run.name for run in runs]

@@ -238,7 +238,7 @@ def _json(path, missing, consequence):
 
 
 def _csv(path):
-    """Returns `{column: float array}`; what is no number is NaN."""
+    """Returns `{column: float array}`; what is not a number is NaN."""
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))

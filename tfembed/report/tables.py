@@ -235,7 +235,7 @@ def _number(value):
 
 
 def warnings(run):
-    """Says what is to be known before a run's numbers are believed.
+    """Returns warnings about a run's numbers, in sentences.
 
     Args:
         run: A `Run`.

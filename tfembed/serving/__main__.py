@@ -102,7 +102,7 @@ def _models(parser, options):
             )
         return {}
     if not options.model_base:
-        parser.error("give a MODEL_BASE or more, or --model-config-file")
+        parser.error("give at least one MODEL_BASE, or --model-config-file")
     if len(options.model_base) > 1 and options.name:
         parser.error("--name is for one model; write NAME=PATH for each of several")
     models = {}
@@ -115,7 +115,7 @@ def _models(parser, options):
                 name = "model"
         name = options.name or name
         if not name or set(name) & set("/:"):
-            parser.error(f"a name has no / and no :, please. Received: {given}")
+            parser.error(f"a name must not have / or : in it. Received: {given}")
         if name in models:
             parser.error(
                 f"two models have the name {name}; write NAME=PATH. Received: {given}"
@@ -132,7 +132,7 @@ def _images(given):
         if not mark or os.path.exists(each):
             if len(given) > 1:
                 raise ValueError(
-                    "--images for several models is NAME=PATH, each. "
+                    "--images must be NAME=PATH where there are several models. "
                     f"Received: {each!r}."
                 )
             return each
@@ -202,7 +202,7 @@ def _parser():
         "--load-retry-seconds",
         type=_seconds_or_never,
         default=60.0,
-        help="the least seconds between two attempts [%(default)s]",
+        help="seconds between two attempts, at least [%(default)s]",
     )
     parser.add_argument(
         "--max-request-megabytes",
@@ -242,13 +242,13 @@ def _parser():
 
 def _port(text):
     if not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"a port is 0 to 65535. Received: {text}")
+        raise argparse.ArgumentTypeError(f"must be from 0 to 65535. Received: {text}")
     return int(text)
 
 
 def _count(text):
     if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"a number from 0 on. Received: {text}")
+        raise argparse.ArgumentTypeError(f"must be 0, 1, 2, ... Received: {text}")
     return int(text)
 
 
@@ -261,19 +261,19 @@ def _number(text):
 
 def _seconds(text):
     if not 0.0 < _number(text) < float("inf"):
-        raise argparse.ArgumentTypeError(f"seconds above 0, please. Received: {text}")
+        raise argparse.ArgumentTypeError(f"must be seconds above 0. Received: {text}")
     return float(text)
 
 
 def _seconds_or_never(text):
     if not 0.0 <= _number(text) < float("inf"):
-        raise argparse.ArgumentTypeError(f"seconds, or 0, please. Received: {text}")
+        raise argparse.ArgumentTypeError(f"must be seconds, or 0. Received: {text}")
     return float(text)
 
 
 def _above_zero(text):
     if not 0.0 < _number(text) < float("inf"):
-        raise argparse.ArgumentTypeError(f"a number above 0, please. Received: {text}")
+        raise argparse.ArgumentTypeError(f"must be a number above 0. Received: {text}")
     return float(text)
 
 

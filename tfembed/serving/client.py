@@ -1,4 +1,4 @@
-"""The client: what a server says to images, over gRPC or REST."""
+"""The client: asks a server about images, over gRPC or REST."""
 
 import time
 

@@ -115,8 +115,8 @@ _TOO_LARGE = (
 _OUT_OF_MEMORY = (
     ("oom when", "out of memory", "failed to allocate"),
     RequestTooLarge,
-    "The server has not the memory for it. Send less at a time with `batch_size`, or "
-    "give the server more.",
+    "The server does not have enough memory for it. Send less at a time with "
+    "`batch_size`, or give the server more.",
 )
 _FULL_QUEUE = (
     ("batch scheduling queue", "batching queue"),

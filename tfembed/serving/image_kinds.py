@@ -65,7 +65,7 @@ def name_of(item, index):
 
 
 def contents(item, index):
-    """Returns the bytes of an image that is no array.
+    """Returns the bytes of an image that is not an array.
 
     Args:
         item: A path, bytes, an open file, which is read from where it is to its end, or

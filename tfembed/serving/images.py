@@ -1,4 +1,4 @@
-"""Reads what a user calls an image into batches of what a signature takes."""
+"""Turns all that a user may pass as images into batches that a signature takes."""
 
 import dataclasses
 import io

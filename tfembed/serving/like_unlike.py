@@ -113,7 +113,7 @@ def _read_ids(name, given):
         raise TypeError(wrong)
     if "" in ids:
         raise ValueError(
-            f"`{name}` must not have empty strings, which are no ids. "
+            f"`{name}` must not have empty strings, which are not ids. "
             f"Received: {name}={ids!r}."
         )
     return [str(each) for each in ids]

@@ -10,7 +10,7 @@ __all__ = ["open_image_metadata"]
 
 
 def open_image_metadata(path):
-    """Opens what is said of the images of an export besides their labels.
+    """Opens the further columns of an export's gallery.
 
     It is the further columns of a list of images (`csv:FILE`), or the `metadata` that
     `tfembed.export.export` was given. It stands in a file of the version, so that no

@@ -33,7 +33,7 @@ class Options:
             self._per_label = min(as_count("per_label", per_label, note=note), NO_LIMIT)
 
     def inputs(self, count):
-        """Returns the inputs of a request of so many rows."""
+        """Returns the inputs of a request, one row a query."""
         return {
             "min_score": np.full(count, self._min_score, np.float32),
             "per_label": np.full(count, self._per_label, np.int32),
@@ -44,6 +44,6 @@ def check_weight(value):
     """Returns a weight of negative examples.
 
     Raises:
-        ValueError: If it is no number from 0 to 1.
+        ValueError: If it is not a number from 0 to 1.
     """
     return as_number("negative_weight", value, 0, 1)

@@ -110,7 +110,7 @@ def _run(options):
 
 
 def _wait(client, seconds):
-    """Waits until the server has what is asked; what is amiss then, the answer says."""
+    """Waits until the server can answer; what is wrong after that, the answer says."""
     from tfembed.serving.errors import NotFound, ServerUnavailable
 
     deadline = time.monotonic() + seconds
@@ -145,7 +145,7 @@ def find_images(given):
         inside, others = part_images("", sorted(below))
         if others:
             print(
-                f"passed over {len(others):,} files that are no images: "
+                f"passed over {len(others):,} files that are not images: "
                 f"{name_some(others)}",
                 file=sys.stderr,
             )
@@ -178,15 +178,15 @@ def _check_examples(options):
     if not _has_examples(options):
         if options.negative_weight is not None:
             raise ValueError(
-                "`--negative-weight` is of negative examples: give `--negative-id` or "
-                "`--negative-image`, too. Received: none."
+                "`--negative-weight` goes with negative examples: give `--negative-id` "
+                "or `--negative-image`, too. Received: none."
             )
         return
     if options.picture or options.label_from_name:
         flag = "--picture" if options.picture else "--label-from-name"
         raise ValueError(
-            f"`{flag}` is of images that are a question each. Received: examples, of "
-            "which all are one. Leave it out."
+            f"`{flag}` needs images that are a question each. Received: examples, "
+            "which are one question together. Leave it out."
         )
     if options.negative_weight is None:
         options.negative_weight = 0.5
@@ -357,7 +357,7 @@ def _parser():
         "--per-label",
         type=int,
         metavar="N",
-        help="show at most so many neighbours of one class",
+        help="show at most N neighbours of one class",
     )
     for kind, like in (("positive", "like"), ("negative", "unlike")):
         parser.add_argument(
@@ -394,7 +394,7 @@ def _parser():
         type=float,
         default=0.0,
         metavar="S",
-        help="wait at most so many seconds for the server, and for the version where "
+        help="wait at most this many seconds for the server, and for the version where "
         "one is named, to be there [%(default)s]",
     )
     parser.add_argument(

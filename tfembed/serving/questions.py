@@ -353,7 +353,7 @@ class Questions:
         try:
             scores, found = read_scores(texts, ids)
         except ValueError as error:
-            raise self.fail("INTERNAL", f"the scores are no lines: {error}") from error
+            raise self.fail("INTERNAL", f"the scores are not lines: {error}") from error
         return {"scores": scores, "found": found}
 
     def _embedded(self, batch, pixels_alone=False):

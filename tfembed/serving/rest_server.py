@@ -109,7 +109,7 @@ class RestServer:
 
 
 def too_large(limit):
-    """Returns what is said of a body with more bytes than that."""
+    """Returns the sentence for a body that is too large."""
     return (
         f"The request must have at most {limit} bytes (--max-request-megabytes). Send "
         "fewer or smaller images at a time."

@@ -218,8 +218,8 @@ def _card_missing(code, said):
     """TF Serving has no such path: it answers 404 with text, or 400."""
     if said.startswith("HTTP status") or "Malformed request" in said:
         return "UNIMPLEMENTED", (
-            "this server does not tell a model's card; read card.json in the version's "
-            "folder"
+            "this server does not serve a model's card; read card.json in the "
+            "version's folder"
         )
     return code, said
 

@@ -253,7 +253,7 @@ class LocalServer:
         return f"The models cannot be served: {message}.{advice}"
 
     def _poll_config(self):
-        """Reads the config file again and again; a bad one is told once."""
+        """Reads the config file repeatedly; a bad one is logged once."""
         told = None
         while not self._stopping.wait(self._config_poll_seconds):
             try:

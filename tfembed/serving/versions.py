@@ -37,7 +37,7 @@ class VersionState:
 
     @property
     def status(self):
-        """The code and the text that are told: a failure once it is final."""
+        """The code and the text of the status; a failure only once it is final."""
         if self.state == "END":
             return self.code, self.failure
         return "OK", ""
@@ -192,7 +192,7 @@ class ModelVersions:
                     state.attempts, state.tried_at = 0, -math.inf
 
     def _retire_others(self, wanted):
-        """Takes out of service what is not wanted, if something that is can answer."""
+        """Takes unwanted versions out of service, if a wanted one can answer."""
         if any(version in self._served for version in wanted):
             for version in set(self._served) - wanted:
                 self._retire(version)
@@ -259,7 +259,7 @@ class ModelVersions:
             self._states[version].state = "END"
 
     def _collect(self):
-        """Frees what was let go: functions and graphs refer to each other."""
+        """Frees unloaded versions: functions and graphs refer to each other."""
         if self._garbage:
             self._garbage = False
             gc.collect()

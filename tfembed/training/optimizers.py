@@ -266,7 +266,7 @@ def with_groups(optimizer, groups):
     """Gives groups of weights multiples of the learning rate, from a step on.
 
     As `with_rates`, by the weights themselves. Before its first step a group's rate is
-    nought: its weights stay, with their weight decay, while the optimizer's averages
+    0: its weights stay, with their weight decay, while the optimizer's averages
     of their gradients go on.
 
     Args:
