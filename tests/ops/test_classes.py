@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfembed.ops.classes import class_numbers
-from tfembed.ops.pick_rows import pick_rows
+from tfembed.ops.classes import class_numbers, pick_rows
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64", "uint8", "float32", "float64"])

@@ -1,10 +1,10 @@
-"""Where this package keeps what it found out about data, to save doing it twice."""
+"""Where data are kept between runs: this package's cache, and Keras' data sets."""
 
 import os
 
 from tfembed.formats.disk import written_beside
 
-__all__ = ["cache_folder", "write_cache"]
+__all__ = ["cache_folder", "keras_datasets_folder", "write_cache"]
 
 
 def cache_folder():
@@ -13,6 +13,14 @@ def cache_folder():
         os.path.expanduser("~"), ".cache"
     )
     return os.path.join(base, "tfembed")
+
+
+def keras_datasets_folder():
+    """Returns `$KERAS_HOME/datasets`, by default `~/.keras/datasets`."""
+    home = os.environ.get("KERAS_HOME") or os.path.join(
+        os.path.expanduser("~"), ".keras"
+    )
+    return os.path.join(home, "datasets")
 
 
 def write_cache(path, content):

@@ -13,7 +13,7 @@ import pickle
 import numpy as np
 
 from tfembed.data.array_split import ArraySplit, numbered_names
-from tfembed.data.keras_cache import keras_datasets_folder
+from tfembed.data.cache_folder import keras_datasets_folder
 from tfembed.data.request import Source
 
 __all__ = ["Edition", "find_cifar"]

@@ -11,9 +11,9 @@ import subprocess
 import sys
 
 from tfembed.command_line import CommandLine, stopped_by_hand
+from tfembed.data.cache_folder import keras_datasets_folder
 from tfembed.data.debian_package import fetch_debian_folder
 from tfembed.data.idx import IMAGE_FILES, find_folder, read_idx
-from tfembed.data.keras_cache import keras_datasets_folder
 
 __all__ = ["CLASS_NAMES", "fetch_debian_package", "find", "find_files", "main"]
 

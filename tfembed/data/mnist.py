@@ -3,8 +3,8 @@
 import os
 
 from tfembed.data.array_split import ArraySplit, numbered_names
+from tfembed.data.cache_folder import keras_datasets_folder
 from tfembed.data.idx import IMAGE_FILES, find_folder, read_idx
-from tfembed.data.keras_cache import keras_datasets_folder
 from tfembed.data.request import Source
 from tfembed.formats.npz import Npz
 

@@ -12,8 +12,8 @@ import subprocess
 import sys
 
 from tfembed.command_line import CommandLine, stopped_by_hand
+from tfembed.data.cache_folder import keras_datasets_folder
 from tfembed.data.debian_package import fetch_debian_folder
-from tfembed.data.keras_cache import keras_datasets_folder
 
 __all__ = ["find_folder", "main"]
 

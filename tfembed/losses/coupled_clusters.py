@@ -5,10 +5,9 @@ from tensorflow import keras
 
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_number
-from tfembed.ops.classes import refuse_similarities
+from tfembed.ops.classes import pick_rows, refuse_similarities
 from tfembed.ops.distances import squared_distances
 from tfembed.ops.pairs import over_terms
-from tfembed.ops.pick_rows import pick_rows
 
 
 def coupled_clusters(

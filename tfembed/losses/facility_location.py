@@ -5,11 +5,10 @@ from tensorflow import keras
 
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_choice, check_not_negative
-from tfembed.ops.classes import class_numbers, whole_batch
+from tfembed.ops.classes import class_numbers, pick_rows, whole_batch
 from tfembed.ops.distances import safe_sqrt, squared_distances
 from tfembed.ops.floats import like
 from tfembed.ops.medoids import AVERAGES, medoids_of_classes, most_violating_medoids
-from tfembed.ops.pick_rows import pick_rows
 
 SEARCHES = ("greedy", "pam")
 

@@ -5,9 +5,8 @@ from tensorflow import keras
 
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_count, check_not_negative, check_number
-from tfembed.ops.classes import class_numbers, whole_batch
+from tfembed.ops.classes import class_numbers, pick_rows, whole_batch
 from tfembed.ops.distances import safe_sqrt, squared_distances
-from tfembed.ops.pick_rows import pick_rows
 
 
 def range_loss(

@@ -1,6 +1,9 @@
-"""What the miners have in common."""
+"""What the miners have in common, and the one that keeps all pairs."""
 
 import inspect
+
+import tensorflow as tf
+from tensorflow import keras
 
 from tfembed.ops.ignored_labels import taking_ignore_label
 
@@ -43,6 +46,19 @@ class Miner:
     def from_config(cls, config):
         """Makes a miner from its config."""
         return cls(**config)
+
+
+@keras.utils.register_keras_serializable(package="tfembed")
+class AllValidMiner(Miner):
+    """Keeps every pair of an anchor that has positives and negatives.
+
+    An anchor with pairs of one kind alone, which makes no triplet, keeps nothing.
+    """
+
+    def __call__(self, pairs):
+        both = tf.reduce_any(pairs.positive, axis=1)
+        both &= tf.reduce_any(pairs.negative, axis=1)
+        return pairs.positive & both[:, None], pairs.negative & both[:, None]
 
 
 def _signed(constructor):

@@ -1,4 +1,4 @@
-"""The classes of a batch as numbers, and the batch of all replicas as one."""
+"""The classes of a batch as numbers, rows by number, and all replicas' batch."""
 
 import tensorflow as tf
 
@@ -72,3 +72,25 @@ def refuse_similarities(loss, embeddings):
             f"`{loss}` needs embeddings: it does not depend on the similarities of "
             "pairs alone. Received: `Similarities`."
         )
+
+
+@tf.custom_gradient
+def pick_rows(values, index):
+    """Gathers rows.
+
+    The gradient of `tf.gather` is an `IndexedSlices`, which the collectives between
+    replicas do not take.
+
+    Args:
+        values: `(rows, dim)`, float.
+        index: `(picked,)`, integer.
+
+    Returns:
+        `(picked, dim)`.
+    """
+    rows = tf.shape(values)[0]
+
+    def gradient(upstream):
+        return tf.math.unsorted_segment_sum(upstream, index, rows), None
+
+    return tf.gather(values, index), gradient
