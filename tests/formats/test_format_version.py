@@ -1,5 +1,6 @@
 """Each format has a number: written, absent in the first, and refused where newer."""
 
+import functools
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ from tfembed.data import read_embeddings
 from tfembed.evaluate.subject import find_subject
 from tfembed.export import list_versions, read_card
 from tfembed.export.card import write_card
-from tfembed.export.run_directory import read_run
+from tfembed.export.run_directory import read_gallery, read_queries, read_run
 from tfembed.export.run_facts import read_facts
 from tfembed.formats.format_version import EMBEDDINGS, EXPORT, RUN, check_format
 from tfembed.formats.run_config import run_resize
@@ -141,7 +142,11 @@ def test_embeddings(tmp_path, name):
     assert write().manifest["format_version"] == EMBEDDINGS
     number(EMBEDDINGS + 1)
     found = f"format {EMBEDDINGS} at most.*Received: format {EMBEDDINGS + 1}"
-    for use in (write, lambda: read_embeddings(tmp_path / name)):
+    readers = [read_embeddings]
+    if name == "out.npz":
+        readers += [read_gallery, read_queries, lambda path: find_subject(str(path))]
+    uses = [write, *(functools.partial(read, tmp_path / name) for read in readers)]
+    for use in uses:
         with pytest.raises(ValueError, match=found):
             use()
     number(None)

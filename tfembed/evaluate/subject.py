@@ -12,6 +12,7 @@ from tfembed.data import SourceImages, load_images, read_embeddings
 from tfembed.formats.label_vectors import as_vector
 from tfembed.formats.npz import Npz
 from tfembed.formats.run_config import check_run
+from tfembed.formats.shards import read_manifest_inside
 from tfembed.ops.arguments import as_count
 from tfembed.progress import Progress
 
@@ -320,6 +321,7 @@ def _read_rows(path):
         ValueError: If that is not what stands there.
     """
     if path.endswith(".npz"):
+        read_manifest_inside(path)  # refuses a newer format
         return _with_labels(path, _read_npz(path))
     found = read_embeddings(path).load()
     return _with_labels(path, Rows(found.embeddings, found.labels, found.ids))

@@ -10,6 +10,7 @@ import numpy as np
 
 from tfembed.formats.format_version import RUN, check_format
 from tfembed.formats.npz import read_npz
+from tfembed.formats.shards import read_manifest_inside
 from tfembed.formats.text_columns import check_columns, unpack_columns
 from tfembed.ops.arguments import as_count
 
@@ -176,7 +177,9 @@ def read_gallery(path, normalize=False, class_names=None):
     Raises:
         ValueError: If the file is not a gallery; the message says what is wrong.
     """
-    return make_gallery(read_npz(path), str(path), normalize, class_names)
+    arrays = read_npz(path)
+    read_manifest_inside(str(path))  # refuses a newer format
+    return make_gallery(arrays, str(path), normalize, class_names)
 
 
 def make_gallery(arrays, source="`gallery`", normalize=False, class_names=None):
@@ -315,7 +318,9 @@ def read_queries(path, normalize=False):
     Raises:
         ValueError: If the file holds none.
     """
-    return make_queries(read_npz(path), str(path), normalize)
+    arrays = read_npz(path)
+    read_manifest_inside(str(path))  # refuses a newer format
+    return make_queries(arrays, str(path), normalize)
 
 
 def make_queries(arrays, source="`queries`", normalize=False):
