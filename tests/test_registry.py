@@ -134,7 +134,7 @@ def test_what_brings_its_weights_takes_none(theirs):
         open_encoder("their_net", "imagenet")
     with pytest.raises(ValueError, match="brings its own"):
         build_backbone(f"{theirs}:network", (16, 16, 3), weights="imagenet")
-    with pytest.raises(ValueError, match="`weights` must say"):
+    with pytest.raises(ValueError, match="`weights` must name"):
         open_encoder("resnet18")
 
 

@@ -141,7 +141,7 @@ def test_a_frozen_backbone_stays_and_patience_stops(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"keep": "best"}, "never by test images. Received: 'synthetic'"),
+        ({"keep": "best"}, "never uses test images. Received: 'synthetic'"),
         ({"patience": 3}, "--patience goes with --keep best"),
         ({"monitor": "loss"}, "--monitor goes with --keep best"),
         ({"optimizer": "sgdw", "freeze_epochs": 1}, "go with Keras' optimizers"),

@@ -88,7 +88,7 @@ def test_it_ends_with_1_where_no_image_could_be_read(
 def test_a_folder_as_json(ask, digit_server, folder, capsys):
     paths = find_images([str(folder)])
     said = capsys.readouterr().err
-    assert "passed over 1 files that are no images: " in said and "notes.txt" in said
+    assert "passed over 1 files that are not images: " in said and "notes.txt" in said
     assert [path.rpartition("/")[2] for path in paths][0] == "a-junk.JPG"
     assert len(paths) == 5 and any("below" in path for path in paths)
     with Client(digit_server.grpc_address, name="digits") as client:
@@ -183,7 +183,10 @@ def test_examples_are_one_question(digit_server, folder, capsys):
     for wrong, said in (
         ([], "Give an IMAGE"),
         (["--positive-id", "nobody"], "'nobody', which it does not have"),
-        ([*paths[:1], "--negative-weight", "1"], "`--negative-weight` is of negative"),
+        (
+            [*paths[:1], "--negative-weight", "1"],
+            "`--negative-weight` goes with negative",
+        ),
         (["--positive-id", first, "--label-from-name"], "Leave it out"),
         ([*paths[:1], "--per-label", "0"], "`per_label` must be"),
         ([*paths[:1], "--min-score", "nan"], "`min_score` must be"),

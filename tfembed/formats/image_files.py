@@ -220,7 +220,9 @@ def _plain(image):
 
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("F", "I"):
-        raise ValueError("its values do not have 8 or 16 bits: which is white?")
+        raise ValueError(
+            "its values have neither 8 nor 16 bits, so none of them is white"
+        )
     if image.mode in ("1", "L") and "transparency" not in image.info:
         return image.convert("L")
     clear = image.mode in ("RGBA", "RGBa", "LA", "La", "PA")
