@@ -69,20 +69,21 @@ def test_each_kind_runs_at_every_commit_and_all_in_time():
 
 
 def test_two_stacks_share_what_runs_at_a_commit_and_each_runs_all_in_time():
-    thin = {"thin": Mark(3)}
+    slow, thin = {"slow": Mark()}, {"thin": Mark(3)}
     names = {
         **{f"tests/ops/test_a.py::one[{n}]": {} for n in range(9)},
         "tests/ops/test_a.py::two": {},
         "tests/ops/test_b.py::one": {},
         "tests/layers/test_c.py::few[0]": {},
         "tests/layers/test_c.py::few[1]": {},
+        "tests/layers/test_c.py::slow": slow,
         **{f"tests/layers/test_c.py::many[{n}]": {} for n in range(9)},
         **{f"tests/layers/test_c.py::thin[{n}]": thin for n in range(24)},
     }
 
     def ran(turn, share):
         items = [Item(name, marks) for name, marks in names.items()]
-        turns.choose(items, turn=turn, share=share)
+        turns.choose(items, each_kind=True, turn=turn, share=share)
         return {item.nodeid for item in items if item.reason is None}
 
     seen = [set(), set()]

@@ -15,7 +15,7 @@ import pytest
 # more than so many; of twelve or fewer, one.
 SLOW_STRIDE, SLOW_MOST = 12, 20
 # Where two stacks share the tests, each runs all of these, for they are where Keras
-# differs, but of a test's combinations, if they are so many, a part.
+# differs, but for slow ones, and of a test's combinations, if they are so many, a part.
 OF_BOTH = (
     "any_machine",
     "backbones",
@@ -94,7 +94,7 @@ def _of_other_share(items, share, turn):
     for own in _of_functions(items):
         file = own[0].nodeid.split("::")[0]
         of_both = bool(set(file.split("/")) & set(OF_BOTH))
-        if of_both and len(own) < MANY:
+        if of_both and len(own) < MANY and _mark(own[0]) != "slow":
             continue
         for item in own:
             drawn = item.nodeid if of_both else file
