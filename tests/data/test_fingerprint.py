@@ -1,5 +1,6 @@
 """Fingerprints: whatever changes of the images changes them, and nothing else does."""
 
+import hashlib
 import os
 import shutil
 import time
@@ -134,6 +135,16 @@ def test_what_changes_a_fingerprint(
     assert (after[0] != before[0]) is differs
     if change is not _gone:  # it may have been one of those held out
         assert (after[1] != before[1]) is differs
+
+
+def test_it_is_the_same_in_every_version(tmp_path):
+    """A job that an earlier one began goes on: its images are known again."""
+    split = load_images(_source("npz", tmp_path / "images"), image_size=4).train
+    expected = hashlib.sha256(f"{split.size} {split.size}\n".encode())
+    expected.update(np.int64(split.labels).tobytes())
+    expected.update("".join(f"{name}\n" for name in split.names).encode())
+    expected.update(split.contents().tobytes())
+    assert fingerprint([split]) == expected.hexdigest()
 
 
 def test_files_are_read_once(tmp_path, monkeypatch):

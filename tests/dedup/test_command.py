@@ -12,6 +12,7 @@ import time
 
 import numpy as np
 import pytest
+import scipy.sparse.csgraph
 
 from tfembed.backbones import named
 from tfembed.data import read_embeddings
@@ -132,6 +133,20 @@ def test_embeddings_that_are_there(kind, photos, made, tmp_path):
     known = json.loads((out / "dedup.json").read_text())
     assert known["images"] == str(photos)
     assert "embeddings" not in os.listdir(out)
+
+
+def test_the_table_counts_at_several_thresholds(encoder, photos, tmp_path):
+    done = dedup_source(f"folder:{photos}", tmp_path / "out", str(encoder))
+    rows = read_embeddings(tmp_path / "out" / "embeddings").load().embeddings
+    values = [value for value, _, _ in done.table]
+    assert values == sorted(values, reverse=True)
+    assert values[0] == 0.99 and values[-1] == 0.8
+    linked = np.triu(rows @ rows.T, 1)
+    for value, groups, beside in done.table:
+        graph = scipy.sparse.csr_matrix(linked >= value)
+        _, of = scipy.sparse.csgraph.connected_components(graph, directed=False)
+        sizes = np.bincount(of)
+        assert (groups, beside) == (np.sum(sizes > 1), np.sum(sizes - 1))
 
 
 def test_images_in_arrays(encoder, tmp_path, rng):
