@@ -16,7 +16,8 @@ nothing that could be seen stand in `tests/equivalent_mutants.json`, each with i
 reason, and are not drawn.
 
 Run it in one of the environments of the project; it needs no network, and writes below
-`--work` only.
+`--work` only. What is of the other stack alone survives there, so what has survived is
+tried again in the other environment, with `--survivors-of` and a `--work` of its own.
 """
 
 import argparse
@@ -386,6 +387,13 @@ def key_of(mutant):
     return hashlib.sha256(text + source).hexdigest()[:16]
 
 
+def read_results(work):
+    """Returns the records of earlier runs in a folder, by their keys."""
+    results = work / "results.jsonl"
+    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
+    return {record["key"]: record for record in map(json.loads, lines)}
+
+
 def run(mutants, work, jobs, seconds):
     """Tries mutants, and yields their records; those of earlier runs at once.
 
@@ -397,11 +405,7 @@ def run(mutants, work, jobs, seconds):
     """
     work.mkdir(parents=True, exist_ok=True)
     results = work / "results.jsonl"
-    done = {}
-    if results.exists():
-        for line in results.read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
-            done[record["key"]] = record
+    done = read_results(work)
     todo = []
     for mutant in mutants:
         if key_of(mutant) in done:
@@ -442,6 +446,12 @@ def main(argv=None):
         "--seconds", type=float, default=240, help="for one mutant's tests [240]"
     )
     parser.add_argument("--work", type=pathlib.Path, required=True, metavar="FOLDER")
+    parser.add_argument(
+        "--survivors-of",
+        type=pathlib.Path,
+        metavar="FOLDER",
+        help="of these only what survived there: the other stack's --work",
+    )
     parser.add_argument("--list", action="store_true", help="print them, run nothing")
     options = parser.parse_args(argv)
     rooms = all_mutants()
@@ -451,6 +461,14 @@ def main(argv=None):
         f"{len(drawn)} drawn with seed {options.seed}",
         flush=True,
     )
+    if options.survivors_of:
+        there = read_results(options.survivors_of)
+        drawn = [
+            mutant
+            for mutant in drawn
+            if there.get(key_of(mutant), {}).get("outcome") == "survived"
+        ]
+        print(f"{len(drawn)} of them survived in {options.survivors_of}", flush=True)
     if options.list:
         for mutant in drawn:
             print(f"{mutant.path}:{mutant.line}: {mutant.kind}\n  - {mutant.shown[0]}")

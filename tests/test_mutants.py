@@ -143,3 +143,7 @@ def test_killed_and_survived_and_not_run_twice(project, tmp_path, capsys, monkey
     monkeypatch.setattr(sys, "executable", "/nowhere")  # nothing is run again
     assert mutants.main(command) == 1
     assert "1 of 2 killed" in capsys.readouterr().out
+    survivors = [*command[:1], str(tmp_path / "other"), *command[2:]]
+    assert mutants.main([*survivors, "--survivors-of", str(work), "--list"]) == 0
+    said = capsys.readouterr().out
+    assert "1 of them survived" in said and "near.py:6" in said and ":2" not in said
