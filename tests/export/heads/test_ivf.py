@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 
 from tfembed.export.heads import ivf
-from tfembed.export.heads.cells import assign_cells, learn_cells
 
 
 def unit(rows):
@@ -122,28 +121,6 @@ def test_equal_rows_make_one_cell(rng):
 def test_zero_rows_are_a_gallery_too():
     state = ivf.build(np.zeros((200, 16), "float32"))
     assert searched(state, np.ones((1, 16), "float32"), 3).tolist() == [[0, 1, 2]]
-
-
-def test_cells_gather_what_is_alike(rng):
-    """Directions far apart: k-means finds nearly all of them."""
-    labels = rng.integers(0, 20, 4000)
-    around = unit(np.random.default_rng(1).standard_normal((20, 32)))
-    rows = unit(around[labels] + 0.02 * rng.standard_normal((4000, 32)))
-    lines = []
-    cells = assign_cells(rows, learn_cells(rows, 60, progress=lines.append))
-    mixed = [len(set(labels[cells == cell])) for cell in set(cells)]
-    assert max(mixed) == 1 and len(lines) >= 2
-
-
-def test_rows_are_assigned_in_chunks_as_at_once(rng, monkeypatch):
-    from tfembed.export.heads import cells as module
-
-    rows, centroids = mixture(rng, 3000), mixture(rng, 30)
-    expected = np.argmax(rows @ centroids.T, axis=1)
-    monkeypatch.setattr(module, "CHUNK_SCORES", 1)
-    found, scores = assign_cells(rows, centroids, with_scores=True)
-    assert np.mean(found == expected) > 0.999
-    np.testing.assert_allclose(scores, (rows @ centroids.T).max(axis=1), rtol=1e-6)
 
 
 @pytest.mark.parametrize("recall", [0, 1.01, -1, "0.9", True, float("nan")])

@@ -5,8 +5,9 @@ import time
 import numpy as np
 import tensorflow as tf
 
-ROUNDS = 10
-ROWS_PER_CELL = 64  # of the sample that the cells are learned on
+ROUNDS = 25
+ROWS_PER_CELL = 64  # that a round looks at
+KEPT = 0.8  # of the sums of the rounds before, at the end; less before
 CHUNK_SCORES = 1 << 23  # 32 MiB of scores at a time
 SECONDS = 5  # between two lines of progress
 
@@ -15,48 +16,66 @@ def learn_cells(embeddings, cells, seed=0, progress=None, leave_out=()):
     """Learns the directions that the rows of a gallery gather around.
 
     k-means with inner products: a row is of the cell whose direction it points to
-    most, a cell's direction is that of its rows' sum. Learned on a sample of
-    `ROWS_PER_CELL` rows a cell, in at most `ROUNDS` rounds. A cell that no row is of
-    is put onto a row of one of the largest cells.
+    most, a cell's direction is that of its rows' sum. A round looks at `ROWS_PER_CELL`
+    rows a cell, and each at the next in a random order: a cell that is learned on the
+    same few rows again and again is drawn to their noise. In the first rounds its sum
+    is that of the round's rows alone; later more and more of the sums before is kept,
+    in round r of R the share `KEPT` r / R, so that it ends as a mean over many rows
+    (Sculley, 2010, keeps all of them, and learns slower). Where a round has all rows
+    of a gallery, nothing is kept, and it ends when no row changes its cell: Lloyd's
+    rounds. A cell that has no row of a round is put onto one, drawn by how far each is
+    from the direction of its cell; where all rows are where their cells are, it stays.
 
     Args:
         embeddings: `(size, dim)`, float32.
-        cells: How many, from 1 to `size`.
-        seed: Of the sample and of the first directions.
+        cells: How many, from 1; at most `size` are made.
+        seed: Of the order of the rows, the first directions, and of what empty cells
+            are put onto. The same seed gives the same cells.
         progress: Is called with a line of text now and then.
         leave_out: Rows that are not learned on, because something is measured with
             them; -1 is none. Where too few others are left, all rows are learned on.
 
     Returns:
         Directions, `(cells, dim)` float32, of unit length (zero if all rows are).
+
+    Reference:
+        Sculley, 2010, Web-scale k-means clustering
+        (https://doi.org/10.1145/1772690.1772862).
     """
     rng = np.random.default_rng(seed)
+    cells = min(cells, len(embeddings))
     may = np.ones(len(embeddings), bool)
     leave_out = np.asarray(leave_out, np.int64)
     may[leave_out[leave_out >= 0]] = False
     may = np.flatnonzero(may) if may.sum() >= cells else np.arange(len(embeddings))
-    sample = rng.permutation(may)[: ROWS_PER_CELL * cells]
-    rows = np.ascontiguousarray(embeddings[np.sort(sample)])
-    first = rng.permutation(len(rows))[:cells]
-    centroids = _unit(rows[first])
-    before = None
+    centroids = _unit(embeddings[rng.permutation(may)[:cells]])
+    order = rng.permutation(may)
+    count = min(ROWS_PER_CELL * cells, len(order))
+    every = count == len(order)
+    sums, before = np.zeros_like(centroids), np.empty(0)
+    last = time.monotonic()
     for number in range(ROUNDS):
+        if number == 0 or not every:
+            places = np.arange(number * count, (number + 1) * count)
+            chosen = np.take(order, places, mode="wrap")
+            rows = np.ascontiguousarray(embeddings[np.sort(chosen)])
         of, scores = assign_cells(rows, centroids, with_scores=True)
-        total = float(scores.sum(dtype=np.float64))
-        if progress is not None:
+        if progress is not None and (number == 0 or time.monotonic() - last > SECONDS):
+            last = time.monotonic()
             progress(
                 f"cells: round {number + 1} of at most {ROUNDS}, mean similarity to "
-                f"the own cell {total / len(rows):.4f}"
+                f"the own cell {scores.mean(dtype=np.float64):.4f}"
             )
-        counts = np.bincount(of, minlength=cells)
-        centroids = _sums(rows, of, cells)
-        empty = np.flatnonzero(counts == 0)
-        if len(empty):
-            centroids[empty] = rows[_rows_of_large_cells(of, counts, len(empty), rng)]
-        centroids = _unit(centroids)
-        if before is not None and not len(empty) and total <= before * (1 + 1e-4):
+        kept = 0.0 if every else KEPT * number / ROUNDS
+        sums = np.float32(kept) * sums + _sums(rows, of, cells)
+        empty = np.flatnonzero(np.bincount(of, minlength=cells) == 0)
+        far = _far_rows(rows, scores, len(empty), rng)
+        sums[empty] = centroids[empty]
+        sums[empty[: len(far)]] = rows[far]
+        centroids = _unit(sums)
+        if every and not len(far) and np.array_equal(of, before):
             break
-        before = total
+        before = of
     return centroids
 
 
@@ -111,14 +130,19 @@ def _sums(rows, of, cells):
     return sums
 
 
-def _rows_of_large_cells(of, counts, wanted, rng):
-    """Rows out of the largest cells, for cells that have none."""
-    largest = np.argsort(-counts, kind="stable")[:wanted]
-    chosen = []
-    for cell in np.resize(largest[counts[largest] > 0], wanted):
-        members = np.flatnonzero(of == cell)
-        chosen.append(members[rng.integers(len(members))])
-    return np.array(chosen)
+def _far_rows(rows, scores, wanted, rng):
+    """Some rows, drawn by their distance from their cell's direction; not those on it.
+
+    Squared, as k-means++ has it, and of unit rows: 2 - 2 score.
+    """
+    if not wanted:
+        return np.empty(0, np.int64)
+    norms = np.linalg.norm(rows, axis=1)
+    far = np.where(scores < norms * (1 - 1e-5), norms - scores, 0).astype(np.float64)
+    wanted = min(wanted, np.count_nonzero(far))
+    if not wanted:
+        return np.empty(0, np.int64)
+    return rng.choice(len(rows), wanted, replace=False, p=far / far.sum())
 
 
 def _unit(rows):
