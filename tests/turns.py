@@ -17,7 +17,6 @@ SLOW_STRIDE, SLOW_MOST = 12, 20
 # Where two stacks share the tests, each runs all of these, for they are where Keras
 # differs, but for slow ones, and of a test's combinations, if they are so many, a part.
 OF_BOTH = (
-    "any_machine",
     "backbones",
     "callbacks",
     "layers",
