@@ -151,6 +151,8 @@ def test_embeddings_against_others_on_the_same_queries(place, tmp_path, capsys):
     for name, each in expected.items():
         assert found[name]["difference"] == pytest.approx(each.difference)
         assert found[name]["queries"] == 48
+        (line,) = (line for line in printed.splitlines() if line.split()[:1] == [name])
+        assert f" {each.second:.4f} " in line and f" {each.difference:+.4f} " in line
     assert found["R@1"]["p_value"] == pytest.approx(expected["R@1"].p_value)
     assert "difference" in printed and "48 queries that both have" in printed
 
