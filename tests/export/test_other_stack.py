@@ -74,6 +74,7 @@ def asked(exported, version, tmp_path_factory):
     return requests, ask(sys.executable, "native", version, requests, folder)
 
 
+@pytest.mark.thin(3)
 def test_another_tensorflow_answers_alike(other, version, asked, exported, tmp_path):
     """Through TensorFlow's C API as a server does, and one version in Python too."""
     requests, expected = asked
