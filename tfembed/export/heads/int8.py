@@ -10,7 +10,7 @@ from tfembed.export.heads.head_state import (
     check_recall,
     checked_embeddings,
 )
-from tfembed.export.heads.recall import measured_recall
+from tfembed.export.heads.recall import measured_recall, note_shortfall
 from tfembed.ops.arguments import as_count
 from tfembed.ops.chunked_neighbors import BLOCK, CHUNK, chunked_neighbors
 from tfembed.ops.pair_scores import pair_scores
@@ -75,28 +75,9 @@ def build(
     head = types.SimpleNamespace(search=search, score_columns=score_columns)
     card = {"head": "int8", "recall_wanted": float(recall)}
     card |= measured_recall(head, arrays, embeddings, queries, k, seed, progress)
-    note = below(card, "`int8_bfloat16` keeps rows of 16 bits for the final scores")
-    if note:
-        card["note"] = note
-        if progress is not None:
-            progress(f"head int8: {note}")
+    remedy = "`int8_bfloat16` keeps rows of 16 bits for the final scores"
+    note_shortfall(card, remedy, progress)
     return HeadState(arrays, card)
-
-
-def below(card, remedy):
-    """Returns a sentence where less is found than was asked for; else nothing.
-
-    Args:
-        card: Of a head that was measured, with `recall_wanted`.
-        remedy: What the user may do, in words.
-    """
-    found, wanted = card["recall_at_k"], card["recall_wanted"]
-    if found is None or found >= wanted:
-        return ""
-    return (
-        f"It finds {found:.3f} of the nearest {card['recall_k']} rows, less than the "
-        f"{wanted:g} that was asked for. {remedy}, and `exact` finds all."
-    )
 
 
 def in_int8(embeddings):

@@ -17,7 +17,7 @@ from tfembed.export.heads.kept_rows import (
     stored,
     stored_count,
 )
-from tfembed.export.heads.recall import measured_recall
+from tfembed.export.heads.recall import measured_recall, note_shortfall
 from tfembed.ops.arguments import as_count
 
 __all__ = [
@@ -75,11 +75,7 @@ def build(
     card = {"head": "int8_bfloat16", "recall_wanted": float(recall)}
     card |= measured_recall(head, arrays, embeddings, queries, k, seed, progress)
     card["candidates"] = int(min(CANDIDATES, len(embeddings)))
-    note = int8.below(card, "`bfloat16` loses less")
-    if note:
-        card["note"] = note
-        if progress is not None:
-            progress(f"head int8_bfloat16: {note}")
+    note_shortfall(card, "`bfloat16` loses less", progress)
     return HeadState(arrays, card)
 
 

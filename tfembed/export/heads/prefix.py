@@ -13,10 +13,10 @@ from tfembed.export.heads.head_state import (
     check_recall,
     checked_embeddings,
 )
-from tfembed.export.heads.int8 import below
 from tfembed.export.heads.recall import (
     HeldOut,
     facts_of_recall,
+    note_shortfall,
     shares_of,
     surely_reach,
 )
@@ -103,11 +103,7 @@ def build(
         "numbers": int(numbers),
         "candidates": int(count),
     }
-    note = below(card, "More `numbers` or `candidates` find more")
-    if note:
-        card["note"] = note
-        if progress is not None:
-            progress(f"head prefix: {note}")
+    note_shortfall(card, "More `numbers` or `candidates` find more", progress)
     return HeadState(arrays, card)
 
 

@@ -217,6 +217,25 @@ def facts_of_recall(held_out, shares):
     }
 
 
+def note_shortfall(card, remedy, progress=None):
+    """Adds `note` to the card of a head that finds less than is wanted, and tells it.
+
+    Args:
+        card: With `head`, `recall_wanted`, and what `facts_of_recall` returns.
+        remedy: What the user may do, in words.
+        progress: Is called with the same as a line of text.
+    """
+    found, wanted = card["recall_at_k"], card["recall_wanted"]
+    if found is None or found >= wanted:
+        return
+    card["note"] = (
+        f"It finds {found:.3f} of the nearest {card['recall_k']} rows, less than the "
+        f"{wanted:g} that was asked for. {remedy}, and `exact` finds all."
+    )
+    if progress is not None:
+        progress(f"head {card['head']}: {card['note']}")
+
+
 def surely_reach(shares, recall):
     """Tells whether the mean of shares is a recall or more, with 99 percent certainty.
 
