@@ -14,8 +14,8 @@ from tfembed.export.heads.kept_rows import (
 )
 from tfembed.export.heads.recall import (
     HeldOut,
+    facts_of_recall,
     found_shares,
-    interval,
     nearest_rows,
     without_own,
 )
@@ -70,17 +70,13 @@ def build(
     as_count("k", k)
     rows = rounded(embeddings)
     held_out = HeldOut(embeddings, queries, k, seed, progress)
-    card = {"head": "bfloat16", "measured": True, "recall_k": held_out.k}
-    card["recall_queries"] = len(held_out)
-    card["recall_queries_are"] = held_out.source
+    shares = None  # of a single row there are none
     if held_out.k:
         more = held_out.k + int(queries is None)
         found = nearest_rows(rows, held_out.queries, more, progress)
         found = without_own(found, held_out.own)[:, : held_out.k]
         shares = found_shares(found, held_out.rows)
-        card["recall_at_k"], card["recall_interval"] = interval(shares)
-    else:  # a single row
-        card["recall_at_k"], card["recall_interval"] = None, None
+    card = {"head": "bfloat16", **facts_of_recall(held_out, shares)}
     return HeadState({"gallery_embeddings": rows}, card)
 
 

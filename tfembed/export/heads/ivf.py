@@ -9,7 +9,7 @@ from tfembed.export.heads.head_state import (
     check_recall,
     checked_embeddings,
 )
-from tfembed.export.heads.recall import HeldOut, interval
+from tfembed.export.heads.recall import HeldOut, interval, surely_reach
 from tfembed.ops.arguments import as_count
 from tfembed.ops.cell_neighbors import BLOCK, cell_neighbors
 from tfembed.ops.chunked_neighbors import CHUNK
@@ -18,7 +18,6 @@ from tfembed.ops.pair_scores import pair_scores
 CELLS_PER_ROOT = 2.0  # cells: so many times the square root of the number of rows
 LEAST_ROWS = 32  # of a cell, on average
 carries = ("ivf_centroids",)  # what an update may keep
-_SURE = 2.33  # standard errors of a one-sided 99 percent interval
 
 
 def build(
@@ -143,15 +142,11 @@ def choose_probes(held_out, centroids, cells, recall):
     def shares(probes):
         return np.mean(ranks < probes, axis=1)
 
-    def reaches(probes):
-        found = shares(probes)
-        error = _SURE * np.std(found) / len(found) ** 0.5
-        return np.mean(found) - error >= recall
-
     low, high = 1, count  # the least that reaches it is in here; all cells do
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if reaches(middle) else (middle + 1, high)
+        enough = surely_reach(shares(middle), recall)
+        low, high = (low, middle) if enough else (middle + 1, high)
     return low, shares(low)
 
 
