@@ -72,9 +72,12 @@ def ranked_list(
             kept = kind & (excess > 0)
             weight = tf.cast(kept, excess.dtype)
             if tf.is_tensor(temperature) or temperature != 0:
+                # Not cut at 0: the largest less itself may be a rounding above, once
+                # a compiler fuses the two, and a cut would take its gradient away.
                 exponent = temperature * fixed
                 largest = tf.stop_gradient(masked_max(exponent, kept))
-                weight *= tf.exp(tf.minimum(exponent - largest[:, None], 0))
+                below = tf.where(kept, exponent - largest[:, None], 0)
+                weight *= tf.exp(below)
             weighted = tf.math.multiply_no_nan(excess, weight)
             return tf.math.divide_no_nan(
                 tf.reduce_sum(weighted, axis=1), tf.reduce_sum(weight, axis=1)
