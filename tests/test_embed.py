@@ -536,6 +536,16 @@ def test_arguments_that_are_none(named, tmp_path):
 
 
 @pytest.mark.slow
+def test_of_many_that_are_left_out_the_first_are_named():
+    skipped = [(f"{number}.jpg", "damaged") for number in range(23)]
+    name_left_out = embed.name_left_out
+    lines = name_left_out(skipped)
+    assert lines[0] == "left out 0.jpg: damaged" and len(lines) == 21
+    assert lines[-2:] == ["left out 19.jpg: damaged", "and 3 more"]
+    assert name_left_out(skipped[:20]) == lines[:20]
+    assert name_left_out([]) == []
+
+
 def test_goes_on_after_sigkill(place, tmp_path):
     root, model, _, _, _ = place
     rng = np.random.default_rng(5)

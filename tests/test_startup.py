@@ -105,6 +105,18 @@ print("imported", *{name.split(".")[0] for name in sys.modules})
 """
 
 
+def test_every_command_ends_with_the_status_that_its_main_returns():
+    # That of a recipe ends the process itself.
+    own = [name for name in commands() if not name.startswith("tfembed.recipes")]
+    assert len(own) > 5
+    for command in own:
+        place = ROOT / command.replace(".", "/")
+        path = place / "__main__.py" if place.is_dir() else place.with_suffix(".py")
+        last = ast.parse(path.read_text(encoding="utf-8")).body[-1]
+        said = [ast.unparse(line) for line in last.body]
+        assert said[-1].startswith("sys.exit("), (command, said)
+
+
 def test_there_are_commands():
     assert {"tfembed.export", "tfembed.serving"} <= set(commands())
 

@@ -9,7 +9,7 @@ from tfembed.export.run_directory import (
     make_gallery,
     make_queries,
 )
-from tfembed.export.threshold import best_scores, choose_threshold
+from tfembed.export.threshold import best_scores, choose_threshold, rows_searched
 
 
 def unit(rng, size, dim=8):
@@ -155,3 +155,11 @@ def test_held_out_rows_are_genuine_if_their_class_has_another_row(rng, alone):
 def test_where_each_row_is_a_class_of_its_own_all_count(rng):
     gallery = a_gallery(rng, 50, labels=np.arange(50))
     assert choose_threshold(gallery).queries == 50
+
+
+@pytest.mark.parametrize(
+    ("size", "rows"),
+    [(300, 1000), (10**6, 1000), (2 * 10**6, 500), (5 * 10**6, 200), (10**8, 200)],
+)
+def test_of_a_large_gallery_fewer_rows_are_searched(size, rows):
+    assert rows_searched(size) == rows

@@ -7,6 +7,7 @@ environment (STACK is addons or current):
     PYTHONPATH=.venv/beam .venv/STACK/bin/python -m pytest tests/interop
 """
 
+import inspect
 import os
 import subprocess
 import sys
@@ -139,6 +140,32 @@ def test_bad_lines_and_arguments(place, tmp_path):
         EmbedFiles("model.keras", batch_size=0)
     with pytest.raises(ValueError, match="`model` must be"):
         embed_files(tmp_path / "none.keras", place / "paths.txt", tmp_path / "out")
+
+
+def test_where_no_image_can_be_embedded_the_first_is_named(tmp_path, place):
+    pytest.importorskip("apache_beam", exc_type=ImportError)
+    from tfembed.interop import embed_files
+
+    (tmp_path / "none.txt").write_text(
+        f"{place}/images/a/99.jpg\n{place}/nowhere.png\n"
+    )
+    with pytest.raises(ValueError, match=r"none can be; the first, '.*(99|nowhere)\."):
+        embed_files(place, tmp_path / "none.txt", tmp_path / "out")
+
+
+def test_the_command_has_the_defaults_of_the_function():
+    pytest.importorskip("apache_beam", exc_type=ImportError)
+    from tfembed.interop import embed_files
+    from tfembed.interop.__main__ import _parser
+
+    parsed = vars(_parser().parse_args(["embed", "model", "paths", "output"]))
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(embed_files).parameters.items()
+        if parameter.default is not inspect.Parameter.empty and name in parsed
+    }
+    assert {"num_shards", "batch_size", "dtype"} <= set(defaults)
+    assert {name: parsed[name] for name in defaults} == defaults
 
 
 def test_without_beam_a_sentence(monkeypatch, capsys):

@@ -299,6 +299,8 @@ def test_mahalanobis_learns_which_feature_counts():
         (layers.Margin, {"mean": "rows"}, "mean"),
         (layers.Margin, {"row_chunk": 0}, "row_chunk"),
         (layers.ProxySoftmax, {"num_classes": None}, "num_classes"),
+        (layers.ProxySoftmax, {"num_classes": 2.5}, "num_classes"),
+        (layers.Centers, {"num_classes": 2.5}, "num_classes"),
         (layers.ProxySoftmax, {"num_classes": 3, "form": "softmax"}, "form"),
         (layers.ProxySoftmax, {"num_classes": 3, "temperature": 0}, "temperature"),
         (layers.ProxySoftmax, {"num_classes": 3, "margin": 0.1}, "margin"),

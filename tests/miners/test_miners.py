@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import losses, miners
+from tfembed.miners.base import Miner
 from tfembed.ops.pairs import Similarities, over_pairs
 
 
@@ -257,3 +258,17 @@ def test_as_many_draws_as_positives():
     assert np.all(positive.sum(1) == 3)
     assert np.all((negative.sum(1) >= 1) & (negative.sum(1) <= 3))
     assert np.mean(negative.sum(1)) > 2
+
+
+def test_a_miner_of_a_users_own_may_have_further_bases():
+    class Named:
+        def __init_subclass__(cls, name, **kwargs):
+            super().__init_subclass__(**kwargs)
+            cls.name = name
+
+    class Mine(Miner, Named, name="mine"):
+        pass
+
+    assert Mine.name == "mine" and Mine(ignore_label=3).get_config() == {
+        "ignore_label": 3
+    }

@@ -149,6 +149,14 @@ def test_entries_are_counted(told):
         assert told(turned_file("jpeg", tiff)) == value
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_entries_behind_those_that_are_counted_are_none(told, order):
+    for counted, value in ((256, 1), (257, 6)):  # the second byte counts, too
+        tiff = bytearray(hostile.tiff(6, order=order, entries=300, at=256))
+        tiff[8:10] = struct.pack(order + "H", counted)
+        assert told(turned_file("jpeg", bytes(tiff))) == value
+
+
 def reference(encoded):
     """The same rules once more, as plainly as they can be written."""
     tiff = b""

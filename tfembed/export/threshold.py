@@ -112,11 +112,20 @@ def _best_scores(gallery, queries, seed):
             return best, f"{len(rows):,} held-out queries ({queries.source})"
     if gallery.size < 2:
         return np.empty(0), "not calibrated: the gallery has one row"
-    count = int(np.clip(_SCORES // gallery.size, _LEAST, _MOST))
+    count = rows_searched(gallery.size)
     rows = np.random.default_rng(seed).permutation(gallery.size)
     rows = rows[_has_company(gallery.labels)[rows]][:count]
     best = best_scores(gallery.embeddings[rows], gallery.embeddings, rows)
     return best, f"{len(rows):,} rows of the gallery, each searched among the others"
+
+
+def rows_searched(size):
+    """Returns how many rows of a gallery are searched for the others, at most.
+
+    Args:
+        size: Rows of the gallery.
+    """
+    return int(np.clip(_SCORES // size, _LEAST, _MOST))
 
 
 def _has_company(labels):
