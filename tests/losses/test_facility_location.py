@@ -5,7 +5,14 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-from losses.samples.facility_location import facility, nmi, own_facility, score
+from losses.samples.facility_location import (
+    assign,
+    facility,
+    nmi,
+    own_facility,
+    score,
+    search,
+)
 
 from tfembed.losses import facility_location
 from tfembed.ops.medoids import medoids_of_classes, most_violating_medoids
@@ -73,6 +80,47 @@ def test_agreement_is_that_of_the_clusters(average):
         medoids, agreement = seek(tf.constant(d), tf.constant(labels, tf.int32))
         expected = nmi(labels, medoids.numpy(), average)
         np.testing.assert_allclose(agreement, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("average", ["geometric", "arithmetic"])
+@pytest.mark.parametrize("how", ["greedy", "pam"])
+def test_of_equal_candidates_the_first_is_taken(how, average):
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None], tf.float32),
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([], tf.int32),
+            tf.TensorSpec([], tf.float32),
+        ]
+    )
+    def seek(d, labels, count, gamma):
+        rounds = 5 if how == "pam" else 0
+        return most_violating_medoids(
+            d, labels, count, gamma, average=average, rounds=rounds
+        )
+
+    rng = np.random.default_rng({"greedy": 5, "pam": 6}[how])
+    for case in range(40):
+        rows = int(rng.integers(4, 20))
+        labels = rng.integers(0, rng.integers(2, rows), rows)
+        labels = np.unique(labels, return_inverse=True)[1]
+        if not 0 < labels.max() < rows - 1:
+            continue
+        # On a line, on a grid, anywhere, and with rows that are alike: all tie.
+        x = [
+            rng.integers(0, 4, (rows, 1)),
+            rng.integers(0, 3, (rows, 2)),
+            rng.normal(size=(rows, 4)),
+            rng.normal(size=(rows, 3))[rng.integers(0, rows, rows)],
+        ][case % 4]
+        d = np.float32(np.sqrt(((x[:, None] - x[None]) ** 2).sum(axis=2)))
+        gamma, count = float(rng.choice([0, 0.5, 2, 8])), labels.max() + 1
+        exact = np.float64(d).tolist()
+        medoids = search(exact, labels.tolist(), gamma, how, average, digits=9)
+        expected = np.array(medoids)[assign(exact, medoids)]
+        found, agreement = seek(d, np.int32(labels), count, gamma)
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_allclose(agreement, nmi(labels, expected, average), atol=1e-9)
 
 
 def test_medoids_of_classes():

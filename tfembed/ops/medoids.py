@@ -1,18 +1,20 @@
 """The search for the medoids that violate a clustering's margin most.
 
 Song et al., 2017: medoids that score high, by how near the rows are to them and by how
-badly the clusters around them agree with the classes. What agreement a candidate would
-have is counted for all candidates at once: it takes some rows from the clusters there
-are, and only the counts of rows by class, by cluster, and by both, matter. From one
-medoid to the next the counts are renewed of the classes and clusters of which it took
-rows: with many medoids these are few.
+badly the clusters around them agree with the classes. From one medoid to the next only
+what changed is computed anew: the sums of distances by the rows that found a nearer
+medoid, the agreement by the classes and clusters that lost rows. With many medoids
+these are few. Sums are those of whole numbers, so that a tie is one whatever the order
+in which numbers were added up, and on whatever machine.
 """
+
+import math
 
 import tensorflow as tf
 
-from tfembed.ops.classes import class_numbers
+from tfembed.ops.agreement import AVERAGES, LARGEST_SUM, Agreement
 
-AVERAGES = ("geometric", "arithmetic")
+__all__ = ["AVERAGES", "medoids_of_classes", "most_violating_medoids"]
 
 
 def medoids_of_classes(distances, numbers):
@@ -54,262 +56,272 @@ def most_violating_medoids(distances, numbers, count, gamma, *, average, rounds)
     Returns:
         `(rows,)`, int32: each row's medoid; and the NMI, a float64 scalar.
     """
-    rows = tf.shape(numbers)[0]
-    index = tf.range(rows)
-    zeros = tf.zeros_like(tf.linalg.diag_part(distances))
-    distances = tf.linalg.set_diag(distances, zeros)
-    from_candidates = tf.transpose(distances)
-    gamma = tf.cast(gamma, tf.float64)
-    far = distances.dtype.max
-    nobody = tf.zeros_like(numbers)
-    agreement = _Agreement(numbers, average)
+    search = _Search(distances, numbers, count, gamma, average)
+    medoids, assigned = search.one_after_another()
+    if rounds:
+        medoids, assigned = search.bettered(medoids, assigned, rounds)
+    clusters = assigned[0]
+    nmi = search.agreement.of_clusters(clusters)
+    return tf.gather(medoids, clusters), nmi
 
-    def add(number, medoids, clusters, nearest, taken, counts):
-        def moved(members):
-            to_candidates = tf.gather(distances, members)
-            near = to_candidates < tf.gather(nearest, members)[:, None]
-            near &= ~tf.gather(taken, members)[:, None]
-            return near | (members[:, None] == index[None, :])
 
-        # A loop keeps the shapes that it knows: TensorFlow folds some in a map.
-        shapes = [each.shape for each in counts]
-        counts = agreement.renewed(counts, clusters, moved)
-        facility = tf.minimum(from_candidates, nearest[None, :])
-        facility = tf.cast(tf.reduce_sum(facility, axis=1), tf.float64)
-        scores = gamma * (1 - agreement.of_counts(counts)) - facility
-        best = _first_largest(tf.where(taken, scores.dtype.min, scores))
-        to_best = tf.ensure_shape(from_candidates[best], nearest.shape)
-        own = index == best
+class _Search:
+    """The search in one batch.
+
+    What it hands on as `assigned` is each row's cluster, its distance to the medoid
+    there, and whether it is a medoid itself.
+
+    Args:
+        distances: As in `most_violating_medoids`, like all others.
+        numbers: See there.
+        count: See there.
+        gamma: See there.
+        average: See there.
+    """
+
+    def __init__(self, distances, numbers, count, gamma, average):
+        rows = tf.shape(numbers)[0]
+        zeros = tf.zeros_like(tf.linalg.diag_part(distances))
+        self.index = tf.range(rows)
+        self.distances = tf.linalg.set_diag(distances, zeros)
+        self.from_candidates = tf.transpose(self.distances)
+        self.numbers, self.count = numbers, count
+        self.classes = tf.reduce_max(tf.concat([numbers, [-1]], axis=0)) + 1
+        self.gamma = tf.cast(gamma, tf.float64)
+        self.agreement = Agreement(numbers, average)
+        # Distances as multiples of a unit, so small that a sum of all has its place: a
+        # power of two, of which whole numbers are multiples.
+        self.farthest = tf.reduce_max(self.distances)
+        largest = tf.cast(self.farthest, tf.float64) * tf.cast(rows, tf.float64)
+        largest = tf.maximum(largest, tf.constant(1e-200, tf.float64))
+        power = tf.math.ceil(tf.math.log(largest) / math.log(2))
+        self.unit = tf.pow(tf.constant(2, tf.float64), power) / LARGEST_SUM
+        self.units = self.in_units(self.distances)
+
+    def in_units(self, distances):
+        """Returns distances up to the farthest of the batch in units, float64."""
+        return tf.round(tf.cast(distances, tf.float64) / self.unit)
+
+    def scores(self, joint, clustered, sums):
+        """Returns what each candidate is worth, by its counts and its distances."""
+        disagreement = 1 - self.agreement.nmi(joint, clustered)
+        return self.gamma * disagreement - self.unit * sums
+
+    def one_after_another(self):
+        """Adds the best medoid there is until there are enough.
+
+        Returns:
+            `(rows,)`, int32, of which the first `count` are the medoids; `assigned`.
+        """
+        nobody = tf.zeros_like(self.numbers)
+        far = self.distances.dtype.max
+        assigned = nobody, far + tf.zeros_like(self.distances[0]), nobody > 0
+        # The first takes all rows, whoever it is.
+        sums = tf.reduce_sum(self.units, axis=0)
+        joint = tf.zeros_like(sums) + self.agreement.of_classes
+        clustered = tf.zeros_like(sums)
+        gone = tf.zeros_like(nobody) + tf.size(nobody)
+        shape = tf.stack([tf.maximum(self.count, 1), tf.size(gone)])
+        of_each = tf.scatter_nd([[0]], gone[None, :], shape)
+
+        def add(number, medoids, assigned, sums, joint, clustered, all_gone, gone):
+            taken = assigned[2]
+            scores = self.scores(
+                joint, clustered + self.agreement.n_log_n(all_gone), sums
+            )
+            best = _first_largest(tf.where(taken, scores.dtype.min, scores))
+            after = self.with_medoid(number, best, assigned)
+            changed = (after[1] < assigned[1]) | (after[2] != taken)
+            more = self.change_of_clustered(changed, assigned, after, gone)
+            medoids = tf.where(self.index == number, best, medoids)
+            return (
+                number + 1,
+                medoids,
+                after,
+                sums + self.change_of_sums(changed, assigned[1], after[1]),
+                joint + self.change_of_joint(changed, assigned, after),
+                clustered + more[0],
+                all_gone + more[1],
+                tf.ensure_shape(more[2], gone.shape),
+            )
+
+        _, medoids, assigned, *_ = tf.while_loop(
+            lambda number, *_: number < self.count,
+            add,
+            (0, nobody, assigned, sums, joint, clustered, gone, of_each),
+            parallel_iterations=1,
+        )
+        return medoids, assigned
+
+    def with_medoid(self, number, best, assigned):
+        """Returns `assigned` once row `best` is medoid `number`, the last."""
+        clusters, nearest, taken = assigned
+        to_best = tf.ensure_shape(self.from_candidates[best], nearest.shape)
+        own = self.index == best
         taking = (to_best < nearest) & ~taken | own
-        touched = agreement.touched(counts, clusters, taking, number)
         return (
-            number + 1,
-            tf.where(index == number, best, medoids),
             tf.where(taking, number, clusters),
             tf.minimum(nearest, to_best),
             taken | own,
-            tuple(map(tf.ensure_shape, touched, shapes)),
         )
 
-    _, medoids, clusters, *_ = tf.while_loop(
-        lambda number, *_: number < count,
-        add,
-        (
-            0,
-            nobody,
-            nobody,
-            tf.fill([rows], far),
-            nobody > 0,
-            agreement.nothing_counted(count),
-        ),
-        parallel_iterations=1,
-    )
+    def change_of_sums(self, changed, before, after):
+        """Returns by how much each candidate's sum of distances grows, in units.
 
-    def to_medoids(medoids, columns, without=-1):
-        """Each row's distance to the nearest of the others, its cluster, its place."""
-        nearest = tf.argmin(columns, axis=1, output_type=tf.int32)
-        own = tf.tensor_scatter_nd_update(
-            nobody - 1, medoids[:count, None], index[:count]
+        Args:
+            changed: `(rows,)`, bool: the rows that found a nearer medoid.
+            before: `(rows,)`: how far the medoid was.
+            after: `(rows,)`: how far it is.
+        """
+        rows = tf.where(changed)[:, 0]
+        units = tf.gather(self.units, rows)
+        before, after = (
+            self.in_units(tf.minimum(tf.gather(nearest, rows), self.farthest))[:, None]
+            for nearest in (before, after)
         )
-        own = tf.where(own == without, -1, own)
-        clusters = tf.where(own < 0, nearest, own)
-        return tf.gather(columns, nearest, batch_dims=1), clusters, own >= 0
+        return tf.reduce_sum(tf.minimum(units, after) - tf.minimum(units, before), 0)
 
-    def with_column(columns, place, values):
-        where = tf.stack([index, tf.fill([rows], place)], axis=1)
-        return tf.tensor_scatter_nd_update(columns, where, values)
+    def change_of_joint(self, changed, before, after):
+        """Returns by how much the sum over classes and clusters grows, in units.
 
-    def choose(place, medoids, columns, old):
-        columns = with_column(columns, place, tf.fill([rows], far))
-        nearest, clusters, taken = to_medoids(medoids, columns, without=place)
-        members = tf.cast(tf.where(old == place)[:, 0], tf.int32)
-        to_members = tf.transpose(tf.gather(from_candidates, members))
+        Only classes that have a changed row do so. `before` and `after` are `assigned`.
+        """
+        some = tf.math.unsorted_segment_max(
+            tf.cast(changed, tf.int32), self.numbers, self.classes
+        )
+        rows = tf.where(tf.gather(some > 0, self.numbers))[:, 0]
+        classes = tf.gather(self.numbers, rows)
+        after, before = (
+            self.agreement.joint(
+                classes, tf.gather(assigned[0], rows), self.moved(rows, assigned)
+            )
+            for assigned in (after, before)
+        )
+        return after - before
+
+    def change_of_clustered(self, changed, before, after, gone):
+        """Returns by how much the sum over clusters grows, in units.
+
+        Only clusters that have a changed row, or had one, do so.
+
+        Args:
+            changed: `(rows,)`, bool.
+            before: `assigned`.
+            after: `assigned`.
+            gone: `(count, rows)`, int32: how many rows of each cluster each candidate
+                would take.
+
+        Returns:
+            `(rows,)`; by how much the number of rows that each candidate would take
+            grows, `(rows,)`; and `gone` after it.
+        """
+        rows = tf.where(changed)[:, 0]
+        clusters = [tf.gather(each[0], rows) for each in (before, after)]
+        touched, places = tf.unique(tf.concat(clusters, axis=0))
+        moved = [tf.cast(self.moved(rows, each), tf.int32) for each in (before, after)]
+        moved = tf.concat([-moved[0], moved[1]], axis=0)
+        moved = tf.math.unsorted_segment_sum(moved, places, tf.size(touched))
+        old = tf.gather(gone, touched)
+        sums = []
+        for assigned, taken in ((after, old + moved), (before, old)):
+            sizes = tf.math.bincount(assigned[0], minlength=tf.shape(gone)[0])
+            left = tf.gather(sizes, touched)[:, None] - taken
+            sums.append(tf.reduce_sum(self.agreement.n_log_n(left), axis=0))
+        gone = tf.tensor_scatter_nd_add(gone, touched[:, None], moved)
+        return sums[0] - sums[1], tf.reduce_sum(moved, axis=0), gone
+
+    def moved(self, rows, assigned):
+        """Returns which of some rows each candidate would take: `(some, rows)`."""
+        _, nearest, taken = assigned
+        near = tf.gather(self.distances, rows) < tf.gather(nearest, rows)[:, None]
+        near &= ~tf.gather(taken, rows)[:, None]
+        return near | (rows[:, None] == tf.cast(self.index, rows.dtype)[None, :])
+
+    def bettered(self, medoids, assigned, rounds):
+        """Lets each cluster in turn choose its medoid anew, until none changes.
+
+        Args:
+            medoids: As of `one_after_another`.
+            assigned: Likewise.
+            rounds: The most rounds.
+
+        Returns:
+            As of `one_after_another`.
+        """
+
+        def improve(number, changed, medoids, assigned):
+            # Whose rows choose is what their clusters were as the round began.
+            order = tf.argsort(assigned[0], stable=True)
+            ends = tf.cumsum(tf.math.bincount(assigned[0], minlength=self.count))
+
+            def choose(place, changed, medoids, assigned):
+                start = tf.where(place > 0, ends[tf.maximum(place - 1, 0)], 0)
+                members = order[start : ends[place]]
+
+                def anew():
+                    return self.chosen_anew(place, members, medoids, assigned)
+
+                best, assigned = tf.cond(  # a row alone stays its cluster's medoid
+                    tf.size(members) > 1, anew, lambda: (medoids[place], assigned)
+                )
+                changed |= best != medoids[place]
+                medoids = tf.where(self.index == place, best, medoids)
+                return place + 1, changed, medoids, assigned
+
+            _, *state = tf.while_loop(
+                lambda place, *_: place < self.count,
+                choose,
+                (0, False, medoids, assigned),
+                parallel_iterations=1,
+            )
+            return (number + 1, *state)
+
+        _, _, medoids, assigned = tf.while_loop(
+            lambda number, changed, *_: (number < rounds) & changed,
+            improve,
+            (0, self.count > 0, medoids, assigned),
+            parallel_iterations=1,
+        )
+        return medoids, assigned
+
+    def chosen_anew(self, place, members, medoids, assigned):
+        """Returns the best medoid of a cluster among some rows, and `assigned` then."""
+        clusters, nearest, taken = self.without_medoid(place, medoids, assigned)
+        to_members = tf.transpose(tf.gather(self.from_candidates, members))
         first = (to_members == nearest[:, None]) & (place < clusters)[:, None]
         moved = ((to_members < nearest[:, None]) | first) & ~taken[:, None]
-        moved |= index[:, None] == members[None, :]
-        within = tf.reduce_sum(tf.gather(to_members, members), axis=0)
-        scores = gamma * (1 - agreement(clusters, moved))
-        scores -= tf.cast(within, tf.float64)
-        best = tf.gather(members, _first_largest(scores))
+        moved |= self.index[:, None] == members[None, :]
+        within = tf.gather(tf.gather(self.units, members), members, axis=1)
+        joint = self.agreement.joint(self.numbers, clusters, moved)
+        clustered, gone = self.agreement.clustered(clusters, moved)
+        clustered += self.agreement.n_log_n(gone)
+        scores = self.scores(joint, clustered, tf.reduce_sum(within, axis=0))
+        number = _first_largest(scores)
+        moving = tf.ensure_shape(tf.gather(moved, number, axis=1), taken.shape)
+        to_best = tf.gather(to_members, number, axis=1)
+        assigned = (
+            tf.where(moving, place, clusters),
+            tf.where(moving, to_best, nearest),
+            taken | (self.index == members[number]),
+        )
+        return members[number], assigned
+
+    def without_medoid(self, place, medoids, assigned):
+        """Returns `assigned` without a cluster: its rows go to the nearest others."""
+        clusters, nearest, taken = assigned
+        rows = tf.where(clusters == place)
+        distances = tf.gather(self.distances, rows[:, 0])
+        distances = tf.gather(distances, medoids[: self.count], axis=1)
+        here = tf.range(self.count) == place
+        distances = tf.where(here, distances.dtype.max, distances)
+        others = tf.argmin(distances, axis=1, output_type=tf.int32)
+        to_others = tf.gather(distances, others, batch_dims=1)
         return (
-            place + 1,
-            tf.where(index == place, best, medoids),
-            with_column(columns, place, from_candidates[best]),
-            old,
+            tf.tensor_scatter_nd_update(clusters, rows, others),
+            tf.tensor_scatter_nd_update(nearest, rows, to_others),
+            taken & (self.index != medoids[place]),
         )
-
-    def improve(number, medoids, columns, clusters):
-        _, medoids, columns, _ = tf.while_loop(
-            lambda place, *_: place < count,
-            choose,
-            (0, medoids, columns, clusters),
-            parallel_iterations=1,
-        )
-        return number + 1, medoids, columns, to_medoids(medoids, columns)[1]
-
-    if rounds:
-        columns = tf.transpose(tf.gather(from_candidates, medoids[:count]))
-        _, medoids, _, clusters = tf.while_loop(
-            lambda number, *_: number < tf.where(count > 0, rounds, 0),
-            improve,
-            (0, medoids, columns, clusters),
-            parallel_iterations=1,
-        )
-    nmi = agreement(clusters, tf.zeros([rows, 1], tf.bool))
-    return tf.gather(medoids, clusters), nmi[0]
 
 
 def _first_largest(scores):
     return tf.argmax(scores, output_type=tf.int32)
-
-
-class _Agreement:
-    """The NMI of classes and clusters after some rows moved to a new cluster.
-
-    Args:
-        numbers: `(rows,)`, int32: classes.
-        average: One of `AVERAGES`.
-    """
-
-    def __init__(self, numbers, average):
-        self._numbers = numbers
-        self._average = average
-        self._rows = tf.shape(numbers)[0]
-        counts = tf.range(tf.cast(self._rows + 1, tf.float64), dtype=tf.float64)
-        self._table = tf.math.xlogy(counts, counts)
-        self._classes = _groups(numbers)
-
-    def __call__(self, clusters, moved):
-        """Computes the NMI for each of several new clusters.
-
-        Args:
-            clusters: `(rows,)`, int32: clusters, from 0.
-            moved: `(rows, candidates)`, bool: which rows the new cluster would have.
-
-        Returns:
-            `(candidates,)`, float64. Where there is one class or one cluster 0, or 1
-            where both are one.
-        """
-        moved = tf.cast(moved, tf.float32)
-        joint = self._by_class(self._numbers, self._classes, clusters, moved)
-        clustered, _ = self._left(clusters, _groups(clusters), moved)
-        return self._nmi(
-            tf.reduce_sum(joint, axis=0),
-            tf.reduce_sum(clustered, axis=0),
-            tf.reduce_sum(moved, axis=0),
-        )
-
-    def nothing_counted(self, clusters):
-        """Returns counts that are all to be renewed, for up to so many clusters.
-
-        They are which classes and which clusters to renew, vectors; n log n of each
-        class's rows by cluster, and of each cluster's rows, if a candidate took its
-        own; and how many it would take of each cluster: `(groups, rows)`.
-        """
-        of_clusters = tf.zeros([clusters, self._rows], tf.float64)
-        return (
-            tf.fill([self._classes], True),
-            tf.range(clusters) == 0,
-            tf.zeros([self._classes, self._rows], tf.float64),
-            of_clusters,
-            tf.cast(of_clusters, tf.float32),
-        )
-
-    def renewed(self, counts, clusters, moved):
-        """Returns the counts, those of the touched classes and clusters anew.
-
-        Args:
-            counts: As of `nothing_counted`.
-            clusters: `(rows,)`, int32.
-            moved: `moved(members)` returns which of some rows each candidate would
-                take, `(members, rows)`, bool.
-        """
-        in_class, in_cluster, joint, clustered, gone = counts
-        where, groups, members = _members(in_class, self._numbers)
-        joint_there = self._by_class(
-            groups,
-            tf.shape(where)[0],
-            tf.gather(clusters, members),
-            tf.cast(moved(members), tf.float32),
-        )
-        joint = tf.tensor_scatter_nd_update(joint, where, joint_there)
-        where, groups, members = _members(in_cluster, clusters)
-        left, gone_there = self._left(
-            groups, tf.shape(where)[0], tf.cast(moved(members), tf.float32)
-        )
-        clustered = tf.tensor_scatter_nd_update(clustered, where, left)
-        gone = tf.tensor_scatter_nd_update(gone, where, gone_there)
-        return in_class, in_cluster, joint, clustered, gone
-
-    def touched(self, counts, clusters, taking, number):
-        """Marks what changes as some rows move on to cluster `number`."""
-        _, in_cluster, *others = counts
-        size = tf.shape(in_cluster)[0]
-        taking = tf.cast(taking, tf.int32)
-        return (
-            tf.math.unsorted_segment_max(taking, self._numbers, self._classes) > 0,
-            (tf.math.unsorted_segment_max(taking, clusters, size) > 0)
-            | (tf.range(size) == number),
-            *others,
-        )
-
-    def of_counts(self, counts):
-        """Computes the NMI for each candidate, `(rows,)`."""
-        _, _, *values = counts
-        return self._nmi(*[tf.reduce_sum(value, axis=0) for value in values])
-
-    def _n_log_n(self, counts):
-        """Returns n log n of counts, from a table: quicker than computing it."""
-        return tf.gather(self._table, tf.cast(counts, tf.int32))
-
-    def _left(self, groups, number, moved):
-        """Returns n log n of the rows left in each group, and how many moved."""
-        sizes = tf.math.unsorted_segment_sum(tf.ones_like(groups), groups, number)
-        gone = tf.math.unsorted_segment_sum(moved, groups, number)
-        return self._n_log_n(tf.cast(sizes, tf.float32)[:, None] - gone), gone
-
-    def _by_class(self, classes, number, clusters, moved):
-        """Sums n log n over each class's rows in each cluster, the new one too."""
-        cells, there = class_numbers(classes * self._rows + clusters)
-        left, _ = self._left(cells, there, moved)
-        class_of = tf.math.unsorted_segment_max(classes, cells, there)
-        taken = tf.math.unsorted_segment_sum(moved, classes, number)
-        left = tf.math.unsorted_segment_sum(left, class_of, number)
-        return left + self._n_log_n(taken)
-
-    def _nmi(self, joint, clustered, moved):
-        clustered += self._n_log_n(moved)
-        sizes = tf.math.unsorted_segment_sum(
-            tf.ones_like(self._numbers), self._numbers, self._rows
-        )
-        total = self._n_log_n(self._rows)
-        # Entropies, times the number of rows.
-        of_classes = total - tf.reduce_sum(self._n_log_n(sizes))
-        of_clusters = total - clustered
-        shared = tf.maximum(of_classes + of_clusters - (total - joint), 0)
-        if self._average == "geometric":
-            mean = tf.sqrt(tf.maximum(of_classes * of_clusters, 0))
-        else:
-            mean = (of_classes + of_clusters) / 2
-        one_class, one_cluster = of_classes <= 1e-9, of_clusters <= 1e-9
-        nmi = tf.math.divide_no_nan(shared, mean)
-        nmi = tf.where(one_class | one_cluster, tf.zeros_like(nmi), nmi)
-        return tf.where(one_class & one_cluster, tf.ones_like(nmi), nmi)
-
-
-def _groups(numbers):
-    """Returns how many groups there are, numbered from 0."""
-    return tf.reduce_max(tf.concat([numbers, [-1]], axis=0)) + 1
-
-
-def _members(touched, groups):
-    """Finds the rows of some groups.
-
-    Returns:
-        `(some, 1)`: the groups; then their rows' groups, numbered among these alone,
-        and these rows, both `(members,)`, int32.
-    """
-    among = tf.cumsum(tf.cast(touched, tf.int32)) - 1
-    members = tf.cast(tf.where(tf.gather(touched, groups))[:, 0], tf.int32)
-    where = tf.cast(tf.where(touched), tf.int32)
-    return where, tf.gather(among, tf.gather(groups, members)), members

@@ -48,13 +48,18 @@ def score(d, labels, medoids, gamma, average):
     return facility(d, medoids) + gamma * (1 - nmi(labels, assign(d, medoids), average))
 
 
-def search(d, labels, gamma, how, average):
+def search(d, labels, gamma, how, average, digits=None):
+    """The medoids; of scores that agree in so many digits the first is taken."""
+
+    def rounded(value):
+        return value if digits is None else round(value, digits)
+
     medoids = []
     for _ in set(labels):
         medoids.append(
             max(
                 (c for c in range(len(d)) if c not in medoids),
-                key=lambda c: score(d, labels, [*medoids, c], gamma, average),
+                key=lambda c: rounded(score(d, labels, [*medoids, c], gamma, average)),
             )
         )
     for _ in range(5 if how == "pam" else 0):
@@ -65,7 +70,7 @@ def search(d, labels, gamma, how, average):
             def with_candidate(c, place=place, members=members):
                 chosen = [*medoids[:place], c, *medoids[place + 1 :]]
                 disagreement = 1 - nmi(labels, assign(d, chosen), average)
-                return gamma * disagreement - sum(d[i][c] for i in members)
+                return rounded(gamma * disagreement - sum(d[i][c] for i in members))
 
             medoids[place] = max(members, key=with_candidate)
     return medoids
