@@ -18,6 +18,7 @@ from tfembed.backbones import named
 from tfembed.data import read_embeddings
 from tfembed.dedup import __main__ as dedup
 from tfembed.dedup import command, dedup_source, search
+from tfembed.dedup.gallery import is_images
 from tfembed.formats.shards import write_shard
 
 Image = pytest.importorskip("PIL.Image")
@@ -147,6 +148,27 @@ def test_the_table_counts_at_several_thresholds(encoder, photos, tmp_path):
         _, of = scipy.sparse.csgraph.connected_components(graph, directed=False)
         sizes = np.bincount(of)
         assert (groups, beside) == (np.sum(sizes > 1), np.sum(sizes - 1))
+
+
+@pytest.mark.parametrize(
+    ("source", "encoder", "are"),
+    [
+        ("mnist", None, True),
+        ("folder:photos", None, True),
+        ("csv:photos.csv", "x.keras", True),
+        ("npz:rows.npz", None, False),
+        ("npz:rows.npz", "x.keras", True),
+        ("gallery", None, False),
+        ("gallery.npz", None, False),
+        ("thing:photos", None, False),
+    ],
+)
+def test_what_is_of_images(source, encoder, are, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert is_images(source, encoder) == are
+    if source == "mnist":  # a folder of that name is what is there
+        (tmp_path / source).mkdir()
+        assert not is_images(source, encoder)
 
 
 def test_images_in_arrays(encoder, tmp_path, rng):

@@ -1,5 +1,6 @@
 """The command on each kind of target, and what it says to bad input."""
 
+import inspect
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 from tensorflow import keras
 
 from tfembed.evaluate import __main__ as command
+from tfembed.evaluate.measured import evaluate
 from tfembed.metrics import compare, measure_seen, measure_unseen
 
 SIDE, DIM, CLASSES = 6, 3, 4
@@ -346,6 +348,15 @@ def test_a_full_disk_leaves_nothing_behind(place, tmp_path, capsys, monkeypatch)
     words = place[0] / "all.npz", f"--output={tmp_path / 'out.json'}"
     assert "No space left on device" in run(capsys, *words, status=1)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_has_the_defaults_of_the_function():
+    parsed = vars(command._parser().parse_args(["x.npz"]))
+    for name, parameter in inspect.signature(evaluate).parameters.items():
+        if name in parsed and parameter.default is not inspect.Parameter.empty:
+            default = parameter.default
+            default = list(default) if isinstance(default, tuple) else default
+            assert parsed[name] == default, name
 
 
 def test_help_without_tensorflow():

@@ -21,6 +21,7 @@ from tfembed.data import encoded_stream
 from tfembed.evaluate import results
 from tfembed.export.versions import new_version, prune_versions
 from tfembed.formats import disk
+from tfembed.formats.shard_writer import MANIFEST, open_shards
 from tfembed.formats.shards import write_shard
 from tfembed.interop import index_files
 
@@ -147,6 +148,24 @@ def test_files_are_renamed_where_they_are_synced():
 def test_a_shard_is_written_so(calls, tmp_path):
     write_shard(tmp_path / "part-00000.npz", ["a"], [1], np.ones((1, 2), np.float32))
     assert_durable(calls, tmp_path / "part-00000.npz")
+
+
+def test_shards_that_are_replaced_first_lose_their_manifest(tmp_path, monkeypatch):
+    def write(identity, **options):
+        with open_shards(tmp_path / "out", identity, {}, **options) as shards:
+            shards.add(["a", "b"], [0, 1], np.eye(2, dtype=np.float32))
+            shards.finish()
+
+    write({"format": "npz", "dim": 2, "model": "one"})
+    removed, unlink = [], os.unlink
+
+    def recorded(path, *args, **kwargs):
+        removed.append(os.path.basename(path))
+        unlink(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "unlink", recorded)
+    write({"format": "npz", "dim": 2, "model": "two"}, replace=True)
+    assert removed[0] == MANIFEST and removed[1] == "part-00000.npz"
 
 
 def test_measurements_are_synced_before_they_have_their_name(calls, tmp_path):
