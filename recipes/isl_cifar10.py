@@ -7,9 +7,8 @@ them, want a GPU for days (Wang et al., 2021, https://arxiv.org/abs/2108.02721, 
 code names four days on one GPU for ImageNet). Settings as in the official code for
 small images: full softmax, temperature 0.1, no flip, a bank of uniform numbers; a GAN
 of at most 200 epochs; proxies above a score of 0.5, within a cosine of 0.6 or more by
-the score; half a positive an image and round. The paper's own choices, where they
-differ: `--hard least_similar`, `--triplet-positive set`, `--radius-rule euclidean`,
-`--proxies 5`, `--single own_row`.
+the score; half a positive an image and round. With `--preset paper` where the two
+differ as the paper says.
 
 The code lowers the learning rate by the kNN accuracy on the test images. No label has
 a say here: the rate drops to a tenth after 480 of the 800 epochs, to a hundredth after
@@ -19,6 +18,7 @@ a say here: the rate drops to a tenth after 480 of the 800 epochs, to a hundredt
 from tfembed.recipes.isl import Config
 
 config = Config(
+    **Config.PRESETS["code"],
     dataset="cifar10",
     limit=None,
     rounds=4,
@@ -27,7 +27,6 @@ config = Config(
     momentum=0.5,
     bank_init="paper",
     hard_weight=0.5,
-    hard="most_similar",
     set_width=128,
     backbone="resnet18_cifar",
     head_norm=False,
@@ -48,10 +47,8 @@ config = Config(
     gan_least_epochs=10,
     gan_patience=3,
     score=0.5,
-    radius=0.6,
     mining_passes=200,
     mining_target=0.5,
-    mining_keep="all",
     knn_temperature=0.1,
     knn_every=5,
 )

@@ -41,11 +41,20 @@ def parse(config_class, module, description, argv=None):
     parser = build_parser(config_class, module, description)
     given = vars(parser.parse_args(argv))
     run_dir, path = given.pop("run_dir"), given.pop("config")
+    preset = presets_of(config_class).get(given.pop("preset", None), {})
     try:
         config = config_class() if path is None else load(config_class, path)
-        return dataclasses.replace(config, **given), run_dir
+        return dataclasses.replace(config, **{**preset, **given}), run_dir
     except (ValueError, TypeError) as error:
         parser.error(str(error))
+
+
+def presets_of(config_class):
+    """Returns `{name: {setting: value}}`, the presets that `--preset` names.
+
+    They are the class attribute `PRESETS` of a recipe's `Config`, if it has one.
+    """
+    return getattr(config_class, "PRESETS", {})
 
 
 def build_parser(config_class, module, description):
@@ -69,6 +78,13 @@ def build_parser(config_class, module, description):
         help="a Python file that defines `config`, or a run's config.json; flags "
         "override it",
     )
+    presets = presets_of(config_class)
+    if presets:
+        parser.add_argument(
+            "--preset",
+            choices=tuple(presets),
+            help="several settings, over those of --config; flags override them",
+        )
     types = typing.get_type_hints(config_class)
     for field in dataclasses.fields(config_class):
         flag = "--" + field.name.replace("_", "-")
