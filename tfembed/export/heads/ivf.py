@@ -151,7 +151,7 @@ def choose_probes(held_out, centroids, cells, recall):
 
 
 def _cell_ranks(held_out, centroids, cells):
-    """As how manieth each query looks at the cells of its nearest rows, from 0."""
+    """When each query looks at the cells of its nearest rows: first 0, then 1, ..."""
     ranks = np.empty(cells.shape, np.int32)
     step = max(1, (1 << 22) // len(centroids))
     for start in range(0, len(held_out), step):
