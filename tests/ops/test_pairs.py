@@ -8,12 +8,12 @@ import tensorflow as tf
 
 from tfembed import losses
 from tfembed.losses import Contrastive
-from tfembed.ops import pairs
+from tfembed.ops import pairs, row_blocks
 
 
 @pytest.mark.parametrize("batch", [8, None], ids=["static", "dynamic"])
 def test_blocks_have_fewer_rows_with_many_references(batch, monkeypatch):
-    monkeypatch.setattr(pairs, "_PAIRS_OF_BLOCK", 3 * 8 + 1)
+    monkeypatch.setattr(row_blocks, "_PAIRS_OF_BLOCK", 3 * 8 + 1)
     sizes = []
 
     def rows(of_block):
@@ -41,7 +41,7 @@ def test_blocks_of_that_size_change_nothing(batch, jit, monkeypatch):
         return value, tape.gradient(value, x)
 
     expected = value_and_gradient(Contrastive(), tf.constant(x))
-    monkeypatch.setattr(pairs, "_PAIRS_OF_BLOCK", 8)
+    monkeypatch.setattr(row_blocks, "_PAIRS_OF_BLOCK", 8)
     step = tf.function(
         lambda x: value_and_gradient(Contrastive(row_chunk=5), x),
         input_signature=[tf.TensorSpec([batch, 4], tf.float64)],

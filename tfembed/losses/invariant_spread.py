@@ -16,10 +16,9 @@ from tfembed.ops.arguments import (
 from tfembed.ops.floats import like, widen
 from tfembed.ops.labels import flat_labels
 from tfembed.ops.masked import log_sum_exp, masked_mean, masked_sum
+from tfembed.ops.pair_checks import check_pairs, closed_batch
 from tfembed.ops.pairs import (
     Similarities,
-    check_pairs,
-    closed_batch,
     over_pairs,
     over_terms,
 )

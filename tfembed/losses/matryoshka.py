@@ -9,7 +9,8 @@ from tfembed.ops.arguments import check_count, check_not_negative
 from tfembed.ops.classes import refuse_similarities
 from tfembed.ops.floats import like, widen
 from tfembed.ops.labels import flat_labels
-from tfembed.ops.pairs import References, check_pairs
+from tfembed.ops.pair_checks import check_pairs
+from tfembed.ops.pair_types import References
 from tfembed.ops.unit_rows import unit_rows
 
 

@@ -5,7 +5,8 @@ import tensorflow as tf
 from tfembed.ops import replicas
 from tfembed.ops.floats import widen
 from tfembed.ops.labels import flat_labels
-from tfembed.ops.pairs import Similarities, check_pairs, closed_batch
+from tfembed.ops.pair_checks import check_pairs, closed_batch
+from tfembed.ops.pair_types import Similarities
 from tfembed.ops.unit_rows import unit_rows
 from tfembed.ops.zero_rows import at_least_one_row
 

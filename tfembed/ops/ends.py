@@ -5,10 +5,10 @@ import tensorflow as tf
 from tfembed.ops import replicas
 from tfembed.ops.floats import widen
 from tfembed.ops.labels import flat_labels
+from tfembed.ops.pair_checks import check_pairs
 from tfembed.ops.pairs import (
     References,
     Similarities,
-    check_pairs,
     of_each_row,
     over_terms,
 )

@@ -5,7 +5,8 @@ import tensorflow as tf
 from tfembed.ops.floats import widen
 from tfembed.ops.ignored_labels import kept_rows
 from tfembed.ops.labels import one_column
-from tfembed.ops.pairs import References, Similarities, check_pairs
+from tfembed.ops.pair_checks import check_pairs
+from tfembed.ops.pair_types import References, Similarities
 
 
 def without_rows(

@@ -9,119 +9,26 @@ import functools
 import tensorflow as tf
 
 from tfembed.ops import distances, replicas
-from tfembed.ops.arguments import check_count
 from tfembed.ops.draws import row_keys
 from tfembed.ops.floats import widen
 from tfembed.ops.ignored_labels import check_ignored, kept_rows, share_of_kept
 from tfembed.ops.labels import flat_labels, same_label
-from tfembed.ops.recompute import sum_of_steps
+from tfembed.ops.pair_checks import check_pairs
+from tfembed.ops.pair_types import Pairs, References, Similarities
+from tfembed.ops.row_blocks import in_blocks, rows_of_block
 from tfembed.ops.unit_rows import unit_rows
 from tfembed.ops.zero_rows import at_least_one_row, first_rows
 
-
-class Similarities:
-    """Cosine similarities in place of embeddings, for what depends on them alone.
-
-    A pair loss takes it as its `embeddings`: how the loss weighs a pair is then its
-    gradient with respect to `values`.
-
-    Args:
-        values: `(batch, batch)`, float; row i is anchor i against every row. With
-            references, `(batch, refs)`. On several replicas with references alone.
-        of: `(batch, dim)`: the embeddings that they are of, for what draws by them.
-    """
-
-    def __init__(self, values, of=None):
-        self.values = widen(values)
-        self.of = None if of is None else widen(of)
-
-
-class References:
-    """References that are not all there, or that the anchors are among.
-
-    A pair loss takes it as its `ref_embeddings`: a slot that is empty then makes no
-    pair, and neither does an anchor with itself.
-
-    Args:
-        embeddings: `(refs, dim)`, float.
-        present: `(refs,)`, bool: False for what is to count as not there. `None`: all
-            are.
-        own: `(batch,)`, int32: which reference is the anchor itself; -1 for none.
-            `None`: none is.
-    """
-
-    def __init__(self, embeddings, present=None, own=None):
-        self.embeddings = embeddings
-        self.present = present
-        self.own = own
-
-
-class Pairs:
-    """Anchors (rows) against references (columns).
-
-    Attributes:
-        anchors: `(rows, dim)`, float32 or float64; unit rows where the loss asked for
-            them. `None` where only similarities were given.
-        refs: `(refs, dim)`, or `None`, likewise.
-        positive: `(rows, refs)`, bool: equal labels, but not the row itself.
-        negative: `(rows, refs)`, bool: other labels.
-        itself: `(rows, refs)`, bool: the reference is the anchor itself.
-        complete: Whether every pair is positive or negative: nothing is left out.
-        row_inputs: List of `(rows, ...)` tensors, what the loss passed along.
-        ref_inputs: List of `(refs, ...)` tensors, likewise.
-        row_keys: `(rows,)`, float64: hashes of the embeddings as they were given, see
-            `ops.draws`; `None` where neither the loss nor its miner draws.
-        ref_keys: `(refs,)`, likewise.
-        dim: Number of the embeddings' dimensions; `None` where it is not known.
-    """
-
-    def __init__(
-        self,
-        anchors,
-        refs,
-        positive,
-        negative,
-        itself,
-        row_inputs=(),
-        ref_inputs=(),
-        similarity=None,
-    ):
-        self.anchors = anchors
-        self.refs = refs
-        self.positive = positive
-        self.negative = negative
-        self.itself = itself
-        self.complete = True
-        self.row_inputs = list(row_inputs)
-        self.ref_inputs = list(ref_inputs)
-        self.row_keys = self.ref_keys = None
-        self.dim = None if anchors is None else anchors.shape[1]
-        self._similarity = similarity
-
-    def keep(self, positive, negative):
-        """Leaves out every pair that is in neither of two masks."""
-        self.positive &= positive
-        self.negative &= negative
-        self.complete = False
-
-    @functools.cached_property
-    def similarity(self):
-        """Inner products `(rows, refs)`: cosines where the rows have unit length."""
-        if self._similarity is not None:
-            return self._similarity
-        return distances.inner_products(self.anchors, self.refs)
-
-    @functools.cached_property
-    def squared_distance(self):
-        """Squared Euclidean distances, `(rows, refs)`."""
-        if self._similarity is not None:
-            return distances.from_similarities(self._similarity)
-        return distances.squared_distances(self.anchors, self.refs)
-
-    @functools.cached_property
-    def distance(self):
-        """Euclidean distances, `(rows, refs)`."""
-        return distances.safe_sqrt(self.squared_distance)
+__all__ = [
+    "Pairs",
+    "References",
+    "Similarities",
+    "of_each_row",
+    "over_pairs",
+    "over_terms",
+    "similarities_once",
+    "sum_over_rows",
+]
 
 
 def similarities_once(labels, embeddings):
@@ -264,125 +171,169 @@ def sum_over_rows(rows, shape, *batch, **settings):
     return tf.reduce_sum(by_replica, axis=0)
 
 
-def _outputs(
-    rows,
-    shapes,
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
-    *,
-    normalize,
-    row_inputs=(),
-    ref_inputs=(),
-    miner=None,
-    draws=False,
-    row_chunk=None,
-):
+def _outputs(rows, shapes, *batch, row_chunk=None, **settings):
     """Returns the outputs of `rows`, and the size of the global batch.
 
     An output is `(rows, ...)`; `shapes` are their shapes without the rows.
     """
-    ignored = getattr(miner, "ignore_label", None)
-    if ignored is not None:
-        check_ignored(labels, ignored)
-    labels = flat_labels(labels)
-    given = isinstance(embeddings, Similarities)
-    own = present = None
-    if isinstance(ref_embeddings, References):
-        own, present = ref_embeddings.own, ref_embeddings.present
-        ref_embeddings = ref_embeddings.embeddings
-    anchors = embeddings.values if given else widen(embeddings)
-    check_pairs(labels, anchors, ref_labels, ref_embeddings, given, row_chunk)
-    closed = ref_labels is None
-    batch = tf.shape(anchors)[0]
-    first, total = replicas.position(batch)
-    draws = draws or getattr(miner, "draws", False)
-    if draws:  # by the bits as given: compilers round what is computed each their way
-        keys, ref_keys = _keys(embeddings, anchors, ref_embeddings, closed)
-        row_inputs = [*row_inputs, keys]
-        ref_inputs = [*ref_inputs, ref_keys]
-    if normalize and not given:
-        anchors = unit_rows(anchors)
-    if given:
-        refs, ref_labels = None, labels if closed else flat_labels(ref_labels)
-    elif closed:
-        refs, ref_labels, *ref_inputs = replicas.gather(anchors, labels, *ref_inputs)
-    else:
-        ref_labels = flat_labels(ref_labels)
-        refs = tf.cast(widen(ref_embeddings), anchors.dtype)
-        refs = unit_rows(refs) if normalize else refs
+    frame = _Frame(*batch, row_chunk=row_chunk, **settings)
 
-    # From here on there is an anchor and a reference; what is added is cut again.
-    if not closed and not ref_labels.shape[0]:
-        if present is None:
-            present = tf.ones_like(ref_labels, tf.bool)
-        (present,) = at_least_one_row(present)  # what is added is not there
-    known = anchors.shape[0]
-    same_rows = refs is anchors
-    labels, anchors, *row_inputs = at_least_one_row(labels, anchors, *row_inputs)
-    ref_labels, *ref_inputs = at_least_one_row(ref_labels, *ref_inputs)
-    if given:
-        anchors, *ref_inputs = _at_least_one_column(anchors, *ref_inputs)
-    else:
-        refs = anchors if same_rows else at_least_one_row(refs)[0]
-    if own is not None:
-        (own,) = at_least_one_row(own)
+    def of_block(*block):
+        return frame.values(rows, *block)
 
-    def of_block(numbers, labels, anchors, refs, row_inputs, ref_inputs):
-        same = same_label(labels, ref_labels)
-        columns = tf.range(tf.shape(ref_labels)[0])
-        itself, masks = tf.zeros_like(same), []
-        if closed:
-            itself = (first + numbers)[:, None] == columns[None, :]
-        elif own is not None:
-            itself = tf.gather(own, tf.maximum(numbers, 0))[:, None] == columns[None, :]
-        if closed or own is not None:
+    if row_chunk is None:
+        values = of_block(*frame.block)
+    else:
+        size = rows_of_block(int(row_chunk), frame.ref_labels)
+        values = in_blocks(of_block, shapes, size, *frame.block)
+    if not frame.known:
+        values = [first_rows(value, frame.batch) for value in values]
+    return values, frame.total
+
+
+class _Frame:
+    """A batch and its references, as the blocks of rows need them.
+
+    There is an anchor and a reference, if need be one that was added and is in no pair.
+
+    Attributes:
+        batch: Number of rows, an int32 scalar; `known`: the same if it was known.
+        total: That of all replicas.
+        ref_labels: `(refs,)`.
+        block: All rows as one block, the arguments of `values` after the first.
+    """
+
+    def __init__(
+        self,
+        labels,
+        embeddings,
+        ref_labels=None,
+        ref_embeddings=None,
+        *,
+        normalize,
+        row_inputs=(),
+        ref_inputs=(),
+        miner=None,
+        draws=False,
+        row_chunk=None,
+    ):
+        self.miner = miner
+        self.ignored = getattr(miner, "ignore_label", None)
+        if self.ignored is not None:
+            check_ignored(labels, self.ignored)
+        labels = flat_labels(labels)
+        self.given = isinstance(embeddings, Similarities)
+        self.own = self.present = None
+        if isinstance(ref_embeddings, References):
+            self.own, self.present = ref_embeddings.own, ref_embeddings.present
+            ref_embeddings = ref_embeddings.embeddings
+        anchors = embeddings.values if self.given else widen(embeddings)
+        check_pairs(labels, anchors, ref_labels, ref_embeddings, self.given, row_chunk)
+        self.of = embeddings.of if self.given else None
+        self.closed = ref_labels is None
+        self.in_blocks = row_chunk is not None
+        self.batch, self.known = tf.shape(anchors)[0], anchors.shape[0]
+        self.first, self.total = replicas.position(self.batch)
+        self.draws = draws or getattr(miner, "draws", False)
+        if self.draws:  # by the bits as given: compilers round what is computed
+            keys, ref_keys = _keys(embeddings, anchors, ref_embeddings, self.closed)
+            row_inputs = [*row_inputs, keys]
+            ref_inputs = [*ref_inputs, ref_keys]
+        if normalize and not self.given:
+            anchors = unit_rows(anchors)
+        if self.given:
+            refs, ref_labels = None, labels if self.closed else flat_labels(ref_labels)
+        elif self.closed:
+            refs, ref_labels, *ref_inputs = replicas.gather(
+                anchors, labels, *ref_inputs
+            )
+        else:
+            ref_labels = flat_labels(ref_labels)
+            refs = tf.cast(widen(ref_embeddings), anchors.dtype)
+            refs = unit_rows(refs) if normalize else refs
+        self._fill(labels, anchors, ref_labels, refs, row_inputs, ref_inputs)
+
+    def _fill(self, labels, anchors, ref_labels, refs, row_inputs, ref_inputs):
+        """Adds an anchor and a reference where there is none; keeps what is there."""
+        if not self.closed and not ref_labels.shape[0]:
+            if self.present is None:
+                self.present = tf.ones_like(ref_labels, tf.bool)
+            (self.present,) = at_least_one_row(self.present)  # what is added is not
+        same_rows = refs is anchors
+        labels, anchors, *row_inputs = at_least_one_row(labels, anchors, *row_inputs)
+        self.ref_labels, *ref_inputs = at_least_one_row(ref_labels, *ref_inputs)
+        if self.given:
+            anchors, *ref_inputs = _at_least_one_column(anchors, *ref_inputs)
+        else:
+            refs = anchors if same_rows else at_least_one_row(refs)[0]
+        if self.own is not None:
+            (self.own,) = at_least_one_row(self.own)
+        numbers = tf.range(tf.shape(anchors)[0])
+        self.block = numbers, labels, anchors, refs, row_inputs, ref_inputs
+
+    def values(self, rows, numbers, labels, anchors, *others):
+        """Returns the outputs of `rows` for a block of anchors.
+
+        Args:
+            rows: A function of `Pairs`.
+            numbers: `(rows,)`, int32: which rows of the batch, -1 for what fills up.
+            labels: `(rows,)`.
+            anchors: `(rows, dim)`, or `(rows, refs)` similarities.
+            *others: The references or `None`, and lists of inputs by row and by
+                reference.
+        """
+        pairs = self._pairs(numbers, labels, anchors, *others)
+        values = [tf.cast(value, anchors.dtype) for value in rows(pairs)]
+        if self.ignored is None:
+            return values
+        kept = kept_rows(labels, self.ignored)
+        return [_where_kept(kept, value) for value in values]
+
+    def _pairs(self, numbers, labels, anchors, refs, row_inputs, ref_inputs):
+        same = same_label(labels, self.ref_labels)
+        itself, masks = self._itself(numbers, same), []
+        if self.closed or self.own is not None:
             masks.append(~itself)
-        if present is not None:
-            masks.append(present[None, :])
-        if ignored is not None:
-            kept = kept_rows(labels, ignored)
-            masks += [kept[:, None], kept_rows(ref_labels, ignored)[None, :]]
-        if row_chunk is not None:  # not what fills up the last block
+        if self.present is not None:
+            masks.append(self.present[None, :])
+        if self.ignored is not None:
+            masks.append(kept_rows(labels, self.ignored)[:, None])
+            masks.append(kept_rows(self.ref_labels, self.ignored)[None, :])
+        if self.in_blocks:  # not what fills up the last block
             there = (numbers >= 0)[:, None]
             itself &= there
             masks.append(there)
         pairs = Pairs(
-            None if given else anchors,
+            None if self.given else anchors,
             refs,
             same,
             ~same,
             itself,
             row_inputs,
             ref_inputs,
-            similarity=anchors if given else None,
+            similarity=anchors if self.given else None,
         )
         if masks:
             others = functools.reduce(tf.logical_and, masks)
             pairs.keep(others, others)
-        if given and embeddings.of is not None:
-            pairs.dim = embeddings.of.shape[1]
-        if draws:
+        if self.of is not None:
+            pairs.dim = self.of.shape[1]
+        if self.draws:
             pairs.row_keys = tf.stop_gradient(pairs.row_inputs.pop())
             pairs.ref_keys = tf.stop_gradient(pairs.ref_inputs.pop())
-        if miner is not None:
-            pairs.keep(*miner(pairs))
-        values = [tf.cast(value, anchors.dtype) for value in rows(pairs)]
-        if ignored is not None:
-            values = [_where_kept(kept, value) for value in values]
-        return values
+        if self.miner is not None:
+            pairs.keep(*self.miner(pairs))
+        return pairs
 
-    numbers = tf.range(tf.shape(anchors)[0])
-    block = numbers, labels, anchors, refs, row_inputs, ref_inputs
-    if row_chunk is None:
-        values = of_block(*block)
-    else:
-        size = _rows_of_block(int(row_chunk), ref_labels)
-        values = _in_blocks(of_block, shapes, size, *block)
-    if not known:
-        values = [first_rows(value, batch) for value in values]
-    return values, total
+    def _itself(self, numbers, same):
+        """Which reference is the anchor itself: `(rows, refs)`, bool."""
+        columns = tf.range(tf.shape(self.ref_labels)[0])
+        if self.closed:
+            return (self.first + numbers)[:, None] == columns[None, :]
+        if self.own is None:
+            return tf.zeros_like(same)
+        own = tf.gather(self.own, tf.maximum(numbers, 0))
+        return own[:, None] == columns[None, :]
 
 
 def _where_kept(kept, values):
@@ -413,113 +364,3 @@ def _keys(embeddings, values, ref_embeddings, closed):
     if ref_embeddings is not None:
         return keys, row_keys(widen(ref_embeddings))
     return keys, row_keys(tf.transpose(embeddings.values), ordered=False)
-
-
-# Larger blocks are hardly faster, and the C library keeps much of what their tensors
-# leave behind: twice as much as there ever was at once.
-_PAIRS_OF_BLOCK = 2**19
-
-
-def _rows_of_block(row_chunk, ref_labels):
-    """Returns how many rows a block gets: an integer, or a tensor if refs is one."""
-    refs = ref_labels.shape[0]
-    if refs is not None:
-        return min(row_chunk, max(_PAIRS_OF_BLOCK // max(refs, 1), 1))
-    rows = _PAIRS_OF_BLOCK // tf.maximum(tf.shape(ref_labels)[0], 1)
-    return tf.clip_by_value(rows, 1, row_chunk)
-
-
-def _in_blocks(
-    of_block, shapes, size, numbers, labels, anchors, refs, row_inputs, ref_inputs
-):
-    """Computes the outputs block by block; see `over_pairs`."""
-    batch = tf.shape(numbers)[0]
-    blocks = (batch + size - 1) // size
-
-    def fill(values, constant=0):
-        rest = [[0, 0]] * (values.shape.rank - 1)
-        ends = [[0, blocks * size - batch], *rest]
-        return tf.pad(values, ends, constant_values=constant)
-
-    numbers, labels = fill(numbers, -1), fill(labels)
-    by_row = [fill(value) for value in (anchors, *row_inputs)]
-    by_ref = [*([] if refs is None else [refs]), *ref_inputs]
-    nothing = [tf.zeros([blocks * size, *shape], anchors.dtype) for shape in shapes]
-
-    def step(i, *inputs):
-        def part(values):
-            rest = values.shape.rank - 1
-            return tf.slice(values, [i * size, *[0] * rest], [size, *[-1] * rest])
-
-        anchors, *row_inputs = [part(value) for value in inputs[: len(by_row)]]
-        ref_inputs = list(inputs[len(by_row) :])
-        own_refs = None if refs is None else ref_inputs.pop(0)
-        where = (i * size + tf.range(size))[:, None]
-        values = of_block(
-            part(numbers), part(labels), anchors, own_refs, row_inputs, ref_inputs
-        )
-        return [
-            tf.tensor_scatter_nd_update(zeros, where, value)
-            for zeros, value in zip(nothing, values)
-        ]
-
-    sums = sum_of_steps(step, blocks, nothing, [*by_row, *by_ref])
-    return [value[:batch] for value in sums]
-
-
-def check_pairs(
-    labels, embeddings, ref_labels=None, ref_embeddings=None, given=False, chunk=None
-):
-    """Refuses arguments of a pair loss that do not fit together."""
-    shape = embeddings.shape
-    if shape.rank != 2:
-        raise ValueError(
-            "`embeddings` must have the shape `(batch, dim)`. "
-            f"Received: shape {tuple(shape)}."
-        )
-    _check_lengths("labels", labels.shape, "embeddings", shape)
-    if (ref_labels is None) != (ref_embeddings is None) and not given:
-        raise ValueError(
-            "`ref_labels` and `ref_embeddings` come together, or not at all. Received: "
-            f"{'ref_embeddings' if ref_labels is None else 'ref_labels'} alone."
-        )
-    if given and ref_labels is None and replicas.in_replica():
-        raise ValueError(
-            "`Similarities` of a batch in itself must stand in one place. Received: "
-            "`Similarities` on one of several replicas. Give embeddings, or "
-            "similarities to references with `ref_labels`."
-        )
-    if ref_embeddings is not None:
-        refs = tf.convert_to_tensor(ref_embeddings).shape
-        if refs.rank != 2 or not refs[1:].is_compatible_with(shape[1:]):
-            raise ValueError(
-                "`ref_embeddings` must have the shape `(refs, dim)`, dim as in "
-                f"`embeddings`. Received: shapes {tuple(refs)} and {tuple(shape)}."
-            )
-        _check_lengths(
-            "ref_labels", flat_labels(ref_labels).shape, "ref_embeddings", refs
-        )
-    if chunk is not None:  # for the whole batch at once
-        check_count(row_chunk=chunk)
-
-
-def _check_lengths(name, shape, other, other_shape):
-    if not shape[:1].is_compatible_with(other_shape[:1]):
-        raise ValueError(
-            f"`{name}` and `{other}` must have equally many rows. "
-            f"Received: {shape[0]} and {other_shape[0]}."
-        )
-
-
-def closed_batch(loss, ref_labels, ref_embeddings):
-    """Refuses references for a loss of a closed set.
-
-    Raises:
-        ValueError: If references are given.
-    """
-    if ref_labels is not None or ref_embeddings is not None:
-        raise ValueError(
-            f"`{loss}` compares the rows of a batch with each other, and takes no "
-            "references. Received: `ref_labels` or `ref_embeddings`. Leave them out, "
-            "or choose a loss of pairs or triplets."
-        )
