@@ -180,7 +180,13 @@ def _parser():
     add("--output", metavar="FILE", help="write the table as JSON")
     add("--per-query", metavar="FILE", help="write every query's values as .npz")
     add("--quiet", action="store_true", help="without progress")
-    images = parser.add_argument_group("images, for an encoder").add_argument
+    _add_image_flags(parser.add_argument_group("images, for an encoder"))
+    _add_measure_flags(parser.add_argument_group("what is measured"))
+    return parser
+
+
+def _add_image_flags(group):
+    images = group.add_argument
     images(
         "--dataset",
         metavar="NAME",
@@ -229,7 +235,10 @@ def _parser():
         action="store_true",
         help="stop at an image that does not decode, instead of leaving it out",
     )
-    numbers = parser.add_argument_group("what is measured").add_argument
+
+
+def _add_measure_flags(group):
+    numbers = group.add_argument
     numbers(
         "--ks",
         type=int,
@@ -278,7 +287,6 @@ def _parser():
     numbers("--confidence", type=float, default=0.95, metavar="P", help="(0.95)")
     numbers("--resamples", type=int, default=2000, metavar="N", help="(2000)")
     numbers("--seed", type=int, default=0, metavar="N", help="of all draws (0)")
-    return parser
 
 
 if __name__ == "__main__":

@@ -173,6 +173,14 @@ def _parser():
         help="let the file give labels to versions that are not loaded yet, as at the "
         "start; TF Serving has the same flag",
     )
+    _add_address_flags(parser)
+    _add_loading_flags(parser)
+    _add_limit_flags(parser)
+    _add_page_flags(parser)
+    return parser
+
+
+def _add_address_flags(parser):
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -185,6 +193,14 @@ def _parser():
     parser.add_argument(
         "--rest-port", type=_port, default=8501, help="REST; 0 takes any [%(default)s]"
     )
+    parser.add_argument(
+        "--ready-file",
+        metavar="PATH",
+        help="write the two addresses there, as JSON, once requests are answered",
+    )
+
+
+def _add_loading_flags(parser):
     parser.add_argument(
         "--poll-seconds",
         type=_seconds,
@@ -204,6 +220,9 @@ def _parser():
         default=60.0,
         help="seconds between two attempts, at least [%(default)s]",
     )
+
+
+def _add_limit_flags(parser):
     parser.add_argument(
         "--max-request-megabytes",
         type=_above_zero,
@@ -217,6 +236,9 @@ def _parser():
         "it the model decides, as under TF Serving: an export makes that one row not "
         "valid",
     )
+
+
+def _add_page_flags(parser):
     parser.add_argument(
         "--images",
         action="append",
@@ -232,12 +254,6 @@ def _parser():
         help="a further name of this machine under which the page may be asked for; "
         "may be given more than once",
     )
-    parser.add_argument(
-        "--ready-file",
-        metavar="PATH",
-        help="write the two addresses there, as JSON, once requests are answered",
-    )
-    return parser
 
 
 def _port(text):

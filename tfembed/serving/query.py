@@ -336,6 +336,13 @@ def _parser():
     parser.add_argument(
         "--k", type=int, metavar="N", help="neighbours wanted [all the model gives]"
     )
+    _add_question_flags(parser)
+    _add_answer_flags(parser)
+    return parser
+
+
+def _add_question_flags(parser):
+    """Adds what may, may not and should be found."""
     for name in _FILTERS:
         verb, _, what = name.partition("_")
         only = "find no neighbours but these" if verb == "allow" else "never find these"
@@ -382,6 +389,10 @@ def _parser():
         metavar="W",
         help="weight of what it is to be unlike, 0 to 1 [0.5]",
     )
+
+
+def _add_answer_flags(parser):
+    """Adds how long is waited, and how the answer is shown."""
     parser.add_argument(
         "--timeout",
         type=float,
@@ -421,7 +432,6 @@ def _parser():
     parser.add_argument(
         "--json", action="store_true", help="print all as JSON, for programs"
     )
-    return parser
 
 
 if __name__ == "__main__":
