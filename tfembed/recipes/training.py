@@ -236,7 +236,6 @@ def _start(recipe, config, directory, chief):
     from tfembed import compat
     from tfembed.backbones import find_weights
     from tfembed.callbacks import Backup
-    from tfembed.data import load_images
     from tfembed.recipes import devices, evaluation, initial, known_images, own_parts
     from tfembed.training import begin_averages
 
@@ -250,35 +249,17 @@ def _start(recipe, config, directory, chief):
     )
     if config.augmentation not in (None, own_parts.FAST):
         find_named("augmentation", config.augmentation)  # before the images are read
-    data = load_images(
-        config.dataset,
-        data_dir=config.data_dir,
-        limit=config.limit,
-        test_limit=config.test_limit,
-        image_size=config.image_size,
-        split=config.split,
-        holdout=config.holdout,
-        strict=config.strict,
-        seed=config.seed,
-        resize=config.resize,
-    )
+    data = _load_images(config)
     arrays = known_images.describe(data)
     backup = Backup(directory / "backup", chief)
     begun = backup.newest()[0] > 0 or (directory / "baselines.json").exists()
     if begun and not known_images.check(directory, arrays):
         say(f"{directory} does not say which images it began with: unchecked")
-    shape = tuple(data.image_shape)
-    if data.taken:
-        say(f"{data.name}: {data.taken}")
-    validation = ""
-    if data.validation is not None:
-        validation = f"{data.validation.size} to watch the epochs by, "
-    say(
-        f"{data.name}: {data.train.size} training images, {validation}"
-        f"{0 if data.test is None else data.test.size} held out, {shape}"
-    )
+    _say_images(data)
     check_batch(config.batch_size, data.train.size, strategy.num_replicas_in_sync)
-    augmentation = _augmentation(config, shape)  # before any mixed-precision policy
+    augmentation = _augmentation(
+        config, tuple(data.image_shape)
+    )  # before any mixed-precision policy
     weights = find_weights(config.backbone, config.weights, say)
     if weights is not None:
         directory.record_weights(weights.record())
@@ -304,6 +285,38 @@ def _start(recipe, config, directory, chief):
         own_callbacks=own_callbacks if chief else (),
         known_images=arrays,
         backup=backup,
+    )
+
+
+def _load_images(config):
+    """Loads the images that a config names, as `ImageData`."""
+    from tfembed.data import load_images
+
+    return load_images(
+        config.dataset,
+        data_dir=config.data_dir,
+        limit=config.limit,
+        test_limit=config.test_limit,
+        image_size=config.image_size,
+        split=config.split,
+        holdout=config.holdout,
+        strict=config.strict,
+        seed=config.seed,
+        resize=config.resize,
+    )
+
+
+def _say_images(data):
+    """Says what was taken as what, and how much of it there is."""
+    if data.taken:
+        say(f"{data.name}: {data.taken}")
+    validation = ""
+    if data.validation is not None:
+        validation = f"{data.validation.size} to watch the epochs by, "
+    say(
+        f"{data.name}: {data.train.size} training images, {validation}"
+        f"{0 if data.test is None else data.test.size} held out, "
+        f"{tuple(data.image_shape)}"
     )
 
 

@@ -37,29 +37,33 @@ def health(run):
         return {"spread": None, "rows": rows, "warnings": []}
     found = spread(embeddings)
     dim = embeddings.shape[1]
+    return {
+        "spread": found,
+        "rows": rows + _rows_of_spread(found, dim) + _rows_of_equals(embeddings),
+        "warnings": warnings_of(found, dim, _classes(run)),
+    }
+
+
+def _rows_of_spread(found, dim):
     norms = found.norms
-    rows.append(
+    rows = [
         (
             "Length",
             f"{np.median(norms):.3g} ({norms.min():.3g} to {norms.max():.3g})",
             "median, least and largest, as the encoder puts them out",
-        )
-    )
-    rows.append(
+        ),
         (
             "Mean cosine of two images",
             f"{found.mean_cosine:.3f}",
             "0: in all directions; near 1: collapsed to one",
-        )
-    )
-    rows.append(
+        ),
         (
             "Effective rank",
             f"{found.effective_rank:.1f} of {dim}",
             "directions that the images spread in, exp of the entropy of the "
             "covariance's eigenvalues",
-        )
-    )
+        ),
+    ]
     total = found.spectrum.sum()
     if total > 0:
         held = np.cumsum(found.spectrum) / total
@@ -72,20 +76,15 @@ def health(run):
                     "",
                 )
             )
-    distinct = len(np.unique(embeddings, axis=0)) if len(embeddings) <= 10**5 else None
-    if distinct is not None and distinct < len(embeddings):
-        rows.append(
-            (
-                "Equal embeddings",
-                f"{len(embeddings) - distinct:,}",
-                "images that no search can tell apart",
-            )
-        )
-    return {
-        "spread": found,
-        "rows": rows,
-        "warnings": warnings_of(found, dim, _classes(run)),
-    }
+    return rows
+
+
+def _rows_of_equals(embeddings):
+    if len(embeddings) > 10**5:
+        return []
+    equal = len(embeddings) - len(np.unique(embeddings, axis=0))
+    what = "images that no search can tell apart"
+    return [("Equal embeddings", f"{equal:,}", what)] if equal else []
 
 
 def warnings_of(found, dim, classes=None):
