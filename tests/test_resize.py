@@ -33,6 +33,7 @@ OF_ARRAYS = {
     "tfembed.data.image_data.ImageData",
     "tfembed.data.split.Split",
     "tfembed.data.strengths.Strengths",
+    "tfembed.export.expected_signatures.expected_signatures",
     "tfembed.export.samples.encode_samples",
     "tfembed.export.warmup.warmup_requests",
     "tfembed.recipes.instdisc.build",

@@ -150,7 +150,7 @@ def test_every_signature_can_be_batched(exported):
 
     Or there is a twin that takes lines, which has none.
     """
-    from tfembed.export.verify import ask_in_fresh_process
+    from tfembed.export.fresh_process import ask_in_fresh_process
 
     _, described = ask_in_fresh_process(exported.path, [])
     assert len(described) >= 5

@@ -15,9 +15,9 @@ from tfembed.export import (
     update_gallery,
 )
 from tfembed.export.encoder import ExportedEncoder
+from tfembed.export.fresh_process import ask_in_fresh_process
 from tfembed.export.gallery_state import SHARED, gallery_sha256
 from tfembed.export.run_directory import read_gallery
-from tfembed.export.verify import ask_in_fresh_process
 
 SIGNATURES = 14
 SEARCH = {"ids", "labels", "scores", "vote", "vote_probability", "known", "valid"}

@@ -12,11 +12,12 @@ of each label. The warm-up requests of the version must run, or no server would 
 import numpy as np
 
 from tfembed.export.brute_force import nearest
+from tfembed.export.comparison import SCORE_TOLERANCE
+from tfembed.export.fresh_process import ask_in_fresh_process
 from tfembed.export.heads import load_head, trait
 from tfembed.export.native import find_libraries
 from tfembed.export.query_options import nothing_asked
 from tfembed.export.saved_variables import unlike_variables
-from tfembed.export.verify import SCORE_TOLERANCE, ask_in_fresh_process
 
 _QUERIES = 16
 # Of the nearest rows an approximate head finds more than this in a check, whatever the
