@@ -22,6 +22,8 @@ from tfembed.data import read_embeddings
 from tfembed.embed import embed_source
 from tfembed.export import model as exporting
 from tfembed.export import read_served_gallery, update_gallery
+from tfembed.export.run_directory import make_gallery
+from tfembed.export.threshold import choose_threshold
 from tfembed.layers import UnitNorm
 from tfembed.serving.thumbnails import open_thumbnails
 
@@ -284,8 +286,8 @@ def test_a_flat_folder_has_no_labels(run_dir, exports, tmp_path):
     assert taken["gallery"]["labels"].tolist() == [-1] * 7
     assert taken["gallery"]["ids"][0] == "photo 00.jpg"
     assert not any("find their class" in line for line in lines)
-    gallery = exporting.make_gallery(taken["gallery"])
-    chosen = exporting.choose_threshold(gallery)
+    gallery = make_gallery(taken["gallery"])
+    chosen = choose_threshold(gallery)
     scores = gallery.embeddings @ gallery.embeddings.T
     np.fill_diagonal(scores, -1)
     assert chosen.value == pytest.approx(np.quantile(scores.max(axis=1), 0.05))

@@ -2,16 +2,13 @@
 
 import importlib.metadata
 import time
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from tfembed import __version__
 from tfembed.command_line import suggestion
-from tfembed.export.alikeness import describe_alikeness
 from tfembed.export.card import write_card
-from tfembed.export.encoder import ExportedEncoder
 from tfembed.export.examples import MOST
 from tfembed.export.gallery_state import gallery_sha256, gallery_state
 from tfembed.export.heads import (
@@ -24,22 +21,13 @@ from tfembed.export.heads import (
 from tfembed.export.heads.contract import check_head
 from tfembed.export.heads.head_state import check_recall
 from tfembed.export.image_bytes import MAX_PIXELS
+from tfembed.export.prepare import prepare
 from tfembed.export.query_search import what_is_exact
-from tfembed.export.run_directory import (
-    Gallery,
-    Queries,
-    check_vote_k,
-    make_gallery,
-    make_queries,
-    read_gallery,
-    read_queries,
-    read_run,
-)
+from tfembed.export.run_directory import check_vote_k, read_run
 from tfembed.export.run_facts import facts_of_run
-from tfembed.export.samples import encode_samples
 from tfembed.export.search_model import SearchModel
 from tfembed.export.stock_ops import check_stock_ops
-from tfembed.export.threshold import check_threshold, choose_threshold
+from tfembed.export.threshold import check_threshold
 from tfembed.export.verify import check_answers
 from tfembed.export.versions import new_version
 from tfembed.export.warmup import BATCH_SIZES, warmup_requests, write_warmup
@@ -189,31 +177,44 @@ def export(
         false_rejection=false_rejection,
     )
     facts = dict(facts or {})
-    source = facts.pop("source", None) or _source(gallery)
-    gallery = _as_gallery(gallery, class_names, normalize)
-    if vote_k is not None:
-        gallery = _with(gallery, vote_k=int(vote_k))
-    queries = _as_queries(queries, gallery.dim, normalize)
-    say(f"gallery of {gallery.size:,} images, {gallery.dim} dimensions")
-    mean, warning = describe_alikeness(gallery, say, report is None)
-    encoder = ExportedEncoder(encoder, image_shape, normalize, resize)
-    if encoder.dim != gallery.dim:
-        raise ValueError(
-            f"The encoder must give embeddings (batch, {gallery.dim}), as long as the "
-            f"gallery's. Received: outputs (batch, {encoder.dim}). "
-            "Embed the gallery with this encoder again."
-        )
-    images = encode_samples(samples, encoder.image_shape)
-    encoder.check_unit(_decoded(images, encoder))
-    say(
-        f"loaded the encoder: images {encoder.image_shape}, {encoder.resize}, "
-        f"{encoder.precision}"
+    prepared = prepare(
+        encoder,
+        gallery,
+        say,
+        source=facts.pop("source", None),
+        class_names=class_names,
+        vote_k=vote_k,
+        queries=queries,
+        threshold=threshold,
+        false_rejection=false_rejection,
+        image_shape=image_shape,
+        resize=resize,
+        normalize=normalize,
+        samples=samples,
+        silent=report is None,
     )
-    if k > gallery.size:
-        say(f"answers have {gallery.size} neighbours, the whole gallery, not {k}")
-    chosen = choose_threshold(gallery, queries, threshold, false_rejection)
-    gallery = _with(gallery, known_threshold=chosen.value)
-    say(_said_of(chosen))
+    del encoder, gallery, queries
+    if k > prepared.gallery.size:
+        size = prepared.gallery.size
+        say(f"answers have {size} neighbours, the whole gallery, not {k}")
+    head_state = _built_head(prepared, head, k, recall, head_options, say)
+    return _published(
+        prepared,
+        head_state,
+        path,
+        say,
+        k=k,
+        score_megabytes=score_megabytes,
+        max_pixels=max_pixels,
+        normalize=normalize,
+        warmup_batches=warmup_batches,
+        facts=facts,
+    )
+
+
+def _built_head(prepared, head, k, recall, head_options, say):
+    """Builds the head, or chooses one; returns its `HeadState`."""
+    gallery, queries = prepared.gallery, prepared.queries
     if head not in HEADS.parts and head != "auto":
         check_head(head, gallery.dim)
         say(f"tried the head {head} on small galleries")
@@ -223,12 +224,26 @@ def export(
         "k": min(k, gallery.size),
     }
     if head == "auto":
-        head_state = build_chosen(gallery.embeddings, say, **asked)
-        head = head_state.card["head"]
-    else:
-        head_state = build_head(
-            head, gallery.embeddings, head_options, progress=say, **asked
-        )
+        return build_chosen(gallery.embeddings, say, **asked)
+    return build_head(head, gallery.embeddings, head_options, progress=say, **asked)
+
+
+def _published(
+    prepared,
+    head_state,
+    path,
+    say,
+    *,
+    k,
+    score_megabytes,
+    max_pixels,
+    normalize,
+    warmup_batches,
+    facts,
+):
+    """Writes the version, checks it, and gives it its number; returns its path."""
+    encoder, gallery = prepared.encoder, prepared.gallery
+    head = head_state.card["head"]
     state = gallery_state(gallery, head_state)
     say(f"built the {head} head")
     size = sum(np.asarray(value).nbytes for value in state.values())
@@ -248,7 +263,7 @@ def export(
             normalize,
             encoder.resize,
         )
-        del state, head_state.arrays
+        del state, head_state.arrays  # the model has its own
         tf.saved_model.save(model, str(version.path), signatures=model.signatures)
         del model
         say("wrote the SavedModel")
@@ -259,126 +274,68 @@ def export(
             warmup_requests(encoder.image_shape, encoder.dim, warmup_batches),
         )
         columns = write_metadata(version.path, gallery.ids, gallery.metadata)
-        checks = check_answers(version.path, encoder, gallery, head, k, images)
+        checks = check_answers(version.path, encoder, gallery, head, k, prepared.images)
         say(
-            f"asked it {len(images)} images in a fresh process, by "
+            f"asked it {len(prepared.images)} images in a fresh process, by "
             f"{' and '.join(checks['runtimes'])}: embeddings within "
             f"{checks['embeddings_within']:.1g} of Python's, scores within "
             f"{checks['scores_within']:.1g} of brute force; "
             f"{checks['warmup_requests']} warm-up requests replayed"
         )
-        digest = gallery_sha256(gallery)
-        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         card = {
-            "tfembed": __version__,
-            "tensorflow": tf.__version__,
-            "keras": importlib.metadata.version("keras"),
-            "created": created,
-            "encoder": {
-                "sha256": encoder.sha256(),
-                "image_shape": list(encoder.image_shape),
-                "resize": encoder.resize,
-                "decoder": DECODER_VERSION,
-                "dim": encoder.dim,
-                "precision": encoder.precision,
-                "normalize": bool(normalize),
-            },
-            "gallery": {
-                "size": gallery.size,
-                "sha256": digest,
-                "classes": gallery.class_names.tolist(),
-                "source": source,
-                "created": created,
-                "mean_cosine": mean,
-                "metadata": columns,
-            },
-            "head": head_state.card,
-            "query": {"examples": MOST, "exact": what_is_exact(head)},
+            **_card(prepared, head_state, columns),
             "k": int(k),
             "max_pixels": int(max_pixels),
-            "known": {
-                "threshold": chosen.value,
-                "calibrated_on": chosen.calibrated_on,
-                "false_rejection": chosen.false_rejection,
-                "queries": chosen.queries,
-                "gallery_sha256": digest,
-                "stale": False,
-            },
-            "vote": {"temperature": gallery.vote_temperature, "k": gallery.vote_k},
             **facts,
             "checks": checks,
-            "warnings": [] if warning is None else [warning],
         }
+        card["encoder"]["normalize"] = bool(normalize)
         write_card(version.path, card)
     say(f"published version {version.number}: {version.path}")
     return version.path
 
 
-def _as_gallery(gallery, class_names, normalize):
-    if isinstance(gallery, (str, Path)):
-        gallery = read_gallery(gallery, normalize, class_names)
-    elif isinstance(gallery, Gallery):
-        gallery = make_gallery(vars(gallery), normalize=normalize)
-    elif hasattr(gallery, "keys"):
-        gallery = make_gallery(gallery, "`gallery`", normalize, class_names)
-    else:
-        raise TypeError(
-            "`gallery` must be a Gallery, the path of a .npz file, or a mapping of "
-            f"`embeddings`, `labels` and `ids`. Received: {type(gallery).__name__}."
-        )
-    if class_names is not None:
-        arrays = {**vars(gallery), "class_names": np.asarray(class_names, str)}
-        gallery = make_gallery(arrays, "`class_names`")
-    return gallery
-
-
-def _as_queries(queries, dim, normalize):
-    if queries is None:
-        return None
-    if isinstance(queries, (str, Path)):
-        queries = read_queries(queries, normalize)
-    elif not isinstance(queries, Queries):
-        queries = make_queries(queries, normalize=normalize)
-    if queries.embeddings.shape[1] != dim:
-        raise ValueError(
-            f"`queries` must be embeddings of {dim} numbers, as the gallery's. "
-            f"Received: {queries.embeddings.shape[1]}."
-        )
-    return queries
-
-
-def _source(gallery):
-    return str(gallery) if isinstance(gallery, (str, Path)) else "arrays"
-
-
-def _with(gallery, **changes):
-    return Gallery(**{**vars(gallery), **changes})
-
-
-def _decoded(encoded_images, encoder):
-    from tfembed.ops.images import decode_image
-
-    try:
-        return np.stack(
-            [
-                decode_image(each, encoder.image_shape, resize=encoder.resize)
-                for each in encoded_images
-            ]
-        )
-    except tf.errors.InvalidArgumentError as error:
-        raise ValueError(
-            "`samples` must be JPEG, PNG, GIF or BMP images. Received: one that does "
-            f"not decode: {error.message}"
-        ) from error
-
-
-def _said_of(chosen):
-    if chosen.false_rejection is None:
-        return f"threshold {chosen.value:.4g}: {chosen.calibrated_on}"
-    return (
-        f"threshold {chosen.value:.4g}: {chosen.calibrated_on}; it rejects "
-        f"{100 * chosen.false_rejection:.2g} % of {chosen.queries:,} genuine queries"
-    )
+def _card(prepared, head_state, columns):
+    """Returns what the model card says of encoder, gallery, head and threshold."""
+    encoder, gallery = prepared.encoder, prepared.gallery
+    digest = gallery_sha256(gallery)
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    head, chosen = head_state.card["head"], prepared.threshold
+    return {
+        "tfembed": __version__,
+        "tensorflow": tf.__version__,
+        "keras": importlib.metadata.version("keras"),
+        "created": created,
+        "encoder": {
+            "sha256": encoder.sha256(),
+            "image_shape": list(encoder.image_shape),
+            "resize": encoder.resize,
+            "decoder": DECODER_VERSION,
+            "dim": encoder.dim,
+            "precision": encoder.precision,
+        },
+        "gallery": {
+            "size": gallery.size,
+            "sha256": digest,
+            "classes": gallery.class_names.tolist(),
+            "source": prepared.source,
+            "created": created,
+            "mean_cosine": prepared.mean_cosine,
+            "metadata": columns,
+        },
+        "head": head_state.card,
+        "query": {"examples": MOST, "exact": what_is_exact(head)},
+        "known": {
+            "threshold": chosen.value,
+            "calibrated_on": chosen.calibrated_on,
+            "false_rejection": chosen.false_rejection,
+            "queries": chosen.queries,
+            "gallery_sha256": digest,
+            "stale": False,
+        },
+        "vote": {"temperature": gallery.vote_temperature, "k": gallery.vote_k},
+        "warnings": prepared.warnings,
+    }
 
 
 def check_options(head="auto", **options):
