@@ -1,6 +1,6 @@
 """Resolves both stacks anew, and a server's TensorFlow, and writes their locks.
 
-    python constraints/renew.py [--keep] [addons|current|serving-2.20]
+    python constraints/renew.py [--keep] [addons|current|serving-2.20|site]
 
 Each stack is resolved by the pip of every Python it is for, as far as that Python
 is on this machine as `python3.X`; nothing is installed. Where the Pythons differ the
@@ -15,6 +15,9 @@ and `beam-STACK.txt` is what an environment with it has otherwise.
 TF Serving is behind TensorFlow: `serving-VERSION.txt` is the TensorFlow of its newest
 release, alone, in which CI loads what the stacks export. When there is a newer one, it
 is changed here and in `.ci/run`.
+
+`site.txt` is what builds the documentation site, laid over the current stack, whose
+versions it keeps: it is renewed after that.
 """
 
 import json
@@ -54,6 +57,13 @@ BEAM_HEADER = """\
 SERVER_HEADER = """\
 # TensorFlow alone, as the newest TF Serving has it, in which CI loads what the stacks
 # export, on Python {first} to {last}. Written by constraints/renew.py.
+"""
+SITE = "site"
+SITE_TOOLS = ["mkdocs==1.6.*", "mkdocs-material==9.*", "mkdocstrings-python==2.*"]
+SITE_PYTHONS = ["3.11", "3.12", "3.13"]  # what mkdocstrings-python is for
+SITE_HEADER = """\
+# Laid over constraints/{stack}.txt for the documentation site: what builds it, on
+# Python {first} to {last}. Written by constraints/renew.py.
 """
 # The Pythons that Beam is not for.
 WITHOUT_BEAM = ["3.9"]
@@ -148,17 +158,37 @@ def write(name, header, stack, resolved):
     (ROOT / "constraints" / f"{name}.txt").write_text(header + lines)
 
 
+def find_python(version, stack):
+    """Returns the interpreter of a version; ends where there is none."""
+    python = shutil.which(f"python{version}")
+    if python is None:
+        sys.exit(f"python{version} is needed to renew {stack}, and not here.")
+    print(f"{stack} on Python {version} ...", flush=True)
+    return python
+
+
+def renew_site(keep):
+    """Writes `constraints/site.txt`."""
+    resolved = {}
+    for version in SITE_PYTHONS:
+        python = find_python(version, SITE)
+        lock = read_lock("current", version)
+        kept = {**read_lock(SITE, version), **lock} if keep else lock
+        resolved[version] = differences(lock, resolve(python, SITE_TOOLS, kept))
+    write(SITE, SITE_HEADER, "current", resolved)
+
+
 def main(words):
     """Writes `constraints/STACK.txt`, and `beam-STACK.txt`, for each of the stacks."""
     keep = "--keep" in words
-    for stack in [word for word in words if word != "--keep"] or list(STACKS):
+    for stack in [word for word in words if word != "--keep"] or [*STACKS, SITE]:
+        if stack == SITE:
+            renew_site(keep)
+            continue
         requirements, pythons = STACKS[stack]
         resolved, with_beam = {}, {}
         for version in pythons:
-            python = shutil.which(f"python{version}")
-            if python is None:
-                sys.exit(f"python{version} is needed to renew {stack}, and not here.")
-            print(f"{stack} on Python {version} ...", flush=True)
+            python = find_python(version, stack)
             kept = read_lock(stack, version) if keep else {}
             resolved[version] = resolve(python, requirements, kept)
             if stack != SERVER and version not in WITHOUT_BEAM:
