@@ -28,6 +28,12 @@ def clustering(
     scikit-learn since 0.22; the formula in Song et al., 2017, and scikit-learn before
     it, are geometric.
 
+    >>> from tfembed.metrics import clustering
+    >>> embeddings = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]])
+    >>> found = clustering(embeddings, ["shoe", "shoe", "bag", "bag"])
+    >>> round(found["NMI"], 4), round(found["AMI"], 4)
+    (1.0, 1.0)
+
     Args:
         embeddings: `(rows, dim)`, float.
         labels: `(rows,)`, of any type that NumPy can sort.

@@ -15,6 +15,11 @@ def embed(encoder, batches):
 
     Nothing of the encoder changes: no batch statistics, no memory bank.
 
+    >>> from tfembed.metrics import embed
+    >>> encoder = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
+    >>> embed(encoder, tf.data.Dataset.from_tensors(tf.ones((2, 4, 4, 1)))).shape
+    (2, 16)
+
     Args:
         encoder: A Keras model from images to embeddings.
         batches: Iterable of image batches, or of dictionaries with `"images"`, e.g.

@@ -20,6 +20,12 @@ def linear_probe(
     Features are standardised, then a multinomial logistic regression is fitted by
     scikit-learn (L-BFGS).
 
+    >>> from tfembed.metrics import linear_probe
+    >>> features = np.array([[0.0, 1.0], [0.1, 0.9], [1.0, 0.0], [0.9, 0.1]])
+    >>> labels = ["bag", "bag", "shoe", "shoe"]
+    >>> float(linear_probe(features, labels, [[0.2, 0.8], [0.8, 0.2]], ["bag", "shoe"]))
+    1.0
+
     Args:
         features: `(size, dim)`, float, to train on.
         labels: `(size,)`.
@@ -61,6 +67,12 @@ def linear_probe_hits(
     """As `linear_probe`, query by query: whether it is right, bool `(queries,)`.
 
     With `ignore_label`, of the queries that remain.
+
+    >>> from tfembed.metrics import linear_probe_hits
+    >>> features = np.array([[0.0, 1.0], [0.1, 0.9], [1.0, 0.0], [0.9, 0.1]])
+    >>> tests = [[0.2, 0.8], [0.8, 0.2]]
+    >>> linear_probe_hits(features, [0, 0, 1, 1], tests, [0, 0]).tolist()
+    [True, False]
     """
     import warnings
 

@@ -19,6 +19,12 @@ def nearest(queries, gallery, k, normalize=True, score_bytes=SCORE_BYTES):
     by `tfembed.ops.neighbors.top_k_neighbors`; the exact head that is served finds
     the same (`tfembed.ops.chunked_neighbors`).
 
+    >>> from tfembed.metrics import nearest
+    >>> gallery = np.array([[1.0, 0.0], [0.0, 2.0], [0.6, 0.8]])
+    >>> similarities, rows = nearest([[0.0, 1.0]], gallery, k=2)
+    >>> rows.tolist(), similarities.round(4).tolist()
+    ([[1, 2]], [[1.0, 0.8...]])
+
     Args:
         queries: `(queries, dim)`, float.
         gallery: `(size, dim)`, float.

@@ -18,6 +18,12 @@ class Retrieval:
     A query whose class has no other row in the gallery cannot find anything: it is in
     no average, and counted in `lone`.
 
+    >>> from tfembed.metrics import retrieval
+    >>> embeddings = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    >>> found = retrieval(embeddings, ["shoe", "shoe", "bag"], ks=(1,))
+    >>> found.queries.tolist(), found.recall[1].tolist(), found.lone
+    ([0, 1], [1.0, 1.0], 1)
+
     Attributes:
         queries: Positions, among all that were given, of the queries that count, int64
             `(counted,)`.
@@ -78,6 +84,12 @@ def retrieval(
     ranked by their row, the lowest first, and equal rows are equally similar. The
     nearest `max(ks, R)` rows of a query are looked at, R being its class's size, in
     chunks of queries, on the processors.
+
+    >>> from tfembed.metrics import retrieval
+    >>> embeddings = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.7, 0.3]])
+    >>> found = retrieval(embeddings, ["shoe", "shoe", "bag", "bag"], ks=(1, 3))
+    >>> {name: round(float(value), 4) for name, value in found.means().items()}
+    {'R@1': 0.75, 'R@3': 1.0, 'P@3': 0.3333, 'R-precision': 0.75, ...}
 
     Args:
         embeddings: `(queries, dim)`, float.

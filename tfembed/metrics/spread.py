@@ -14,6 +14,11 @@ _ROUNDING = 1e-11  # variance of unit rows in float32 that are one and the same
 class Spread:
     """What `spread` found.
 
+    >>> from tfembed.metrics import spread
+    >>> found = spread([[3.0, 0.0], [0.0, 4.0]])
+    >>> found.norms.tolist(), found.mean_cosine
+    ([3.0, 4.0], 0.0)
+
     Attributes:
         norms: Length of each row as it was given, float32 `(rows,)`.
         mean_cosine: Mean cosine of two different rows. Near 1 all point in one
@@ -35,6 +40,13 @@ def spread(embeddings, normalize=True):
     """Measures whether embeddings collapsed to a point, or to a few directions.
 
     Exact, in float64, a chunk of rows at a time.
+
+    >>> from tfembed.metrics import spread
+    >>> rng = np.random.default_rng(0)
+    >>> spread(rng.normal(size=(500, 16))).effective_rank > 15  # in all directions
+    True
+    >>> spread(np.ones((500, 16))).effective_rank  # collapsed to a point
+    0.0
 
     Args:
         embeddings: `(rows, dim)`, float.

@@ -32,6 +32,12 @@ def weighted_knn(
     equal similarities go to the lowest row, equal weights to the lowest label.
     Memory is bounded by `score_bytes` for any `k` up to the gallery's size.
 
+    >>> from tfembed.metrics import weighted_knn
+    >>> gallery = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    >>> labels = np.array(["shoe", "shoe", "bag"])
+    >>> weighted_knn([[0.8, 0.2], [0.1, 0.9]], gallery, labels, k=2).tolist()
+    ['shoe', 'bag']
+
     Args:
         queries: `(queries, dim)`, float.
         gallery: `(size, dim)`, float.
@@ -79,6 +85,13 @@ def weighted_knn_hits(
     ignore_label=None,
 ):
     """Tells which queries `weighted_knn` classifies rightly; the mean is the accuracy.
+
+    >>> from tfembed.metrics import weighted_knn_hits
+    >>> gallery = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    >>> queries = np.array([[0.8, 0.2], [0.1, 0.9]])
+    >>> hits = weighted_knn_hits(queries, [0, 0], gallery, [0, 0, 1], ks=(1, 2))
+    >>> hits[1].tolist(), hits[2].tolist()
+    ([True, False], [True, False])
 
     Args:
         queries: `(queries, dim)`, float.
