@@ -53,6 +53,14 @@ class AllValidMiner(Miner):
     """Keeps every pair of an anchor that has positives and negatives.
 
     An anchor with pairs of one kind alone, which makes no triplet, keeps nothing.
+
+    >>> from tfembed.losses import Contrastive
+    >>> from tfembed.miners import AllValidMiner
+    >>> labels, embeddings = [0, 0], [[1.0, 0.0], [0.6, 0.8]]
+    >>> float(Contrastive()(labels, embeddings)) > 0
+    True
+    >>> float(Contrastive(miner=AllValidMiner())(labels, embeddings))  # no negatives
+    0.0
     """
 
     def __call__(self, pairs):

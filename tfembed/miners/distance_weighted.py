@@ -25,6 +25,13 @@ class DistanceWeightedMiner(Miner):
     without negatives nothing does. The draws are functions of the embeddings' bits:
     the same embeddings, the same draws.
 
+    >>> from tfembed.layers import Margin
+    >>> from tfembed.miners import DistanceWeightedMiner
+    >>> layer = Margin(num_classes=100, miner=DistanceWeightedMiner())
+    >>> embeddings = tf.math.l2_normalize(tf.random.normal([8, 16]), axis=1)
+    >>> layer([embeddings, tf.range(8) // 2]).shape  # passed through
+    TensorShape([8, 16])
+
     Args:
         nearest: Distance below which no negative gets more likely.
         farthest: Distance from which on none is drawn.

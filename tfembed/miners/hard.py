@@ -14,6 +14,15 @@ class HardMiner(Miner):
     Of several equally hard ones it keeps all. An anchor without positives, or without
     negatives, keeps nothing.
 
+    >>> from tfembed.losses import Triplet
+    >>> from tfembed.miners import HardMiner
+    >>> labels = [0, 0, 1, 1]
+    >>> embeddings = [[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]]
+    >>> float(Triplet(miner=HardMiner())(labels, embeddings)) >= float(
+    ...     Triplet()(labels, embeddings)
+    ... )  # the mean of the hardest, not of all
+    True
+
     Reference: Hermans et al., 2017 (https://arxiv.org/abs/1703.07737).
     """
 

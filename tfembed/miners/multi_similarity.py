@@ -17,6 +17,15 @@ class MultiSimilarityMiner(Miner):
 
     An anchor without positives, or without negatives, keeps nothing.
 
+    >>> from tfembed.losses import BinomialDeviance
+    >>> from tfembed.miners import MultiSimilarityMiner
+    >>> labels, embeddings = [0, 0, 1], [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+    >>> float(BinomialDeviance()(labels, embeddings)) > 0
+    True
+    >>> loss = BinomialDeviance(miner=MultiSimilarityMiner(epsilon=0.1))
+    >>> float(loss(labels, embeddings))  # the classes are apart: no pair is hard
+    0.0
+
     Args:
         epsilon: Slack, in units of the similarity.
 

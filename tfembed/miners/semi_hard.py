@@ -20,6 +20,14 @@ class SemiHardMiner(Miner):
 
     A positive stays if any negative makes such a triplet with it, a negative likewise.
 
+    >>> from tfembed.losses import Triplet
+    >>> from tfembed.miners import SemiHardMiner
+    >>> loss = Triplet(margin=0.2, miner=SemiHardMiner(margin=0.2))
+    >>> labels = [0, 0, 1, 1]
+    >>> embeddings = [[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]]
+    >>> float(loss(labels, embeddings)) >= 0
+    True
+
     Args:
         margin: How far behind the positive a negative may be; positive.
         distance: D: `"squared_euclidean"` or `"euclidean"`, of the rows as the loss

@@ -14,6 +14,16 @@ class TopKMiner(Miner):
     What is as far as the k-th stays as well. An anchor that has pairs of one kind
     alone keeps the hardest of these.
 
+    >>> from tfembed.losses import Contrastive
+    >>> from tfembed.miners import TopKMiner
+    >>> labels = [0, 0, 1, 1]
+    >>> embeddings = [[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]]
+    >>> round(float(Contrastive(margin=1.0)(labels, embeddings)), 4)
+    0.2228
+    >>> nearest = Contrastive(margin=1.0, miner=TopKMiner(negatives=1))
+    >>> round(float(nearest(labels, embeddings)), 4)
+    0.3314
+
     Args:
         negatives: How many negatives of an anchor are kept; `None`: all.
         positives: How many positives; `None`: all.
