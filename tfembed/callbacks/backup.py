@@ -31,6 +31,17 @@ class Backup(keras.callbacks.Callback):
     Put it last among the callbacks, so that the epoch's log is written before. An
     epoch whose loss is not finite is not saved: the one before it stays.
 
+    >>> import tempfile
+    >>> from tfembed.callbacks import Backup
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     backup = Backup(folder)
+    ...     options = {"callbacks": [backup], "verbose": 0}
+    ...     history = model.fit(np.ones((4, 2)), np.ones(4), epochs=2, **options)
+    ...     backup.restore(model)  # the epoch to go on with
+    2
+
     Args:
         folder: Folder of the backups, `folder/epoch-00003` after three epochs.
         chief: False on all workers but the first of a multi-worker run. They take

@@ -18,6 +18,16 @@ class BankWatchdog(keras.callbacks.Callback):
 
     It warns once of each, in words that say what to change, and changes nothing.
 
+    >>> from tfembed.callbacks import BankWatchdog
+    >>> from tfembed.layers import NoiseContrastive, UnitNorm
+    >>> image, id_ = keras.Input((8,)), keras.Input((), dtype="int64")
+    >>> layer = NoiseContrastive(64)
+    >>> outputs = layer([UnitNorm()(keras.layers.Dense(4)(image)), id_])
+    >>> model = keras.Model([image, id_], outputs)
+    >>> model.compile("sgd")
+    >>> data = tf.data.Dataset.from_tensors(((np.ones((64, 8)), np.arange(64)),))
+    >>> history = model.fit(data, callbacks=[BankWatchdog(layer)], verbose=0)
+
     Args:
         layer: The endpoint layer, e.g. `NoiseContrastive`.
     """

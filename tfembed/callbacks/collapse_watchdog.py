@@ -31,6 +31,13 @@ class CollapseWatchdog(keras.callbacks.Callback):
     model.fit(data, epochs=10, callbacks=[watchdog])
     ```
 
+    >>> from tfembed.callbacks import CollapseWatchdog
+    >>> encoder = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> images = np.random.default_rng(0).normal(size=(64, 8))
+    >>> watchdog = CollapseWatchdog(encoder, images)
+    >>> sorted(watchdog.measure())
+    ['effective_rank', 'mean_cosine', 'mean_norm']
+
     Args:
         encoder: Keras model from images to embeddings; shares its weights with the
             model that is trained.

@@ -21,6 +21,17 @@ class KeepBest(keras.callbacks.Callback):
     What it keeps is on the disk, written beside and renamed, so that a run that was
     killed and goes on keeps the same; put it after what measures, and before `Backup`.
 
+    >>> import tempfile
+    >>> from tfembed.callbacks import KeepBest
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     best = KeepBest(folder, model, monitor="loss", mode="min")
+    ...     options = {"callbacks": [best], "verbose": 0}
+    ...     history = model.fit(np.ones((4, 2)), np.ones(4), epochs=2, **options)
+    ...     best.best()["epoch"]
+    2
+
     Args:
         folder: Folder of its own, made if need be.
         encoder: The `keras.Model` that is saved; it shares its weights with the model

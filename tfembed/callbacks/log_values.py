@@ -6,6 +6,14 @@ from tensorflow import keras
 class LogValues(keras.callbacks.Callback):
     """Adds numbers to the logs of each epoch, where bar, CSV and TensorBoard find them.
 
+    >>> from tfembed.callbacks import LogValues
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> log = LogValues(rate=lambda: float(model.optimizer.learning_rate))
+    >>> history = model.fit(np.ones((4, 2)), np.ones(4), callbacks=[log], verbose=0)
+    >>> [round(rate, 4) for rate in history.history["rate"]]
+    [0.01]
+
     Args:
         **values: Name to function without arguments, which returns a number.
     """

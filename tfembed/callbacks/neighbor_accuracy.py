@@ -14,6 +14,17 @@ class NeighborAccuracy(EpochMetrics):
     `knn_10`, `knn_200` and so on to the epoch's logs, where the progress bar, the
     CSV log and TensorBoard find them. Changes nothing of the training.
 
+    >>> from tfembed.callbacks import NeighborAccuracy
+    >>> encoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)])
+    >>> encoder.compile("sgd", "mse")
+    >>> images, labels = np.eye(2)[[0, 1] * 4], np.array([0, 1] * 4)
+    >>> some = [images], labels
+    >>> accuracy = NeighborAccuracy(encoder, *some, *some, ks=(2,))
+    >>> options = {"callbacks": [accuracy], "verbose": 0}
+    >>> history = encoder.fit(images, np.ones((8, 4)), **options)
+    >>> history.history["knn_2"]
+    [1.0]
+
     Args:
         encoder: Keras model from images to embeddings; shares its weights with the
             model that is trained.

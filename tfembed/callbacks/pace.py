@@ -14,6 +14,16 @@ class Pace(keras.callbacks.Callback):
     Put it first among the callbacks: then `images_per_second` counts training
     alone, and evaluation not.
 
+    >>> from tfembed.callbacks import Pace
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> pace = Pace(images=4, epochs=2, report=print)
+    >>> options = {"callbacks": [pace], "epochs": 2, "verbose": 0}
+    >>> history = model.fit(np.ones((4, 2)), np.ones(4), **options)
+    1 of 2 epochs done, about ... left
+    >>> len(history.history["images_per_second"])
+    2
+
     Args:
         images: Images in an epoch.
         epochs: Epochs of the run.

@@ -16,6 +16,16 @@ class RetrievalQuality(EpochMetrics):
     A stop or a checkpoint chosen by these numbers has seen the images: choose on
     classes that are held out of training, and report others.
 
+    >>> from tfembed.callbacks import RetrievalQuality
+    >>> encoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)])
+    >>> encoder.compile("sgd", "mse")
+    >>> images, labels = np.eye(2)[[0, 1] * 4], np.array([0, 1] * 4)
+    >>> quality = RetrievalQuality(encoder, [images], labels)
+    >>> options = {"callbacks": [quality], "verbose": 0}
+    >>> history = encoder.fit(images, np.ones((8, 4)), **options)
+    >>> history.history["R@1"], history.history["MAP@R"]
+    ([1.0], [1.0])
+
     Args:
         encoder: Keras model from images to embeddings; shares its weights with the
             model that is trained.

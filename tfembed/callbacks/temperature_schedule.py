@@ -35,6 +35,17 @@ class TemperatureSchedule(keras.callbacks.Callback):
 
     It logs the value of each epoch, under the attribute's name.
 
+    >>> from tfembed.callbacks import TemperatureSchedule
+    >>> from tfembed.losses import SupCon
+    >>> loss = SupCon(temperature=0.2)
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> model.compile("sgd", loss=loss)
+    >>> schedule = TemperatureSchedule(loss, {0: 0.2, 1: 0.05})
+    >>> options = {"callbacks": [schedule], "epochs": 2, "verbose": 0}
+    >>> history = model.fit(np.random.rand(8, 8), np.arange(8) // 2, **options)
+    >>> [round(float(each), 4) for each in history.history["temperature"]]
+    [0.2, 0.05]
+
     Args:
         target: The loss, or the layer, that the model was compiled with, or holds.
         schedule: `schedule(epoch)` returns the value, a positive number or scalar

@@ -8,6 +8,18 @@ from tensorflow import keras
 class WithAverages(keras.callbacks.Callback):
     """Runs callbacks at the end of an epoch with other weights in the model.
 
+    >>> from tfembed.callbacks import CollapseWatchdog, WithAverages
+    >>> from tfembed.training import averaged, build_optimizer
+    >>> encoder = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> encoder.compile(build_optimizer("sgd", 0.1, ema=0.9), "mse")
+    >>> encoder.optimizer.build(encoder.trainable_variables)
+    >>> images = np.random.default_rng(0).normal(size=(64, 8))
+    >>> measured = WithAverages([CollapseWatchdog(encoder, images)], averaged)
+    >>> options = {"callbacks": [measured], "verbose": 0}
+    >>> history = encoder.fit(images, np.ones((64, 4)), **options)
+    >>> "effective_rank" in history.history
+    True
+
     Args:
         callbacks: Keras callbacks that measure or save at the end of an epoch.
         averaged: Function of the model that returns a context manager, such as
