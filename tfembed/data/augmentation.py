@@ -52,6 +52,12 @@ __all__ = ["Augmentation"]
 class Augmentation(Strengths):
     """Augments batches of images; a function of the images and a seed alone.
 
+    >>> from tfembed.data import Augmentation
+    >>> augmentation = Augmentation((32, 32, 3), flip=0.5)
+    >>> images = tf.zeros([8, 32, 32, 3], tf.uint8)
+    >>> augmentation(images, seed=[1, 2]).shape
+    TensorShape([8, 32, 32, 3])
+
     Args:
         image_shape: `(height, width, channels)`, channels 1 or 3. One channel leaves
             out saturation, hue and grayscale, which have no meaning there.

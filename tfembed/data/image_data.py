@@ -12,6 +12,11 @@ __all__ = ["ImageData"]
 class ImageData:
     """Images to train on and images to evaluate on.
 
+    >>> from tfembed.data import load_images
+    >>> data = load_images("synthetic", limit=100, test_limit=20)
+    >>> data.train.size, data.test.size, len(data.class_names)
+    (100, 20, 10)
+
     Attributes:
         name: The source, as it was asked for.
         image_shape: `(height, width, channels)` of every image.

@@ -100,6 +100,14 @@ def _read_file(path, image_shape, resize):
 def decode_or_reason(encoded, image_shape, resize="squash"):
     """Decodes one image, or tells why not.
 
+    >>> from tfembed.data import decode_or_reason
+    >>> png = tf.io.encode_png(tf.zeros([20, 30, 3], tf.uint8)).numpy()
+    >>> pixels, reason = decode_or_reason(png, (16, 16, 3))
+    >>> pixels.shape, reason
+    ((16, 16, 3), None)
+    >>> decode_or_reason(b"no image", (16, 16, 3))
+    (None, '...')
+
     Args:
         encoded: The bytes of an image file.
         image_shape: `(height, width, channels)` that it is brought to.

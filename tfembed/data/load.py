@@ -28,6 +28,14 @@ def load_images(
 ):
     """Finds images by the name of their source and chooses which train and evaluate.
 
+    >>> from tfembed.data import load_images
+    >>> data = load_images("synthetic", limit=100, test_limit=20)
+    >>> data.image_shape, data.train.size, data.test.size
+    (..., 100, 20)
+    >>> for batch in data.train.batches(50).take(1):
+    ...     print(batch["images"].shape[0], batch["ids"].numpy()[:3])
+    50 [0 1 2]
+
     Args:
         name: `fashion_mnist`, `mnist`, `cifar10`, `cifar100`, `folder:PATH`,
             `csv:FILE`, `npz:PATH`, `tfds:NAME` or `synthetic`; `tfembed.data.SOURCES`

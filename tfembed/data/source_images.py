@@ -23,6 +23,15 @@ _AT_ONCE = 1 << 16  # texts
 class SourceImages:
     """The images of a source, to be read once and in order.
 
+    >>> from tfembed.data import SourceImages
+    >>> images = SourceImages("synthetic", "test", (28, 28, 1), limit=10)
+    >>> images.size
+    10
+    >>> for rows, pixels, skipped in images.stream(0, 10, batch_size=5):
+    ...     print(rows, pixels.shape)
+    [0 1 2 3 4] (5, 28, 28, 1)
+    [5 6 7 8 9] (5, 28, 28, 1)
+
     Args:
         source: A source of `tfembed.data`, such as `folder:PATH`, or a `Split`.
         split: `"all"`, or `"train"`, `"validation"` or `"test"` of a source that is

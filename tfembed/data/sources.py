@@ -41,7 +41,12 @@ _MODULES = {
 
 
 def source_names():
-    """Returns the names of all sources, as a flag's help lists them; no import."""
+    """Returns the names of all sources, as a flag's help lists them; no import.
+
+    >>> from tfembed.data import source_names
+    >>> "folder:PATH" in source_names()
+    True
+    """
     own = "MODULE:FUNCTION"
     names = [each for each in SOURCES if each != own]
     return f"{', '.join(names)} or your own, {own.lower()}"
@@ -49,6 +54,14 @@ def source_names():
 
 def check_source(name):
     """Checks a source's name, and nothing of what it holds; imports no TensorFlow.
+
+    >>> from tfembed.data import check_source
+    >>> check_source("folder:photos"), check_source("cifar10")
+    (('folder', 'photos'), ('cifar10', None))
+    >>> check_source("cifar11")
+    Traceback (most recent call last):
+        ...
+    ValueError: `name` must be one of ... Did you mean cifar10...?
 
     Args:
         name: As in `SOURCES`, with its own path or name after the colon.
@@ -100,6 +113,10 @@ def find_source(name):
 
 def folder_of(name):
     """Returns the folder below which a source's images have their names as paths.
+
+    >>> from tfembed.data import folder_of
+    >>> folder_of("folder:photos"), folder_of("csv:/lists/all.csv"), folder_of("mnist")
+    ('photos', '/lists', None)
 
     Args:
         name: As in `SOURCES`, or anything else.

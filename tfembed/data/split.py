@@ -25,6 +25,16 @@ _ORDER, _AUGMENTATION = 1, 2  # what a number drawn from the seed is for
 class Split(abc.ABC):
     """Images numbered 0..size-1, in an order that never changes.
 
+    >>> from tfembed.data import load_images
+    >>> split = load_images("synthetic", limit=100, test_limit=20).train
+    >>> split.read([3, 1]).dtype
+    dtype('uint8')
+    >>> split.take(np.flatnonzero(split.labels == split.labels[0])).size < 100
+    True
+    >>> epochs = split.epochs(32, seed=0, first_epoch=0, last_epoch=2)
+    >>> len(epochs)
+    8
+
     Attributes:
         size: Number of images.
         image_shape: `(height, width, channels)`.

@@ -26,6 +26,15 @@ _ADVICE = (
 class Embeddings:
     """Embeddings with their ids and labels.
 
+    >>> import os, tempfile
+    >>> from tfembed.data import read_embeddings
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "mine.npz")
+    ...     np.savez(path, embeddings=np.eye(3), labels=[0, 1, 1], ids=["a", "b", "c"])
+    ...     found = read_embeddings(path).load()
+    >>> found.embeddings.shape, found.labels.tolist(), found.ids.tolist()
+    ((3, 3), [0, 1, 1], ['a', 'b', 'c'])
+
     Attributes:
         embeddings: Float array `[n, d]`; of an uncompressed `.npz`, an `np.memmap`.
         labels: int64 `[n]`, -1 where unknown; or strings `[n]`, empty where unknown, of
@@ -50,6 +59,15 @@ class EmbeddingFiles:
         print(part.embeddings.shape, part.ids[0])
     everything = files.load()
     ```
+
+    >>> import os, tempfile
+    >>> from tfembed.data import read_embeddings
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "mine.npz")
+    ...     np.savez(path, embeddings=np.eye(3), labels=[0, 1, 1], ids=["a", "b", "c"])
+    ...     files = read_embeddings(path)
+    ...     [part.embeddings.shape for part in files]
+    [(3, 3)]
 
     Attributes:
         paths: The files, in order.
@@ -121,6 +139,14 @@ class EmbeddingFiles:
 
 def read_embeddings(path, text_labels=False):
     """Finds embeddings that were written to disk.
+
+    >>> import os, tempfile
+    >>> from tfembed.data import read_embeddings
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "mine.npz")
+    ...     np.savez(path, embeddings=np.eye(3), labels=[0, 1, 1], ids=["a", "b", "c"])
+    ...     read_embeddings(path).load().ids.tolist()
+    ['a', 'b', 'c']
 
     Args:
         path: A folder that `tfembed.embed` or `tfembed.interop` wrote, a run directory

@@ -16,6 +16,15 @@ class NeighborMiner:
     No network, no threshold: of the `neighbors` nearest rows of each row those pairs
     come first that are most similar.
 
+    >>> from tfembed.layers import MemoryBank
+    >>> from tfembed.training import NeighborMiner, PositiveSets
+    >>> bank = MemoryBank(4, 2)
+    >>> bank.build()
+    >>> rows = bank.variable.assign([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6], [-1.0, 0.0]])
+    >>> sets = NeighborMiner(bank, neighbors=1).mine(PositiveSets.alone(4), limit=2)
+    >>> sets.indices.tolist()  # 0 and 2 are each other's positives
+    [0, 2, 1, 0, 2, 3]
+
     Args:
         bank: The `MemoryBank`.
         neighbors: Rows that are looked at near each row.

@@ -22,6 +22,13 @@ class DecayedSGD(keras.optimizers.SGD):
     momentum (which tensorflow-addons calls SGDW). Every trained weight decays, as
     in the papers' PyTorch code.
 
+    >>> from tfembed.training import DecayedSGD
+    >>> weight = tf.Variable([1.0])
+    >>> optimizer = DecayedSGD(learning_rate=0.1, l2=0.5)
+    >>> step = optimizer.apply_gradients([(tf.constant([1.0]), weight)])
+    >>> round(float(weight[0]), 4)  # 1 - 0.1 * (1 + 0.5 * 1)
+    0.85
+
     Args:
         l2: The weight decay.
         **kwargs: As in `keras.optimizers.SGD`.
@@ -44,6 +51,11 @@ class DecayedSGD(keras.optimizers.SGD):
 def build_schedule(name, learning_rate, steps, steps_per_epoch, warmup_steps=0):
     """Returns a learning rate, or a Keras schedule over steps.
 
+    >>> from tfembed.training import build_schedule
+    >>> rate = build_schedule("cosine", 0.1, steps=100, steps_per_epoch=10)
+    >>> [round(float(rate(step)), 4) for step in (0, 50, 100)]
+    [0.1, 0.05, 0.0]
+
     Args:
         name: `"constant"`; `"cosine"`, to 0 over the run; `"step"`, a tenth after
             60 % of the run and a hundredth after 80 % (the paper's 120 and 160 of
@@ -64,7 +76,13 @@ def build_schedule(name, learning_rate, steps, steps_per_epoch, warmup_steps=0):
 
 @keras.utils.register_keras_serializable(package="tfembed")
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
-    """The schedules of `build_schedule`, with a linear warm-up before them."""
+    """The schedules of `build_schedule`, with a linear warm-up before them.
+
+    >>> from tfembed.training import LearningRate
+    >>> rate = LearningRate("step", 0.1, 100, 10, warmup_steps=10)
+    >>> [round(float(rate(step)), 4) for step in (4, 20, 70, 90)]
+    [0.05, 0.1, 0.01, 0.001]
+    """
 
     def __init__(self, kind, learning_rate, steps, steps_per_epoch, warmup_steps=0):
         super().__init__()
@@ -126,6 +144,12 @@ def build_optimizer(
     name, schedule, momentum=0.9, weight_decay=0.0, rates=None, ema=0.0
 ):
     """Builds an optimizer by name.
+
+    >>> from tfembed.training import build_optimizer, build_schedule
+    >>> schedule = build_schedule("cosine", 0.03, steps=1000, steps_per_epoch=100)
+    >>> optimizer = build_optimizer("sgd", schedule, weight_decay=5e-4)
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> model.compile(optimizer, "mse")
 
     Args:
         name: `"sgd"`, weight decay inside the gradient, as the papers train;
@@ -202,6 +226,17 @@ def _averaging(optimizer, momentum):
 def averaged(model):
     """Puts the averages of a model's weights in their place, within a block.
 
+    >>> from tfembed.training import averaged, build_optimizer
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile(build_optimizer("sgd", 0.1, ema=0.9), "mse")
+    >>> history = model.fit(np.ones((8, 2)), np.ones(8), epochs=3, verbose=0)
+    >>> trained = model.get_weights()[0].copy()
+    >>> with averaged(model):
+    ...     bool(np.allclose(trained, model.get_weights()[0]))
+    False
+    >>> bool(np.allclose(trained, model.get_weights()[0]))
+    True
+
     Args:
         model: A compiled `keras.Model` whose optimizer was built with `ema`; with any
             other nothing is done.
@@ -224,6 +259,16 @@ def averaged(model):
 
 def begin_averages(model):
     """Has averages begin with the weights that a model has now.
+
+    >>> from tfembed.training import averaged, begin_averages, build_optimizer
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile(build_optimizer("sgd", 0.1, ema=0.9), "mse")
+    >>> model.set_weights([np.full((2, 1), 3.0), np.zeros(1)])  # from another run
+    >>> model.optimizer.build(model.trainable_variables)
+    >>> begin_averages(model)
+    >>> with averaged(model):
+    ...     model.get_weights()[0].tolist()
+    [[3.0], [3.0]]
 
     Args:
         model: As for `averaged`, whose weights were changed since it was built.
@@ -268,6 +313,16 @@ def with_groups(optimizer, groups):
     As `with_rates`, by the weights themselves. Before its first step a group's rate is
     0: its weights stay, with their weight decay, while the optimizer's averages
     of their gradients go on.
+
+    >>> from tfembed.training import with_groups
+    >>> backbone, head = keras.layers.Dense(4), keras.layers.Dense(2)
+    >>> model = keras.Sequential([keras.Input((8,)), backbone, head])
+    >>> groups = [(backbone.trainable_variables, 0.1, 100)]  # frozen for 100 steps
+    >>> model.compile(with_groups(keras.optimizers.SGD(0.1), groups), "mse")
+    >>> before = backbone.get_weights()[0].copy()
+    >>> history = model.fit(np.ones((8, 8)), np.ones((8, 2)), verbose=0)
+    >>> bool(np.allclose(before, backbone.get_weights()[0]))
+    True
 
     Args:
         optimizer: A Keras optimizer, not yet built.

@@ -23,6 +23,11 @@ def build_generator(dim, seed=None):
     Three layers of width `2 * dim`, `dim`, `dim`, and a unit norm. It takes no noise:
     proxies of one anchor differ by the triplet's positive and negative.
 
+    >>> from tfembed.training import build_generator
+    >>> rows = tf.math.l2_normalize(tf.random.normal([3, 8]), axis=1)
+    >>> build_generator(8, seed=0)([rows, rows, rows]).shape
+    TensorShape([3, 8])
+
     Args:
         dim: Length of an embedding.
         seed: Integer seed of the weights.
@@ -45,6 +50,11 @@ def build_discriminator(dim, seed=None):
     """Builds the network that tells triplets of instances from those with a proxy.
 
     Three layers of width `dim`, `dim / 2` and 1.
+
+    >>> from tfembed.training import build_discriminator
+    >>> rows = tf.math.l2_normalize(tf.random.normal([3, 8]), axis=1)
+    >>> build_discriminator(8, seed=0)([rows, rows, rows]).shape
+    TensorShape([3, 1])
 
     Args:
         dim: Length of an embedding.
@@ -113,6 +123,18 @@ class ProxyGAN(keras.Model):
 
     On N replicas it trains as on one. What is random is a function of the seed, the
     number of the step and the instance.
+
+    >>> from tfembed.layers import InstanceSimilarity, UnitNorm
+    >>> from tfembed.training import ProxyGAN
+    >>> layers = [keras.Input((8,)), keras.layers.Dense(4), UnitNorm()]
+    >>> encoder = keras.Sequential(layers)
+    >>> endpoint = InstanceSimilarity(64)
+    >>> images, ids = np.random.rand(64, 8).astype("float32"), np.arange(64)
+    >>> embeddings = endpoint([encoder(images), ids])
+    >>> gan = ProxyGAN(encoder, endpoint, candidates=16)
+    >>> gan.compile(learning_rate=1e-4)
+    >>> data = tf.data.Dataset.from_tensor_slices({"images": images, "ids": ids})
+    >>> history = gan.fit(data.batch(32), verbose=0)
 
     Args:
         encoder: From images to unit embeddings; called in inference mode.

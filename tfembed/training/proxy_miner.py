@@ -28,6 +28,21 @@ class ProxyMiner:
 
     A pass asks what was known before it: sets grow when it is over.
 
+    >>> from tfembed.layers import InstanceSimilarity, UnitNorm
+    >>> from tfembed.training import PositiveSets, ProxyGAN, ProxyMiner
+    >>> layers = [keras.Input((8,)), keras.layers.Dense(4), UnitNorm()]
+    >>> encoder = keras.Sequential(layers)
+    >>> endpoint = InstanceSimilarity(64)
+    >>> images, ids = np.random.rand(64, 8).astype("float32"), np.arange(64)
+    >>> embeddings = endpoint([encoder(images), ids])
+    >>> gan = ProxyGAN(encoder, endpoint, candidates=16)
+    >>> gan.compile(learning_rate=1e-4)  # and gan.fit(...)
+    >>> batches = tf.data.Dataset.from_tensors({"images": images, "ids": ids})
+    >>> miner = ProxyMiner(gan, score=0.0, radius=0.5)
+    >>> sets, told = miner.mine(batches, PositiveSets.alone(64))
+    >>> sets.mean_others > 0, sorted(told)
+    (True, ['accepted', 'pairs', 'score'])
+
     Args:
         gan: A `ProxyGAN`, trained.
         score: s must be above it. In the paper's code 0.5 for small images, 0.3 for
