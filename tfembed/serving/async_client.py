@@ -49,6 +49,17 @@ class AsyncClient(ClientMethods):
 
     Use a client in one event loop only.
 
+    >>> import asyncio
+    >>> from tfembed.serving import AsyncClient, ServerUnavailable
+    >>> async def status():
+    ...     async with AsyncClient("http://localhost:1", retries=0) as client:
+    ...         return await client.status()
+    >>> try:
+    ...     asyncio.run(status())
+    ... except ServerUnavailable as error:
+    ...     print(error.code)
+    UNAVAILABLE
+
     Args:
         address: As `Client`.
         name: As `Client`.

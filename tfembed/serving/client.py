@@ -31,6 +31,14 @@ class Client(ClientMethods):
 
     One client may be shared by threads, and keeps its connection open.
 
+    >>> from tfembed.serving import Client, ServerUnavailable
+    >>> with Client("http://localhost:1", retries=0) as client:
+    ...     try:
+    ...         result = client.search(np.zeros((32, 32, 3), "uint8"), k=5)
+    ...     except ServerUnavailable as error:
+    ...         print(error.code)
+    UNAVAILABLE
+
     Args:
         address: `"host:port"` or `"grpc://host:port"` for gRPC,
             `"http://host:port"` or `"https://host:port"` for REST. Both give the

@@ -6,6 +6,14 @@ from tfembed.serving.status import CODE_NUMBERS
 class ServingError(RuntimeError):
     """A request failed. The message says why and what to do.
 
+    >>> from tfembed.serving import Client, ServingError
+    >>> with Client("http://localhost:1", retries=0) as client:
+    ...     try:
+    ...         client.status()
+    ...     except ServingError as error:
+    ...         print(type(error).__name__, error.code)
+    ServerUnavailable UNAVAILABLE
+
     Args:
         message: The message.
         code: The status code, a name such as `"INTERNAL"`, the same over gRPC and
@@ -20,27 +28,86 @@ class ServingError(RuntimeError):
 
 
 class ServerUnavailable(ServingError):
-    """Nothing answers at the address, or not in the protocol expected."""
+    """Nothing answers at the address, or not in the protocol expected.
+
+    >>> from tfembed.serving import Client, ServerUnavailable
+    >>> with Client("http://localhost:1", retries=0) as client:
+    ...     try:
+    ...         client.status()
+    ...     except ServerUnavailable as error:
+    ...         print(error.code)
+    UNAVAILABLE
+    """
 
 
 class ServerBusy(ServerUnavailable):
-    """The server is there, and refuses because it has too much to do at the moment."""
+    """The server is there, and refuses because it has too much to do at the moment.
+
+    >>> from tfembed.serving import ServerBusy, ServerUnavailable
+    >>> def ask(client, images):  # a busy server is asked again until the timeout
+    ...     try:
+    ...         return client.search(images)
+    ...     except ServerBusy:
+    ...         return None  # later, or with fewer callers
+    >>> issubclass(ServerBusy, ServerUnavailable)
+    True
+    """
 
 
 class RequestTooLarge(ServingError):
-    """The request is larger than the server takes; sent again, it would still be."""
+    """The request is larger than the server takes; sent again, it would still be.
+
+    >>> from tfembed.serving import RequestTooLarge, ServingError
+    >>> def search(client, images):
+    ...     try:
+    ...         return client.search(images)
+    ...     except RequestTooLarge:  # one by one, as `batch_size=1` would
+    ...         return [client.search(image) for image in images]
+    >>> issubclass(RequestTooLarge, ServingError)
+    True
+    """
 
 
 class DeadlineExceeded(ServingError):
-    """The answer did not come in time."""
+    """The answer did not come in time.
+
+    >>> from tfembed.serving import DeadlineExceeded, ServingError
+    >>> def search(client, images):
+    ...     try:
+    ...         return client.search(images)
+    ...     except DeadlineExceeded as error:
+    ...         print(f"give more time, or fewer images: {error}")
+    >>> issubclass(DeadlineExceeded, ServingError)
+    True
+    """
 
 
 class NotFound(ServingError):
-    """The server does not serve that model, or that version of it."""
+    """The server does not serve that model, or that version of it.
+
+    >>> from tfembed.serving import Client, NotFound, ServingError
+    >>> def served(address, name):
+    ...     try:
+    ...         return Client(address, name).status()
+    ...     except NotFound:
+    ...         return []
+    >>> issubclass(NotFound, ServingError)
+    True
+    """
 
 
 class InvalidRequest(ServingError):
-    """The server refuses the request; sent again, it would fail again."""
+    """The server refuses the request; sent again, it would fail again.
+
+    >>> from tfembed.serving import InvalidRequest, ServingError
+    >>> def search(client, images, **filters):
+    ...     try:
+    ...         return client.search_filtered(images, **filters)
+    ...     except InvalidRequest as error:  # asked again it would fail again
+    ...         print(error.detail)
+    >>> issubclass(InvalidRequest, ServingError)
+    True
+    """
 
 
 _REFUSED = (

@@ -22,6 +22,14 @@ def open_image_metadata(path):
         print(name, texts.get("price"))
     ```
 
+    >>> import os, tempfile
+    >>> from tfembed.serving import open_image_metadata
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     os.mkdir(os.path.join(folder, "1"))  # a version without further columns
+    ...     about = open_image_metadata(folder)
+    ...     about(["a.png"])
+    [{}]
+
     Args:
         path: Folder of one version, or of a model's versions, of which the newest is
             opened.

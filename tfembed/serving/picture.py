@@ -31,6 +31,24 @@ def draw_neighbors(path, queries, result, thumbnails=None, truth=None, names=Non
     Below each neighbour stand its label and its score. Where the true label of a
     query is known, a neighbour's frame and mark tell whether its label is right.
 
+    >>> import os, tempfile
+    >>> from tfembed.serving import SearchResult, draw_neighbors
+    >>> result = SearchResult(
+    ...     ids=np.array([["a.png", "b.png"]]),
+    ...     labels=np.array([["cat", "dog"]]),
+    ...     scores=np.array([[0.9, 0.4]], "float32"),
+    ...     vote=np.array(["cat"]),
+    ...     vote_probability=np.array([0.9], "float32"),
+    ...     known=np.array([True]),
+    ...     valid=np.array([True]),
+    ... )
+    >>> query = np.zeros((32, 32, 3), "uint8")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "neighbors.png")
+    ...     draw_neighbors(path, [query], result, truth=["cat"])
+    ...     os.path.getsize(path) > 0
+    True
+
     Args:
         path: Where to write.
         queries: List of arrays uint8 `(height, width, 1 or 3)`; None draws an empty

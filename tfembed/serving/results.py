@@ -38,6 +38,11 @@ class _Rows:
 class Embeddings(_Rows):
     """The embeddings of some images.
 
+    >>> from tfembed.serving import Embeddings
+    >>> result = Embeddings(np.eye(2, dtype="float32"), np.array([True, False]))
+    >>> len(result), result.embeddings[result.valid].shape
+    (2, (1, 2))
+
     Attributes:
         embeddings: float32 `(batch, dim)`.
         valid: bool `(batch,)`; False where the image could not be read.
@@ -53,6 +58,19 @@ class SearchResult(_Rows):
 
     Where a filter, `min_score` or `per_label` leaves fewer than k rows, the rest of
     `ids` and `labels` is empty and the rest of `scores` 0.
+
+    >>> from tfembed.serving import SearchResult
+    >>> result = SearchResult(  # as `Client.search` returns it
+    ...     ids=np.array([["a.png", "b.png"]]),
+    ...     labels=np.array([["cat", "dog"]]),
+    ...     scores=np.array([[0.9, 0.4]], "float32"),
+    ...     vote=np.array(["cat"]),
+    ...     vote_probability=np.array([0.9], "float32"),
+    ...     known=np.array([True]),
+    ...     valid=np.array([True]),
+    ... )
+    >>> result.nearest(1).ids.tolist()
+    [['a.png']]
 
     Attributes:
         ids: str `(batch, k)`.
@@ -109,6 +127,11 @@ class SearchResult(_Rows):
 class Scores(_Rows):
     """The similarities of some images to given rows of the gallery.
 
+    >>> from tfembed.serving import Scores
+    >>> result = Scores(np.array([[0.9, 0.0]]), np.array([[True, False]]))
+    >>> result.scores[result.found].tolist()
+    [0.9]
+
     Attributes:
         scores: float32 `(batch, m)`, cosine similarities; 0 where there is no such row.
         found: bool `(batch, m)`; False where the gallery has no such id, and where the
@@ -123,6 +146,11 @@ class Scores(_Rows):
 class Classification(_Rows):
     """The classes of some images, the likeliest first.
 
+    >>> from tfembed.serving import Classification
+    >>> result = Classification(np.array([["cat", "dog"]]), np.array([[0.9, 0.1]]))
+    >>> dict(zip(result.classes[0].tolist(), result.scores[0].tolist()))
+    {'cat': 0.9, 'dog': 0.1}
+
     Attributes:
         classes: str `(batch, c)`; empty where the image could not be read.
         scores: float32 `(batch, c)`, each class' share of the weighted vote.
@@ -135,6 +163,11 @@ class Classification(_Rows):
 @dataclasses.dataclass(frozen=True)
 class VersionStatus:
     """The state of one version of a model.
+
+    >>> from tfembed.serving import VersionStatus
+    >>> statuses = [VersionStatus(1, "END"), VersionStatus(2, "AVAILABLE")]
+    >>> [each.version for each in statuses if each.state == "AVAILABLE"]
+    [2]
 
     Attributes:
         version: Its number.
@@ -153,6 +186,10 @@ class VersionStatus:
 class TensorSpec:
     """An input or output of a signature.
 
+    >>> from tfembed.serving import TensorSpec
+    >>> TensorSpec("float32", (None, 128)).shape[-1]
+    128
+
     Attributes:
         dtype: Name such as `"float32"`.
         shape: Sizes, None where any fits; None if even the rank is free.
@@ -166,6 +203,14 @@ class TensorSpec:
 class Signature:
     """What a model can be asked.
 
+    >>> from tfembed.serving import Signature, TensorSpec
+    >>> signature = Signature(
+    ...     inputs={"images": TensorSpec("float32", (None, 224, 224, 3))},
+    ...     outputs={"embeddings": TensorSpec("float32", (None, 128))},
+    ... )
+    >>> signature.inputs["images"].shape[1:]
+    (224, 224, 3)
+
     Attributes:
         inputs: Dictionary of name to `TensorSpec`.
         outputs: Dictionary of name to `TensorSpec`.
@@ -178,6 +223,11 @@ class Signature:
 @dataclasses.dataclass(frozen=True)
 class ModelMetadata:
     """The signatures of a served model.
+
+    >>> from tfembed.serving import ModelMetadata
+    >>> metadata = ModelMetadata("photos", 3, signatures={})
+    >>> metadata.version, "search" in metadata.signatures
+    (3, False)
 
     Attributes:
         name: The model's name.

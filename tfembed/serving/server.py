@@ -42,6 +42,20 @@ class LocalServer:
 
     Use it as a context manager, or call `start` and `stop`.
 
+    >>> import os, tempfile
+    >>> from tfembed.serving import Client, LocalServer
+    >>> class Halves(tf.Module):
+    ...     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+    ...     def half(self, x):
+    ...         return {"y": x / 2}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     module = Halves()
+    ...     tf.saved_model.save(module, os.path.join(folder, "1"), module.half)
+    ...     with LocalServer(folder, "halves", port=0, rest_port=0) as server:
+    ...         with Client(server.grpc_address, "halves") as client:
+    ...             client.status(), client.predict({"x": np.float32([1, 4])})
+    ([VersionStatus(version=1, state='AVAILABLE', ...)], {'y': array([0.5, 2. ], ...)})
+
     Args:
         model_dir: The folder whose children are versions, named by numbers. None if
             `models` or `model_config_file` says what to serve.

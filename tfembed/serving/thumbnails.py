@@ -10,6 +10,16 @@ from tfembed.formats.npz import Npz
 def open_thumbnails(path):
     """Opens the pictures of a gallery.
 
+    >>> import os, tempfile
+    >>> from tfembed.serving import open_thumbnails
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "thumbnails.npz")
+    ...     images = np.zeros((2, 32, 32, 3), "uint8")
+    ...     np.savez(path, images=images, ids=["a.png", "b.png"])
+    ...     thumbnails = open_thumbnails(path)
+    ...     thumbnails("a.png").shape, thumbnails.has("c.png")
+    ((32, 32, 3), False)
+
     Args:
         path: A `thumbnails.npz` with `images` uint8 `(size, height, width, channels)`
             and `ids` `(size,)`, or a folder in which an id is the path of a file.
