@@ -1,11 +1,13 @@
 """What mkdocstrings is to make of this package's docstrings (an extension of griffe).
 
 Examples stand in the text as `>>>`, which Markdown takes for a quotation: here they
-become blocks of code. `Call arguments:` becomes a section, as `Args:` is, and arguments
-that share a text, `margin, scale: As in ...`, each get it.
+become blocks of code. `Call arguments:` becomes a section, as `Args:` is. Arguments
+that share a text, `margin, scale: As in ...`, each get it. What is returned is text,
+and no list of types and names.
 """
 
 import re
+import textwrap
 
 import griffe
 
@@ -14,12 +16,20 @@ EXAMPLE = re.compile(r"(?m)^( *)>>> .*(?:\n(?!\s*$).*)*")
 ARGUMENTS = re.compile(r"(?m)^(?:Args|Attributes):\n(?:(?: .*)?\n?)*")
 SHARED = re.compile(r"(?m)^    ((?:\w+,\s+)+\w+):((?:.*)(?:\n     .*)*)")
 
+RETURNED = re.compile(r"(?m)^(Returns|Yields):\n((?:    .*\n?|\n)+)")
+
 
 def rewritten(text):
     """Returns a docstring's text as Markdown is to read it."""
     text = text.replace("\nCall arguments:\n", "\nOther Args: Call arguments\n")
     text = ARGUMENTS.sub(lambda found: SHARED.sub(_parted, found.group()), text)
+    text = RETURNED.sub(_as_text, text)
     return EXAMPLE.sub(_fenced, text)
+
+
+def _as_text(found):
+    name, about = found.groups()
+    return f"**{name}:**\n\n{textwrap.dedent(about)}"
 
 
 def _parted(found):
