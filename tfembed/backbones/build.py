@@ -17,6 +17,11 @@ def build_backbone(
     feed it the same thing: to 0..1, or as the network was pretrained. And it averages
     over the image in float32. Between the two it follows the mixed-precision policy.
 
+    >>> from tfembed.backbones import build_backbone
+    >>> model = build_backbone("small_conv", (32, 32, 3), seed=0)
+    >>> model(np.zeros((2, 32, 32, 3), "float32")).shape
+    TensorShape([2, 128])
+
     Args:
         name: A name in `tfembed.backbones.BACKBONES`, or `keras:FILE`, a saved Keras
             model of one's own from images 0..255 to features `[b, f]` or a feature map

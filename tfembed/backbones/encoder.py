@@ -17,6 +17,13 @@ __all__ = ["Encoder", "encoder_path"]
 class Encoder:
     """A Keras encoder from batches of pixels to embeddings, in inference mode.
 
+    >>> from tfembed.backbones import Encoder, build_backbone
+    >>> encoder = Encoder(build_backbone("small_conv", (32, 32, 3), seed=0))
+    >>> encoder.image_shape, encoder.dim
+    ((32, 32, 3), 128)
+    >>> encoder(np.zeros((2, 32, 32, 3), "float32")).shape
+    (2, 128)
+
     Args:
         model: A saved Keras model, a run directory (its `model.keras`), or a
             `keras.Model`, from images `[b, height, width, channels]` in 0..255 to

@@ -20,6 +20,10 @@ _SEED = 0  # of weights that are not given
 def is_backbone(name, weights=None):
     """Tells whether a backbone is meant, and not a run or a file of that name.
 
+    >>> from tfembed.backbones import is_backbone
+    >>> is_backbone("applications:MobileNetV2"), is_backbone("runs/mine")
+    (True, False)
+
     Args:
         name: What the person wrote.
         weights: The weights beside it, or `None`; a run or a file takes none.
@@ -30,6 +34,13 @@ def is_backbone(name, weights=None):
 
 def check_encoder(name, weights=None, pool=None):
     """Checks what can be told of an encoder at once: without TensorFlow or a network.
+
+    >>> from tfembed.backbones import check_encoder
+    >>> check_encoder("small_conv", weights="none")
+    >>> check_encoder("runs/there_is_none")
+    Traceback (most recent call last):
+        ...
+    ValueError: The encoder must be a run directory, a saved Keras model (.keras), ...
 
     Args:
         name: As for `open_encoder`.
@@ -91,6 +102,11 @@ def open_encoder(
 ):
     """Opens an encoder: a trained one from disk, or a backbone with given weights.
 
+    >>> from tfembed.backbones import open_encoder
+    >>> encoder = open_encoder("small_conv", weights="none", image_size=32)
+    >>> encoder.image_shape, encoder.resize, encoder.facts["backbone"]
+    ((32, 32, 3), 'crop', 'small_conv')
+
     Args:
         name: A run directory (its `model.keras`), a saved Keras model, a name in
             `tfembed.backbones.BACKBONES`, or one's own, `module:function`.
@@ -138,14 +154,24 @@ def open_encoder(
 
 
 def backbone_shape(image_size=None, channels=None):
-    """Returns the `(height, width, channels)` that a backbone is built for."""
+    """Returns the `(height, width, channels)` that a backbone is built for.
+
+    >>> from tfembed.backbones import backbone_shape
+    >>> backbone_shape(), backbone_shape(32, channels=1)
+    ((224, 224, 3), (32, 32, 1))
+    """
     size = IMAGE_SIZE if image_size is None else image_size
     size = (size, size) if isinstance(size, int) else tuple(size)
     return (*size, 3 if channels is None else channels)
 
 
 def backbone_resize(resize=None):
-    """Returns how pictures are brought to the size that a backbone is built for."""
+    """Returns how pictures are brought to the size that a backbone is built for.
+
+    >>> from tfembed.backbones import backbone_resize
+    >>> backbone_resize(), backbone_resize("pad")
+    ('crop', 'pad')
+    """
     return RESIZE if resize is None else resize
 
 

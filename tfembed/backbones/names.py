@@ -52,12 +52,24 @@ BACKBONES = Told("backbone", "tfembed.backbones", _OURS)
 
 
 def is_foreign(name):
-    """Tells whether a backbone is another package's or a user's own; no import."""
+    """Tells whether a backbone is another package's or a user's own; no import.
+
+    >>> from tfembed.backbones import is_foreign
+    >>> is_foreign("my.networks:tiny"), is_foreign("resnet50")
+    (True, False)
+    """
     return name not in BACKBONES.parts and (name in BACKBONES or is_findable(name))
 
 
 def check_backbone(name, argument="name"):
     """Checks that there is a backbone of a name, and imports none.
+
+    >>> from tfembed.backbones import check_backbone
+    >>> check_backbone("resnet50")
+    >>> check_backbone("resnet51")
+    Traceback (most recent call last):
+        ...
+    ValueError: `name` must be one of small_conv, ... Did you mean ...?
 
     Args:
         name: As for `build_backbone`.

@@ -12,6 +12,14 @@ FAMILIES = ("applications", "keras_cv", "torchvision")
 def find_weights(backbone, weights, say=None):
     """Finds the weights of a backbone; downloads them if they are asked for by name.
 
+    >>> from tfembed.backbones import find_weights
+    >>> find_weights("resnet50", "none") is None
+    True
+    >>> find_weights("applications:MobileNetV2", "no_such_file.h5")
+    Traceback (most recent call last):
+        ...
+    ValueError: `weights` of applications:MobileNetV2 must be ... which is not a file.
+
     Args:
         backbone: A name in `tfembed.backbones.BACKBONES`.
         weights: `None` or `"none"`; `"imagenet"`, for `applications:` and `keras_cv:`,

@@ -12,6 +12,11 @@ UNKNOWN_LICENCE = "as whoever published the file says"
 class Weights:
     """A file of weights that is on this machine.
 
+    >>> from tfembed.backbones import Weights
+    >>> weights = Weights("mine.h5", "given", "9f86d0...", "MIT", "unverified")
+    >>> weights.record()["licence"]
+    'MIT'
+
     Attributes:
         path: The file.
         source: Where it is from: an address, or that it was given.
