@@ -106,7 +106,7 @@ def decode_or_reason(encoded, image_shape, resize="squash"):
     >>> pixels.shape, reason
     ((16, 16, 3), None)
     >>> decode_or_reason(b"no image", (16, 16, 3))
-    (None, '...')
+    (None, 'it is not an image of a known format')
 
     Args:
         encoded: The bytes of an image file.
