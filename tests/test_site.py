@@ -19,6 +19,8 @@ import pytest
 from shared import ROOT, written_once
 from test_architecture import INNER, MAY_IMPORT
 
+from tfembed import compat
+
 # Rooms in which every function and class has an example in its docstring.
 WITH_EXAMPLES = [
     "backbones",
@@ -30,6 +32,7 @@ WITH_EXAMPLES = [
     "serving",
     "training",
 ]
+ROOMS = {f"tfembed.{name}" for name in MAY_IMPORT}
 
 
 def site_pages():
@@ -52,10 +55,7 @@ def public_rooms():
 def public_names(room):
     """What a room's `__all__` lists, rooms excepted."""
     names = importlib.import_module(room).__all__
-    return [name for name in names if f"{room}.{name}" not in ROOMS_BY_NAME]
-
-
-ROOMS_BY_NAME = {f"tfembed.{name}" for name in MAY_IMPORT}
+    return [name for name in names if f"{room}.{name}" not in ROOMS]
 
 
 def lacks_example(value):
@@ -126,6 +126,10 @@ def flags_of(section):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
+    if not compat.KERAS_3:
+        pytest.skip("the site is of the other stack")
+    if sys.version_info < (3, 11):
+        pytest.skip("mkdocstrings for this Python is not to be had on this machine")
     for tool in ("mkdocs", "material", "mkdocstrings_handlers"):
         pytest.importorskip(tool, reason="needs the tools of constraints/site.txt")
 
