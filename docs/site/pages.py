@@ -71,7 +71,7 @@ def room_page(room):
             lines.append(f"| [`{each}`]({path}) | {_first_line(each)} |")
     lines += ["", "| name | what it is |", "|---|---|"]
     for name, value in found.items():
-        about = _about(value) if _is_documented(value) else ""
+        about = _about(value) if _is_documented(value) else "a constant"
         lines.append(f"| [`{name}`](#{anchors[name]}) | {about} |")
     for name, value in found.items():
         if _is_documented(value):
