@@ -39,6 +39,14 @@ def write_card(folder, card):
 def read_card(version):
     """Returns the model card of a version, a dictionary, with the number of its format.
 
+    >>> import json, os, tempfile
+    >>> from tfembed.export import read_card
+    >>> with tempfile.TemporaryDirectory() as version:  # as `export` leaves it
+    ...     with open(os.path.join(version, "card.json"), "w") as file:
+    ...         json.dump({"format_version": 1, "k": 10}, file)
+    ...     read_card(version)["k"]
+    10
+
     Args:
         version: Folder of the version.
 

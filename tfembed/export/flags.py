@@ -15,6 +15,13 @@ def add_search_flags(
 ):
     """Adds the flags.
 
+    >>> import argparse
+    >>> from tfembed.export import add_search_flags
+    >>> parser = argparse.ArgumentParser()
+    >>> add_search_flags(parser)
+    >>> parser.parse_args(["--k", "5", "--head", "ivf"]).head
+    'ivf'
+
     Args:
         parser: An `argparse.ArgumentParser`.
         threshold: What the default of `--threshold` is, in words.
@@ -104,6 +111,14 @@ def _option(text):
 
 def search_options(args):
     """Returns what the flags say, as arguments of `tfembed.export.export`.
+
+    >>> import argparse
+    >>> from tfembed.export import add_search_flags, search_options
+    >>> parser = argparse.ArgumentParser()
+    >>> add_search_flags(parser)
+    >>> options = search_options(parser.parse_args(["--k", "5"]))  # of `export`
+    >>> options["k"], options["head"]
+    (5, 'auto')
 
     Args:
         args: What the parser returned.

@@ -74,6 +74,14 @@ def update_gallery(
     If another version is published meanwhile, this one is made again on top of it,
     unless that one has another encoder.
 
+    >>> import tempfile
+    >>> from tfembed.export import update_gallery
+    >>> with tempfile.TemporaryDirectory() as models:  # nothing was exported to it
+    ...     update_gallery(models, add="new.npz", delete=["shoes/17.png"])
+    Traceback (most recent call last):
+        ...
+    ValueError: `model_base` must be a folder with numbered versions. ...
+
     Args:
         model_base: Folder with one numbered folder a version.
         add: What to add, one or a list: `.npz`, `.parquet`, a folder of shards, or

@@ -44,6 +44,14 @@ def export_model(run_dir, model_base, *, head="auto", report=print, **options):
     The run's `queries.npz`, if it has one, are the held-out queries, and its `queries/`
     the samples; its `config.json` and `result.json` go into the model card.
 
+    >>> import tempfile
+    >>> from tfembed.export import export_model
+    >>> with tempfile.TemporaryDirectory() as run:  # without `model.keras`
+    ...     export_model(run, "models", head="exact", k=20)
+    Traceback (most recent call last):
+        ...
+    ValueError: `run_dir` must hold `model.keras` and `gallery.npz`. ...
+
     Args:
         run_dir: A finished run directory, with `model.keras` and `gallery.npz`.
         model_base: Folder with one numbered folder a version; made if missing.
@@ -110,6 +118,20 @@ def export(
     compared with Python's; its warm-up requests replayed) and then renamed to its
     number, so that a server sees all of it or nothing. If anything fails, the error is
     all that is left.
+
+    >>> import os, tempfile
+    >>> from tfembed.export import export
+    >>> encoder = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
+    >>> rows = np.eye(16, dtype="float32")
+    >>> gallery = {"embeddings": rows, "labels": ["cat"] * 8 + ["dog"] * 8}
+    >>> gallery["ids"] = [f"{row}.png" for row in range(16)]
+    >>> options = {"normalize": True, "warmup_batches": (), "report": None}
+    >>> with tempfile.TemporaryDirectory() as base:
+    ...     version = export(encoder, gallery, base, k=3, **options)
+    ...     search = tf.saved_model.load(str(version)).signatures["search"]
+    ...     found = search(embeddings=tf.constant(rows[:1]))
+    >>> found["ids"].numpy()[0, 0], found["labels"].numpy()[0, 0]
+    (b'0.png', b'cat')
 
     Args:
         encoder: Any Keras model of images `(batch, height, width, channels)` with
@@ -340,6 +362,13 @@ def _card(prepared, head_state, columns):
 
 def check_options(head="auto", **options):
     """Checks the arguments of `export` that can be checked without a model.
+
+    >>> from tfembed.export import check_options
+    >>> check_options(head="int8", k=10)
+    >>> check_options(k=0)
+    Traceback (most recent call last):
+        ...
+    ValueError: `k` must be ...
 
     Args:
         head: As for `export`.

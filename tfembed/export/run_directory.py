@@ -111,6 +111,17 @@ def read_run(run_dir, normalize=False):
     `model.keras` and `gallery.npz` must be there. A directory that a recipe made
     (it has a `config.json`) must be finished as well (have a `result.json`).
 
+    >>> import os, tempfile
+    >>> from tfembed.export import read_run
+    >>> encoder = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     encoder.save(os.path.join(folder, "model.keras"))
+    ...     rows = {"embeddings": np.eye(16), "labels": [0] * 16}
+    ...     rows["ids"] = [str(row) for row in range(16)]
+    ...     np.savez(os.path.join(folder, "gallery.npz"), **rows)
+    ...     read_run(folder).gallery.size
+    16
+
     Args:
         run_dir: The directory.
         normalize: Divides each embedding by its length.

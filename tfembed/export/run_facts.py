@@ -10,6 +10,10 @@ from tfembed.formats.format_version import RUN, check_format
 def read_facts(path):
     """Returns the facts of a saved encoder: those of its run, or its file's name.
 
+    >>> from tfembed.export import read_facts
+    >>> read_facts("models/mine.keras")
+    {'method': {'encoder': 'mine.keras'}}
+
     Args:
         path: A run directory, or a saved Keras model, whose own folder is looked into
             if it is a run's `model.keras`.
@@ -68,6 +72,10 @@ def facts_of_run(name, config, result):
 
 def facts_of_weights(record):
     """Returns what a card's `method` says of the weights that a backbone began with.
+
+    >>> from tfembed.export import facts_of_weights
+    >>> facts_of_weights({"file": "mine.h5", "licence": "MIT"})
+    {'weights': 'mine.h5', 'weights_licence': 'MIT'}
 
     Args:
         record: A dictionary with `file`, `source`, `sha256`, `licence` and `checked`,

@@ -108,6 +108,19 @@ class SearchModel(tf.Module):
     Everything of the gallery is a variable, and none has a fixed number of rows, so
     that another gallery fits the same graph.
 
+    >>> from tfembed.export import SearchModel
+    >>> from tfembed.export.gallery_state import gallery_state
+    >>> from tfembed.export.heads import build_head
+    >>> from tfembed.export.run_directory import Gallery
+    >>> rows, ids = np.eye(16, dtype="float32"), np.array(list("abcdefghijklmnop"))
+    >>> gallery = Gallery(rows, np.zeros(16, "int64"), ids, np.array(["cat"]))
+    >>> state = gallery_state(gallery, build_head("exact", rows))
+    >>> encoder = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
+    >>> like = {"image_shape": (4, 4, 1), "dim": 16, "head": "exact", "k": 2}
+    >>> model = SearchModel(encoder, encoder.weights, state=state, **like)
+    >>> model.search(tf.constant(rows[:1]))["ids"].numpy()[0, 0]
+    b'a'
+
     Args:
         encoder: Function of images `(batch, height, width, channels)` and `training`
             that returns `(batch, d)`, such as a Keras model.

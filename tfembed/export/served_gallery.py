@@ -20,6 +20,14 @@ def read_served_gallery(path):
 
     A head that is not tfembed's is imported, by the name that the card has of it.
 
+    >>> import tempfile
+    >>> from tfembed.export import read_served_gallery
+    >>> with tempfile.TemporaryDirectory() as models:  # nothing was exported to it
+    ...     read_served_gallery(models).embeddings.shape
+    Traceback (most recent call last):
+        ...
+    ValueError: `model_base` must be a folder with numbered versions. ...
+
     Args:
         path: Folder with one numbered folder a version, of which the newest is read;
             or the folder of one version.

@@ -12,6 +12,14 @@ _COLUMNS = ("number", "created", "rows", "head", "recall", "encoder", "size", "f
 def list_versions(model_base):
     """Describes the versions of a served model. Needs no TensorFlow.
 
+    >>> import os, tempfile
+    >>> from tfembed.export import list_versions
+    >>> with tempfile.TemporaryDirectory() as base:
+    ...     for number in (1, 2):
+    ...         os.mkdir(os.path.join(base, str(number)))
+    ...     [version["number"] for version in list_versions(base)]
+    [1, 2]
+
     Args:
         model_base: Folder with one numbered folder a version.
 

@@ -18,6 +18,17 @@ def rollback(model_base, to=None, report=print):
     A server serves the highest number, so an old version comes back under a new one.
     Files are shared with the old version (hard links) where the disk allows that.
 
+    >>> import os, tempfile
+    >>> from tfembed.export import rollback
+    >>> with tempfile.TemporaryDirectory() as base:
+    ...     for number in ("1", "2"):  # as `export` makes them, with more in them
+    ...         os.mkdir(os.path.join(base, number))
+    ...         for name in ("card.json", "saved_model.pb"):
+    ...             with open(os.path.join(base, number, name), "w") as file:
+    ...                 size = file.write('{"format_version": 1}')
+    ...     rollback(base, to=1, report=None).name
+    '3'
+
     Args:
         model_base: Folder with one numbered folder a version.
         to: Number of the version to go back to. `None`: the one before the newest; if

@@ -69,6 +69,12 @@ def version_paths(base):
 def check_base(base):
     """Checks that versions can be written to a folder, and makes nothing.
 
+    >>> import tempfile
+    >>> from tfembed.export import check_base
+    >>> with tempfile.TemporaryDirectory() as base:
+    ...     check_base(base)
+    ...     check_base(f"{base}/models")  # need not be there yet
+
     Args:
         base: Folder of the versions, which need not be there yet.
 
@@ -110,6 +116,14 @@ def prune_versions(base, keep):
     A version is first renamed to a hidden name, so that no server sees half of it.
     Versions that a gallery update or a rollback is reading are left. The highest
     number ever given stays on record, so that no number comes again.
+
+    >>> import os, tempfile
+    >>> from tfembed.export import prune_versions
+    >>> with tempfile.TemporaryDirectory() as base:
+    ...     for number in (1, 2, 3):
+    ...         os.mkdir(os.path.join(base, str(number)))
+    ...     prune_versions(base, keep=2), sorted(os.listdir(base))
+    (([1], []), ['.tfembed-highest-version', '2', '3'])
 
     Args:
         base: Folder of the versions.

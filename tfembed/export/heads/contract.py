@@ -26,6 +26,9 @@ def check_head(head, dim=16, seed=0):
     tfembed's. Each gallery has equal rows; their sizes follow each other in one graph,
     as updates do.
 
+    >>> from tfembed.export import check_head
+    >>> check_head("int8")  # says nothing: it does all that a head has to
+
     Args:
         head: Its name, a class or an object.
         dim: Length of a row.

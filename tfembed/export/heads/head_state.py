@@ -11,6 +11,12 @@ from tfembed.ops.arguments import as_number, check_finite_rows, check_rows
 class HeadState:
     """Everything that a head knows of a gallery.
 
+    >>> from tfembed.export import HeadState
+    >>> rows = np.eye(4, dtype="float32")
+    >>> state = HeadState({"gallery_embeddings": rows}, {"exact": True})
+    >>> state.arrays["gallery_embeddings"].shape
+    (4, 4)
+
     Args:
         arrays: `{variable name: NumPy array}`. A variable has its array's dtype
             (`tf.as_dtype(array.dtype)`) and shape, with the first dimension free.
