@@ -4,7 +4,6 @@ Its pages are made of the package by `docs/site/pages.py`. Building it needs the
 of `constraints/site.txt`, laid over; without them the tests that build it are skipped.
 """
 
-import dataclasses
 import doctest
 import html.parser
 import importlib
@@ -20,6 +19,7 @@ from shared import ROOT, written_once
 from test_architecture import INNER, MAY_IMPORT
 
 from tfembed import compat
+from tfembed.recipes.config import build_parser
 
 # Rooms in which every function and class has an example in its docstring.
 WITH_EXAMPLES = [
@@ -108,20 +108,33 @@ def test_the_flags_are_those_of_the_commands():
     shared = flags_of(sections.pop("Of every recipe"))
     assert set(sections) == set(pages.recipes())
     for name, section in sections.items():
-        config = pages.recipes()[name].Config
-        told = {**shared, **flags_of(section)}
-        real = {
-            f"--{field.name.replace('_', '-')}": field.default
-            for field in dataclasses.fields(config)
-        }
-        assert set(told) == set(real)
-        for flag, value in real.items():
-            written = str(value).lower() if isinstance(value, bool) else str(value)
-            assert told[flag] == ("" if value is None else written), (name, flag)
+        section, _, presets = section.partition("`--preset`")
+        real = flags_and_defaults(pages.recipes()[name].Config)
+        for preset in real.pop("--preset", ()):
+            assert f"| `{preset}` |" in presets
+        assert {**shared, **flags_of(section)} == real
 
 
 def flags_of(section):
+    """`{flag: default}` of the tables of a section."""
     return dict(re.findall(r"(?m)^\| `(--[\w-]+)` \| `?(.*?)`? \|", section))
+
+
+def flags_and_defaults(config):
+    """`{flag: default}` as the parser of a recipe has them, `--help` tells defaults."""
+    found = {}
+    for action in build_parser(config, "tfembed.recipes.any", "")._actions:
+        flag = action.option_strings[0]
+        default = re.search(r"\(default: (.*)\)$", action.help)
+        found[flag] = default.group(1) if default else ""
+        if flag == "--preset":
+            found[flag] = action.choices
+    for name in ("-h", "--run-dir", "--config"):
+        del found[name]
+    return {
+        flag: value.lower() if value in ("True", "False") else value
+        for flag, value in found.items()
+    }
 
 
 @pytest.fixture(scope="module")

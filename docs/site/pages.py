@@ -148,7 +148,26 @@ def flags_page():
         ]
         about = inspect.getdoc(module).splitlines()[0]
         lines += ["", f"## {name}", "", about, "", *_table(module.Config, own)]
+        lines += _presets(getattr(module.Config, "PRESETS", {}))
     return "\n".join(lines) + "\n"
+
+
+def _presets(presets):
+    """Returns the lines on `--preset`, where a recipe has presets."""
+    if not presets:
+        return []
+    settings = list(dict.fromkeys(name for each in presets.values() for name in each))
+    lines = ["", "`--preset` sets several at once; flags beside it go before.", ""]
+    lines += [f"| flag | {' | '.join(f'`{name}`' for name in presets)} |"]
+    lines += ["|---" * (len(presets) + 1) + "|"]
+    for name in settings:
+        values = [_value(each.get(name)) for each in presets.values()]
+        lines.append(f"| `{_flag(name)}` | {' | '.join(values)} |")
+    return lines
+
+
+def _flag(name):
+    return f"--{name.replace('_', '-')}"
 
 
 def _table(config, fields):
@@ -156,7 +175,7 @@ def _table(config, fields):
     kinds = typing.get_type_hints(config)
     lines = ["| flag | default | what it is |", "|---|---|---|"]
     for field in fields:
-        flag = f"--{field.name.replace('_', '-')}"
+        flag = _flag(field.name)
         text = field.metadata["help"]
         if field.metadata["choices"] is not None:
             choices = ", ".join(f"`{each}`" for each in field.metadata["choices"])
