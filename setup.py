@@ -86,8 +86,9 @@ setup(
     ],
     packages=find_packages(include=["tfembed*"]),
     package_data={
+        "": ["*.pyi"],
+        "tfembed": ["py.typed"],
         "tfembed.dedup": ["page/*"],
-        "tfembed.losses": ["*.pyi"],
         "tfembed.report": ["page/*"],
         "tfembed.serving": ["page/*"],
     },

@@ -15,8 +15,8 @@ from shared import table_of
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tfembed"
 
-BASE = {"command_line", "compat", "formats", "lazy_names", "ops", "progress"}
-BASE |= {"quiet_imports", "registry"}
+BASE = {"command_line", "compat", "formats", "hints", "lazy_names", "ops"}
+BASE |= {"progress", "quiet_imports", "registry"}
 PARTS = {
     "backbones",
     "callbacks",
@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "version": set(),
     "registration": set(),  # imports rooms by name, when Keras asks for a class
     "command_line": set(),
+    "hints": set(),
     "lazy_names": set(),
     "progress": set(),
     "quiet_imports": set(),

@@ -6,7 +6,10 @@ tf` and `from tensorflow import keras` and uses what both share; the differences
 live here, by name.
 """
 
+from __future__ import annotations
+
 import threading
+from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
@@ -185,7 +188,9 @@ class LabelLoss(keras.losses.Loss):
     Keras 3 would make them float32: integers above 2^24 collapse, and strings fail.
     """
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> tf.Tensor:
         if not KERAS_3:
             return super().__call__(y_true, y_pred, sample_weight)
         nothing = ()  # to be cast
@@ -214,9 +219,9 @@ class ReplicaLosses:
     and clears no more.
     """
 
-    def add_loss(self, loss):
+    def add_loss(self, loss: Any) -> None:
         """Adds a loss, remembering whose it is."""
-        super().add_loss(loss)
+        super().add_loss(loss)  # type: ignore[misc]  # of the layer beside it
         if KERAS_3:
             loss._tfembed_thread = threading.get_ident()
 

@@ -113,7 +113,7 @@ def test_wrong_arguments_are_named(loss):
 
 def test_help_tells_each_setting_once():
     text = pydoc.render_doc(losses.Circle, renderer=pydoc.plaintext)
-    assert text.count(" Circle(margin=0.4, gamma=80.0, stop_gradient_weights=True") == 1
+    assert text.count(" Circle(margin: 'Number' = 0.4, gamma: 'Number' = 80.0, ") == 1
     assert text.count("gamma: Scale, positive.") == 1
     assert text.count("margin, gamma, stop_gradient_weights, miner, row_chunk: As") == 1
     assert text.count("reduction, name: As in `keras.losses.Loss`.") == 1
@@ -122,7 +122,7 @@ def test_help_tells_each_setting_once():
 # TensorFlow 2.15 reads its own docstrings, and cannot be imported with -OO. There
 # tfembed alone is compiled like that.
 OPTIMIZED = """
-import inspect, json, pickle, sys
+import inspect, json, pickle, re, sys
 from importlib.machinery import SourceFileLoader
 import tensorflow
 SourceFileLoader.get_code = lambda self, name: compile(
@@ -136,7 +136,8 @@ for name, known in json.load(open(sys.argv[1])).items():
     made = pickle.loads(pickle.dumps(loss(ignore_label=3)))
     config = {**made.get_config(), "ignore_label": None}
     config.pop("dtype", None)
-    if str(inspect.signature(loss)) != known["class"] or config != known["config"]:
+    shown = re.sub(": '.*?' = ", "=", str(inspect.signature(loss)))
+    if re.sub(": '.*?'", "", shown) != known["class"] or config != known["config"]:
         sys.exit(name)
 try:
     losses.Circle(gamma=float("nan"))
@@ -269,7 +270,7 @@ def test_functions_of_all_sorts():
         function = staticmethod(plain)
 
     text = "(shift, scale=2.0, reduction='sum_over_batch_size', name='plain')"
-    assert str(inspect.signature(Plain)) == text
+    assert recorder().bare(Plain) == text
     np.testing.assert_allclose(Plain(1.0)([0], [[1.0, 2.0]]), 7.0)
     np.testing.assert_allclose(Plain(scale=1.0, shift=0.0)([0], [[1.0, 2.0]]), 3.0)
     with pytest.raises(TypeError, match=r"Plain.__init__\(\) missing.*'shift'"):

@@ -1,5 +1,7 @@
 """A backup after each epoch that survives being killed at any moment."""
 
+from __future__ import annotations
+
 import math
 import os
 import re
@@ -12,6 +14,7 @@ from tensorflow import keras
 
 from tfembed import compat
 from tfembed.formats.disk import folder_written_beside
+from tfembed.hints import Logs, PathLike
 
 _NAME = re.compile(r"epoch-(\d+)$")
 
@@ -48,14 +51,14 @@ class Backup(keras.callbacks.Callback):
             part in saving, as distributed variables need it, and keep nothing.
     """
 
-    def __init__(self, folder, chief=True):
+    def __init__(self, folder: PathLike, chief: bool = True) -> None:
         super().__init__()
         self.folder = Path(folder)
         self.chief = chief
 
-    def newest(self):
+    def newest(self) -> tuple[int, Path | None]:
         """Returns `(epochs, folder)` of the newest whole backup, or `(0, None)`."""
-        found = [(0, None)]
+        found: list[tuple[int, Path | None]] = [(0, None)]
         if self.folder.is_dir():
             for path in self.folder.iterdir():
                 match = _NAME.match(path.name)
@@ -63,7 +66,7 @@ class Backup(keras.callbacks.Callback):
                     found.append((int(match[1]), path))
         return max(found, key=lambda each: each[0])
 
-    def restore(self, model):
+    def restore(self, model: keras.Model) -> int:
         """Restores model and optimizer, both built, from the newest backup.
 
         Args:
@@ -90,7 +93,7 @@ class Backup(keras.callbacks.Callback):
             ) from error
         return epochs
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Saves the state after this epoch, unless its loss is not finite.
 
         Raises:

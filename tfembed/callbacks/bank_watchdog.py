@@ -1,8 +1,13 @@
 """A watch over training with a memory bank: does it learn at all?"""
 
+from __future__ import annotations
+
 import warnings
+from typing import Any
 
 from tensorflow import keras
+
+from tfembed.hints import Logs
 
 FIRST_STEPS = 50
 _RECENT = 10
@@ -32,18 +37,18 @@ class BankWatchdog(keras.callbacks.Callback):
         layer: The endpoint layer, e.g. `NoiseContrastive`.
     """
 
-    def __init__(self, layer):
+    def __init__(self, layer: keras.layers.Layer) -> None:
         super().__init__()
         self.layer = layer
-        self.losses = []
+        self.losses: list[float] = []
         self._total = 0.0
-        self._warned = set()
+        self._warned: set[str] = set()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Keras starts a new mean of the loss."""
         self._total = 0.0
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Recovers this batch's loss from the mean, over the first steps."""
         if len(self.losses) >= FIRST_STEPS:
             return
@@ -54,7 +59,7 @@ class BankWatchdog(keras.callbacks.Callback):
             self._check_loss()
             self._check_posterior()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Checks the noise posterior."""
         self._check_posterior()
 

@@ -1,11 +1,14 @@
 """A watch over the embedding during training: does it collapse?"""
 
+from __future__ import annotations
+
 import math
 import warnings
 
 import numpy as np
 from tensorflow import keras
 
+from tfembed.hints import Array, Logs
 from tfembed.metrics import embed, spread
 from tfembed.ops.arguments import as_count, as_number
 
@@ -54,7 +57,14 @@ class CollapseWatchdog(keras.callbacks.Callback):
         ValueError: If there are fewer than two images, or a number is out of range.
     """
 
-    def __init__(self, encoder, images, every=1, max_cosine=0.9, min_rank=None):
+    def __init__(
+        self,
+        encoder: keras.Model,
+        images: Array,
+        every: int = 1,
+        max_cosine: float = 0.9,
+        min_rank: float | None = None,
+    ) -> None:
         super().__init__()
         images = np.asarray(images)
         if images.ndim < 2 or len(images) < 2:
@@ -70,12 +80,13 @@ class CollapseWatchdog(keras.callbacks.Callback):
         self.every = as_count("every", every)
         self.max_cosine = max_cosine
         self.min_rank = min_rank
-        self._dim = None
-        self._first = self._last = None
+        self._dim: int | None = None
+        self._first: dict[str, float] | None = None
+        self._last: dict[str, float] | None = None
         self._looked = False  # since the fit began
-        self._warned = set()
+        self._warned: set[str] = set()
 
-    def measure(self):
+    def measure(self) -> dict[str, float]:
         """Returns `mean_cosine`, `effective_rank` and `mean_norm` of the images now."""
         embeddings = embed(self.encoder, [self.images])
         self._dim = embeddings.shape[1]
@@ -85,12 +96,12 @@ class CollapseWatchdog(keras.callbacks.Callback):
         values = found.mean_cosine, found.effective_rank, float(found.norms.mean())
         return dict(zip(_NAMES, values))
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         """Looks at where training starts."""
         self._first = self._last = self.measure()
         self._looked = False
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Adds the numbers to the logs, and warns."""
         if self._looked and (epoch + 1) % self.every:
             return

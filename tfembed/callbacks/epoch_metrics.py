@@ -1,9 +1,12 @@
 """What callbacks that measure after an epoch have in common."""
 
+from __future__ import annotations
+
 import math
 
 from tensorflow import keras
 
+from tfembed.hints import Logs
 from tfembed.ops.arguments import as_count
 
 
@@ -22,28 +25,28 @@ class EpochMetrics(keras.callbacks.Callback):
         every: Evaluate after so many epochs.
     """
 
-    def __init__(self, every=1):
+    def __init__(self, every: int = 1) -> None:
         super().__init__()
         self.every = as_count("every", every)
         self._measured = False
 
-    def names(self):
+    def names(self) -> list[str]:
         """Returns the names that it logs."""
         raise NotImplementedError
 
-    def evaluate(self):
+    def evaluate(self) -> dict[str, float]:
         """Returns a dictionary from the names to numbers."""
         raise NotImplementedError
 
-    def is_due(self, epoch):
+    def is_due(self, epoch: int) -> bool:
         """Tells whether an epoch is measured wherever the fit began."""
         return epoch == 0 or (epoch + 1) % self.every == 0
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         """Forgets what an earlier fit measured."""
         self._measured = False
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Adds the numbers to the logs."""
         if logs is None or not math.isfinite(logs.get("loss", 0.0)):
             return

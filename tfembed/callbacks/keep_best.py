@@ -1,5 +1,7 @@
 """The best epoch of a run, kept beside the last; and when to stop looking for it."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import math
@@ -7,11 +9,13 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
 
 from tfembed.formats.disk import folder_written_beside, written_beside
+from tfembed.hints import Logs, PathLike
 from tfembed.ops.arguments import as_count, check_choice
 
 
@@ -44,8 +48,15 @@ class KeepBest(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, folder, encoder, monitor, mode="max", patience=None, chief=True, every=1
-    ):
+        self,
+        folder: PathLike,
+        encoder: keras.Model,
+        monitor: str,
+        mode: str = "max",
+        patience: int | None = None,
+        chief: bool = True,
+        every: int = 1,
+    ) -> None:
         super().__init__()
         check_choice(("max", "min"), mode=mode)
         if patience is not None:
@@ -61,18 +72,18 @@ class KeepBest(keras.callbacks.Callback):
         with contextlib.suppress(FileNotFoundError):
             self._best = json.loads((self.folder / "best.json").read_text())
 
-    def best(self):
+    def best(self) -> dict[str, Any] | None:
         """Returns `{"epoch", "value", "monitor"}` of the best epoch, or `None`."""
         return self._best
 
-    def exhausted(self, epochs):
+    def exhausted(self, epochs: int) -> bool:
         """Tells whether the patience is over after so many epochs."""
         best = self.best()
         if self.patience is None or best is None:
             return False
         return epochs - best["epoch"] >= self.patience
 
-    def restore(self):
+    def restore(self) -> dict[str, Any] | None:
         """Gives the encoder the weights of the best epoch.
 
         Returns:
@@ -85,7 +96,7 @@ class KeepBest(keras.callbacks.Callback):
             status.assert_existing_objects_matched().expect_partial()
         return best
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Saves the encoder if it is better; stops if the patience is over.
 
         Raises:

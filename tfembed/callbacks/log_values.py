@@ -1,6 +1,12 @@
 """Numbers of one's own in the logs of each epoch."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 from tensorflow import keras
+
+from tfembed.hints import Logs
 
 
 class LogValues(keras.callbacks.Callback):
@@ -18,11 +24,11 @@ class LogValues(keras.callbacks.Callback):
         **values: Name to function without arguments, which returns a number.
     """
 
-    def __init__(self, **values):
+    def __init__(self, **values: Callable[[], float]) -> None:
         super().__init__()
         self.values = values
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Asks each function."""
         if logs is not None:
             logs.update({name: float(value()) for name, value in self.values.items()})

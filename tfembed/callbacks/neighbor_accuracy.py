@@ -1,9 +1,16 @@
 """Nearest-neighbour accuracy of an encoder, after each epoch."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import numpy as np
+from tensorflow import keras
 
 from tfembed.callbacks.epoch_metrics import EpochMetrics
 from tfembed.formats.label_vectors import as_vector, kept
+from tfembed.hints import Label, Labels
 from tfembed.metrics import embed, weighted_knn_hits
 
 
@@ -44,16 +51,16 @@ class NeighborAccuracy(EpochMetrics):
 
     def __init__(
         self,
-        encoder,
-        gallery,
-        gallery_labels,
-        queries,
-        query_labels,
-        ks=(10, 200),
-        temperature=0.07,
-        every=1,
-        ignore_label=None,
-    ):
+        encoder: keras.Model,
+        gallery: Iterable[Any],
+        gallery_labels: Labels,
+        queries: Iterable[Any],
+        query_labels: Labels,
+        ks: Sequence[int] = (10, 200),
+        temperature: float = 0.07,
+        every: int = 1,
+        ignore_label: Label | None = None,
+    ) -> None:
         super().__init__(every)
         self.encoder = encoder
         self.gallery = gallery
@@ -65,11 +72,11 @@ class NeighborAccuracy(EpochMetrics):
         self.ignore_label = ignore_label
         self.temperature = temperature
 
-    def names(self):
+    def names(self) -> list[str]:
         """Returns the names that it logs."""
         return [f"knn_{k}" for k in self.ks]
 
-    def evaluate(self):
+    def evaluate(self) -> dict[str, float]:
         """Returns a dictionary from `"knn_K"` to accuracy, from 0 to 1."""
         hits = weighted_knn_hits(
             embed(self.encoder, self.queries),

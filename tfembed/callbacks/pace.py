@@ -1,10 +1,14 @@
 """How fast a run goes, and how long it still takes."""
 
+from __future__ import annotations
+
 import sys
 import time
+from collections.abc import Callable
 
 from tensorflow import keras
 
+from tfembed.hints import Logs
 from tfembed.progress import duration
 
 
@@ -31,14 +35,16 @@ class Pace(keras.callbacks.Callback):
             standard error by default.
     """
 
-    def __init__(self, images, epochs, report=None):
+    def __init__(
+        self, images: int, epochs: int, report: Callable[[str], object] | None = None
+    ) -> None:
         super().__init__()
         self.images = images
         self.epochs = epochs
         self.report = report or (lambda line: print(line, file=sys.stderr))
-        self._first = None
+        self._first: tuple[int, float] | None = None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Reports what is left, by the time of whole epochs."""
         now = time.perf_counter()
         if self._first is None:
@@ -51,7 +57,7 @@ class Pace(keras.callbacks.Callback):
             )
         self._start = time.perf_counter()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Adds the pace to the logs."""
         if logs is not None:
             seconds = time.perf_counter() - self._start

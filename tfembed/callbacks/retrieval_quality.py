@@ -1,7 +1,15 @@
 """Retrieval among given images, after each epoch."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tensorflow import keras
+
 from tfembed.callbacks.epoch_metrics import EpochMetrics
 from tfembed.formats.label_vectors import as_vector
+from tfembed.hints import Label, Labels
 from tfembed.metrics import embed, retrieval
 
 
@@ -49,18 +57,18 @@ class RetrievalQuality(EpochMetrics):
 
     def __init__(
         self,
-        encoder,
-        queries,
-        labels,
-        gallery=None,
-        gallery_labels=None,
-        ids=None,
-        gallery_ids=None,
-        ks=(1,),
-        every=1,
-        prefix="",
-        ignore_label=None,
-    ):
+        encoder: keras.Model,
+        queries: Iterable[Any],
+        labels: Labels,
+        gallery: Iterable[Any] | None = None,
+        gallery_labels: Labels | None = None,
+        ids: Labels | None = None,
+        gallery_ids: Labels | None = None,
+        ks: Sequence[int] = (1,),
+        every: int = 1,
+        prefix: str = "",
+        ignore_label: Label | None = None,
+    ) -> None:
         super().__init__(every)
         if (gallery is None) != (gallery_labels is None):
             raise ValueError(
@@ -80,12 +88,12 @@ class RetrievalQuality(EpochMetrics):
         self.prefix = prefix
         self.ignore_label = ignore_label
 
-    def names(self):
+    def names(self) -> list[str]:
         """Returns the names that it logs."""
         names = [f"R@{k}" for k in self.ks] + ["R-precision", "MAP@R", "MRR"]
         return [self.prefix + name for name in names]
 
-    def evaluate(self):
+    def evaluate(self) -> dict[str, float]:
         """Returns a dictionary from the names to numbers from 0 to 1."""
         gallery = None if self.gallery is None else embed(self.encoder, self.gallery)
         means = retrieval(

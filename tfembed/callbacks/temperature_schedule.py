@@ -1,11 +1,15 @@
 """A temperature or scale that changes while `fit` runs."""
 
+from __future__ import annotations
+
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Logs
 from tfembed.ops.arguments import check_choice
 
 UNITS = ("epoch", "step")
@@ -59,7 +63,13 @@ class TemperatureSchedule(keras.callbacks.Callback):
             between executions.
     """
 
-    def __init__(self, target, schedule, attribute=None, unit="epoch"):
+    def __init__(
+        self,
+        target: keras.losses.Loss | keras.layers.Layer,
+        schedule: Callable[[int], Any] | Mapping[int, float],
+        attribute: str | None = None,
+        unit: str = "epoch",
+    ) -> None:
         super().__init__()
         if attribute is None:
             named = [name for name in ("temperature", "scale") if hasattr(target, name)]
@@ -81,9 +91,9 @@ class TemperatureSchedule(keras.callbacks.Callback):
         self.schedule = schedule
         self.attribute = attribute
         self.unit = unit
-        self._variable = None
+        self._variable: Any = None
 
-    def value(self, number):
+    def value(self, number: int) -> float:
         """Returns the value at an epoch, or step, as a float.
 
         Raises:
@@ -98,7 +108,7 @@ class TemperatureSchedule(keras.callbacks.Callback):
             )
         return value
 
-    def set_model(self, model):
+    def set_model(self, model: keras.Model) -> None:
         """Puts the variable in place before the model's functions are traced."""
         super().set_model(model)
         start = getattr(self.target, self.attribute)
@@ -119,22 +129,22 @@ class TemperatureSchedule(keras.callbacks.Callback):
         model.test_function = None
         model.predict_function = None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Sets the epoch's value."""
         if self.unit == "epoch":
             self._variable.assign(self.value(epoch))
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Sets the step's value."""
         if self.unit == "step":
             self._variable.assign(self.value(self._step()))
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Logs the value."""
         if logs is not None:
             logs[self.attribute] = self._number()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs | None = None) -> None:
         """Leaves the last value behind, as a number."""
         self._place(self._number())
 

@@ -1,8 +1,15 @@
 """Callbacks that see the averages of the weights, and not the weights."""
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 from tensorflow import keras
+
+from tfembed.hints import Logs
 
 
 class WithAverages(keras.callbacks.Callback):
@@ -26,34 +33,40 @@ class WithAverages(keras.callbacks.Callback):
             `tfembed.training.averaged`, in which the other weights are there.
     """
 
-    def __init__(self, callbacks, averaged=contextlib.nullcontext):
+    def __init__(
+        self,
+        callbacks: Sequence[keras.callbacks.Callback],
+        averaged: Callable[
+            [keras.Model], AbstractContextManager[Any]
+        ] = contextlib.nullcontext,
+    ) -> None:
         super().__init__()
         self.callbacks = list(callbacks)
         self.averaged = averaged
 
-    def set_model(self, model):
+    def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
         for callback in self.callbacks:
             callback.set_model(model)
 
-    def set_params(self, params):
+    def set_params(self, params: dict[str, Any]) -> None:
         super().set_params(params)
         for callback in self.callbacks:
             callback.set_params(params)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         """Tells the callbacks, with the averages."""
         with self.averaged(self.model):
             for callback in self.callbacks:
                 callback.on_train_begin(logs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Tells the callbacks, with the averages."""
         with self.averaged(self.model):
             for callback in self.callbacks:
                 callback.on_epoch_end(epoch, logs)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs | None = None) -> None:
         """Tells the callbacks."""
         for callback in self.callbacks:
             callback.on_train_end(logs)

@@ -20,7 +20,6 @@ from tfembed.export.heads import (
 )
 from tfembed.export.heads.contract import check_head
 from tfembed.export.heads.head_state import check_recall
-from tfembed.export.image_bytes import MAX_PIXELS
 from tfembed.export.prepare import prepare
 from tfembed.export.query_search import what_is_exact
 from tfembed.export.run_directory import check_vote_k, read_run
@@ -34,7 +33,7 @@ from tfembed.export.warmup import BATCH_SIZES, warmup_requests, write_warmup
 from tfembed.formats.image_metadata import write_metadata
 from tfembed.formats.run_config import agreed_resize, run_resize
 from tfembed.ops.arguments import as_count
-from tfembed.ops.image_formats import DECODER_VERSION
+from tfembed.ops.image_formats import DECODER_VERSION, MAX_PIXELS
 from tfembed.progress import TimedLines
 
 

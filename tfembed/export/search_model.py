@@ -13,7 +13,7 @@ from tfembed.export.filtered_search import filtered_neighbors, score_each, score
 from tfembed.export.gallery_state import variable_shape
 from tfembed.export.heads import load_head
 from tfembed.export.id_lookup import find_rows
-from tfembed.export.image_bytes import MAX_PIXELS, decode_examples, decode_images
+from tfembed.export.image_bytes import decode_examples, decode_images
 from tfembed.export.input_shapes import as_declared
 from tfembed.export.problems import Problems
 from tfembed.export.query_options import check_options
@@ -21,6 +21,7 @@ from tfembed.export.query_search import query_neighbors
 from tfembed.export.text_lists import NO_LINES, read_lists, write_lines
 from tfembed.export.unit_embeddings import unit_embeddings
 from tfembed.ops.cosines import cut_cosines
+from tfembed.ops.image_formats import MAX_PIXELS
 from tfembed.ops.vote import vote_shares, weighted_vote
 from tfembed.ops.zero_rows import around_zero_rows
 

@@ -1,5 +1,9 @@
 """Center loss: each embedding beside the centre of its class."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import tensorflow as tf
 from tensorflow import keras
 
@@ -77,13 +81,13 @@ class Centers(ClassEndpoint):
 
     def __init__(
         self,
-        num_classes,
-        weight=0.003,
-        rate=0.5,
-        update="paper",
-        initializer="zeros",
-        **kwargs,
-    ):
+        num_classes: int,
+        weight: float = 0.003,
+        rate: float = 0.5,
+        update: str = "paper",
+        initializer: str | keras.initializers.Initializer = "zeros",
+        **kwargs: Any,
+    ) -> None:
         check_not_negative(weight=weight, rate=rate)
         check_choice(UPDATES, update=update)
         check_count(num_classes=num_classes)
@@ -93,7 +97,7 @@ class Centers(ClassEndpoint):
         self.update = update
         self.initializer = keras.initializers.get(initializer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         if self.built:
             return
         shape = (self.num_classes, embedding_dim(input_shape))
@@ -107,7 +111,9 @@ class Centers(ClassEndpoint):
             )
         self.built = True
 
-    def row_losses(self, embeddings, ids, training):
+    def row_losses(
+        self, embeddings: tf.Tensor, ids: tf.Tensor, training: bool
+    ) -> tf.Tensor:
         centers = compat.variable(self.centers)
         if self.update == "paper":
             return self.weight / 2 * _squared(embeddings - read_rows(centers, ids))
@@ -116,7 +122,7 @@ class Centers(ClassEndpoint):
         move = self.rate / 2 * _squared(tf.stop_gradient(embeddings) - own)
         return pull + (move - tf.stop_gradient(move))  # a value of 0, and a gradient
 
-    def after_loss(self, embeddings, ids):
+    def after_loss(self, embeddings: tf.Tensor, ids: tf.Tensor) -> None:
         if self.update != "paper":
             return
         centers = compat.variable(self.centers)
@@ -139,7 +145,7 @@ class Centers(ClassEndpoint):
         ids = tf.where(valid, ids, self.num_classes)
         write_rows(centers, first_rows(ids, rows), first_rows(new, rows))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "weight": compat.plain(self.weight),

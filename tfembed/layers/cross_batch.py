@@ -1,6 +1,9 @@
 """Any pair loss, against the batch and what earlier batches left in a queue."""
 
+from __future__ import annotations
+
 import inspect
+from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
@@ -8,6 +11,7 @@ from tensorflow import keras
 from tfembed import compat
 from tfembed.layers.endpoint import weighted
 from tfembed.layers.feature_queue import FeatureQueue, check_label_dtype, class_labels
+from tfembed.losses import FunctionalLoss
 from tfembed.ops.pairs import References
 from tfembed.ops.replicas import gather, mean_over_batch, position
 
@@ -62,7 +66,14 @@ class CrossBatch(compat.ReplicaLosses, keras.layers.Layer):
     Reference: Wang et al., 2020, algorithm 1 (https://arxiv.org/abs/1912.06798).
     """
 
-    def __init__(self, loss, size, warmup_steps=0, batch_gradient=False, **kwargs):
+    def __init__(
+        self,
+        loss: FunctionalLoss,
+        size: int,
+        warmup_steps: int = 0,
+        batch_gradient: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         if isinstance(loss, dict):  # from a config
             loss = keras.losses.deserialize(loss)
@@ -77,10 +88,10 @@ class CrossBatch(compat.ReplicaLosses, keras.layers.Layer):
         self.size = int(size)
         self.warmup_steps = int(warmup_steps)
         self.batch_gradient = bool(batch_gradient)
-        self.queue = None
+        self.queue: Any = None  # a `FeatureQueue`
         compat.forgo_xla(self)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         if self.built:
             return
         if len(input_shape) not in (2, 3) or input_shape[0][-1] is None:
@@ -99,7 +110,7 @@ class CrossBatch(compat.ReplicaLosses, keras.layers.Layer):
         self.queue.build()
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
         embeddings, labels, *weights = inputs
         labels = class_labels(labels)
         wide = tf.cast(embeddings, tf.float32)
@@ -126,15 +137,15 @@ class CrossBatch(compat.ReplicaLosses, keras.layers.Layer):
         )
         return tf.concat([labels, old_labels], axis=0), references
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return tuple(input_shape[0])
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
         del training
         check_label_dtype(inputs[1].dtype)
         return compat.symbolic_like(inputs[0])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "loss": keras.losses.serialize(self.loss),

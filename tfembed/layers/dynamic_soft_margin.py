@@ -1,10 +1,15 @@
 """The dynamic soft margin, whose weights are how hard other triplets have been."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
 from tfembed.layers.endpoint import Endpoint, embedding_dim
+from tfembed.miners import Miner
 from tfembed.ops.arguments import check_count, check_fraction
 from tfembed.ops.masked import masked_count, masked_min, masked_sum
 from tfembed.ops.pairs import of_each_row, over_terms, sum_over_rows
@@ -72,7 +77,14 @@ class DynamicSoftMargin(Endpoint):
 
     kind = "Labels"
 
-    def __init__(self, bins=512, momentum=0.01, miner=None, row_chunk=None, **kwargs):
+    def __init__(
+        self,
+        bins: int = 512,
+        momentum: float = 0.01,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         check_count(bins=bins)
         check_fraction(momentum=momentum)
         if row_chunk is not None:
@@ -85,17 +97,19 @@ class DynamicSoftMargin(Endpoint):
         self.miner = miner
         self.row_chunk = row_chunk
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         if self.built:
             return
         embedding_dim(input_shape)  # refuses what it must
         self.histogram = compat.add_state(self, "histogram", (self.bins + 1,))
         self.built = True
 
-    def checked(self, ids):
+    def checked(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return ids, tf.constant(True)
 
-    def row_losses(self, embeddings, ids, training):
+    def row_losses(
+        self, embeddings: tf.Tensor, ids: tf.Tensor, training: bool
+    ) -> tf.Tensor:
         finite = tf.math.is_finite(tf.reduce_sum(tf.square(embeddings), axis=1))
         embeddings = tf.where(finite[:, None], embeddings, tf.zeros_like(embeddings))
         sound = tf.cast(finite, embeddings.dtype)
@@ -148,7 +162,7 @@ class DynamicSoftMargin(Endpoint):
         moved = tf.where(tf.reduce_sum(old) > 0, moved, new)
         return tf.where(total > 0, moved, old)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         miner = self.miner and keras.utils.serialize_keras_object(self.miner)
         return {
             **super().get_config(),

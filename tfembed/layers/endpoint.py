@@ -1,5 +1,9 @@
 """What the endpoint layers of instance discrimination have in common."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import tensorflow as tf
 from tensorflow import keras
 
@@ -28,31 +32,33 @@ class Endpoint(compat.ReplicaLosses, keras.layers.Layer):
 
     kind = "Ids"
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         # Half floats are widened by the layer itself: Keras' automatic casting
         # would round float32 embeddings to the policy's half type.
         super().__init__(autocast=False, **kwargs)
         compat.forgo_xla(self)
 
-    def row_losses(self, embeddings, ids, training):
+    def row_losses(
+        self, embeddings: tf.Tensor, ids: tf.Tensor, training: bool
+    ) -> tf.Tensor:
         """Returns `(batch,)`, each row's loss; `embeddings` are float32.
 
         What multiplies rows there goes around a batch of none (`ops.zero_rows`).
         """
         raise NotImplementedError
 
-    def checked(self, ids):
+    def checked(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns ids behind an assertion, and whether all of them are in range."""
         raise NotImplementedError
 
-    def after_loss(self, embeddings, ids):
+    def after_loss(self, embeddings: tf.Tensor, ids: tf.Tensor) -> None:
         """Updates what the layer remembers, once the loss has read it.
 
         Where no replica has a row, nothing changes.
         """
         del embeddings, ids
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
         embeddings, ids, *weights = inputs
         training = compat.is_training(training)
         ids, valid = self.checked(flat_ids(ids, self.kind))
@@ -68,10 +74,10 @@ class Endpoint(compat.ReplicaLosses, keras.layers.Layer):
                 self.after_loss(wide, ids)
         return tf.identity(embeddings)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return tuple(input_shape[0])
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
         del training
         refuse_float_ids(inputs[1].dtype, self.kind)
         return compat.symbolic_like(inputs[0])
@@ -95,17 +101,17 @@ class InstanceEndpoint(Endpoint):
 
     kind = "Instance ids"
 
-    def __init__(self, size, temperature, **kwargs):
+    def __init__(self, size: int, temperature: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_count(size=size)
         check_positive(temperature=temperature)
         self.size = int(size)
         self.temperature = float(temperature)
 
-    def checked(self, ids):
+    def checked(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return check_ids(ids, self.size)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "size": self.size,
@@ -123,19 +129,19 @@ class ClassEndpoint(Endpoint):
 
     kind = "Labels"
 
-    def __init__(self, num_classes, **kwargs):
+    def __init__(self, num_classes: int | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if num_classes is not None:
             check_count(num_classes=num_classes)
             num_classes = int(num_classes)
         self.num_classes = num_classes
 
-    def checked(self, ids):
+    def checked(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if self.num_classes is None:
             return ids, tf.constant(True)
         return check_labels(ids, self.num_classes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_classes": self.num_classes}
 
 
@@ -168,8 +174,15 @@ class BankEndpoint(InstanceEndpoint):
     """
 
     def __init__(
-        self, size, temperature, momentum, proximal, initializer, seed, **kwargs
-    ):
+        self,
+        size: int,
+        temperature: float,
+        momentum: float,
+        proximal: float,
+        initializer: str,
+        seed: int | None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(size, temperature, **kwargs)
         check_not_negative(proximal=proximal)
         MemoryBank(size, 1, momentum, initializer, seed=0)  # refuses what it must
@@ -177,9 +190,9 @@ class BankEndpoint(InstanceEndpoint):
         self.proximal = float(proximal)
         self.initializer = initializer
         self.seed = seed
-        self.bank = None
+        self.bank: Any = None  # a `MemoryBank`
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         if self.built:
             return
         self.bank = MemoryBank(
@@ -195,7 +208,9 @@ class BankEndpoint(InstanceEndpoint):
         self.bank.build()
         self.built = True
 
-    def proximal_losses(self, embeddings, ids):
+    def proximal_losses(
+        self, embeddings: tf.Tensor, ids: tf.Tensor
+    ) -> tf.Tensor | float:
         """Returns `proximal * ||embedding - bank[id]||^2` of each row."""
         if not self.proximal:
             return 0.0
@@ -203,10 +218,10 @@ class BankEndpoint(InstanceEndpoint):
         change = tf.reduce_sum(tf.math.squared_difference(embeddings, old), axis=1)
         return self.proximal * change
 
-    def after_loss(self, embeddings, ids):
+    def after_loss(self, embeddings: tf.Tensor, ids: tf.Tensor) -> None:
         self.bank.write(embeddings, ids)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "momentum": self.momentum,

@@ -1,9 +1,14 @@
 """The last rows that the encoder put out, with their labels."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
+from tfembed.hints import Labels, Rows
 from tfembed.ops.arguments import check_count
 from tfembed.ops.labels import flat_labels
 from tfembed.ops.pairs import References
@@ -55,7 +60,9 @@ class FeatureQueue(keras.layers.Layer):
     Reference: Wang et al., 2020, section 3.2 (https://arxiv.org/abs/1912.06798).
     """
 
-    def __init__(self, size, dim, warmup_steps=0, **kwargs):
+    def __init__(
+        self, size: int, dim: int, warmup_steps: int = 0, **kwargs: Any
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         check_count(size=size, dim=dim)
         check_count(0, warmup_steps=warmup_steps)
@@ -64,7 +71,7 @@ class FeatureQueue(keras.layers.Layer):
         self.warmup_steps = int(warmup_steps)
         compat.forgo_xla(self)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         if self.built:
             return
         self.embeddings = compat.add_state(self, "embeddings", (self.size, self.dim))
@@ -79,7 +86,7 @@ class FeatureQueue(keras.layers.Layer):
         self.steps = compat.add_state(self, "steps", (), "int64")
         self.built = True
 
-    def read(self):
+    def read(self) -> tuple[tf.Tensor, References]:
         """Returns what is remembered, as a loss takes it.
 
         Returns:
@@ -94,14 +101,14 @@ class FeatureQueue(keras.layers.Layer):
         present = (labels != EMPTY) & warm
         return labels, References(tf.stop_gradient(rows), present)
 
-    def overwritten(self, rows):
+    def overwritten(self, rows: Any) -> Any:
         """Tells which slots the next `rows` rows go to: `(size,)`, bool."""
         self.build()
         place = tf.identity(compat.variable(self.place))
         ahead = (tf.range(self.size, dtype=tf.int64) - place) % self.size
         return ahead < tf.cast(rows, tf.int64)
 
-    def write(self, embeddings, labels):
+    def write(self, embeddings: Rows, labels: Labels) -> None:
         """Remembers rows, those of all replicas; the oldest make room.
 
         Args:
@@ -135,7 +142,7 @@ class FeatureQueue(keras.layers.Layer):
         steps = compat.variable(self.steps)
         overwrite(steps, steps + tf.cast(count > 0, steps.dtype))
 
-    def fill(self, embeddings, labels):
+    def fill(self, embeddings: Rows, labels: Labels) -> None:
         """Sets the whole queue, from a forward pass; outside of replicas.
 
         Args:
@@ -155,22 +162,22 @@ class FeatureQueue(keras.layers.Layer):
         )
         compat.variable(self.place).assign(rows.shape[0] % self.size)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
         embeddings, labels = inputs
         labels = class_labels(labels)
         if compat.is_training(training):
             self.write(embeddings, labels)
         return tf.identity(embeddings)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return tuple(input_shape[0])
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
         del training
         check_label_dtype(inputs[1].dtype)
         return compat.symbolic_like(inputs[0])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "size": self.size,

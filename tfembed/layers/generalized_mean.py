@@ -1,5 +1,9 @@
 """Generalised-mean pooling of a feature map (GeM)."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import tensorflow as tf
 from tensorflow import keras
 
@@ -29,17 +33,17 @@ class GeneralizedMean(keras.layers.Layer):
         `(batch, features)`, in the layer's compute dtype.
     """
 
-    def __init__(self, power=3.0, floor=1e-6, **kwargs):
+    def __init__(self, power: float = 3.0, floor: float = 1e-6, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_positive(power=power, floor=floor)
         self.power, self.floor = float(power), float(floor)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         initializer = keras.initializers.Constant(self.power)
         self.exponent = compat.add_float32_weight(self, "exponent", (), initializer)
         super().build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> tf.Tensor:
         inputs = tf.convert_to_tensor(inputs)
         x = tf.maximum(widen(inputs), self.floor)
         power = tf.cast(compat.variable(self.exponent), x.dtype)
@@ -49,8 +53,8 @@ class GeneralizedMean(keras.layers.Layer):
         pooled = tf.squeeze(largest, (1, 2)) * tf.pow(mean, 1 / power)
         return tf.cast(pooled, self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return (input_shape[0], input_shape[3])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "power": self.power, "floor": self.floor}

@@ -1,10 +1,15 @@
 """The softmax over a memory bank, with several positives of an instance."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
+from tfembed.hints import Labels
 from tfembed.layers.endpoint import BankEndpoint
 from tfembed.ops.arguments import check_choice, check_count, check_not_negative
 from tfembed.ops.rows import read_rows
@@ -90,21 +95,21 @@ class InstanceSimilarity(BankEndpoint):
 
     def __init__(
         self,
-        size,
-        width=32,
-        temperature=0.1,
-        momentum=0.5,
-        hard_weight=0.5,
-        hard="least_similar",
-        hard_by="bank",
-        hard_sign="plus",
-        single="skip",
-        overflow="sample",
-        proximal=0.0,
-        initializer="unit",
-        seed=None,
-        **kwargs,
-    ):
+        size: int,
+        width: int = 32,
+        temperature: float = 0.1,
+        momentum: float = 0.5,
+        hard_weight: float = 0.5,
+        hard: str = "least_similar",
+        hard_by: str = "bank",
+        hard_sign: str = "plus",
+        single: str = "skip",
+        overflow: str = "sample",
+        proximal: float = 0.0,
+        initializer: str = "unit",
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             size, temperature, momentum, proximal, initializer, seed, **kwargs
         )
@@ -123,7 +128,7 @@ class InstanceSimilarity(BankEndpoint):
         self.single = single
         self.overflow = overflow
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         if self.built:
             return
         super().build(input_shape)
@@ -132,7 +137,7 @@ class InstanceSimilarity(BankEndpoint):
             self, "positives", (self.size, self.width), "int64", _nobody
         )
 
-    def set_positives(self, offsets, indices):
+    def set_positives(self, offsets: Labels, indices: Labels) -> int:
         """Sets the positive sets of all instances; outside of replicas.
 
         Args:
@@ -158,14 +163,16 @@ class InstanceSimilarity(BankEndpoint):
         compat.variable(self.table).assign(table)
         return cut
 
-    def positives_of(self, ids):
+    def positives_of(self, ids: Labels) -> tf.Tensor:
         """Returns the other members of the sets of `ids`, `(batch, width)`, int64.
 
         Behind the last one stands -1.
         """
         return read_rows(compat.variable(self.table), tf.cast(ids, tf.int64))
 
-    def row_losses(self, embeddings, ids, training):
+    def row_losses(
+        self, embeddings: tf.Tensor, ids: tf.Tensor, training: bool
+    ) -> tf.Tensor:
         return around_zero_rows(self._row_losses, embeddings, ids)
 
     def _row_losses(self, embeddings, ids):
@@ -205,7 +212,7 @@ class InstanceSimilarity(BankEndpoint):
         hard = tf.where(some[:, None], hard, own)
         return hard, some if self.single == "skip" else tf.ones_like(some)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "width": self.width,

@@ -1,5 +1,10 @@
 """The full non-parametric softmax over a memory bank."""
 
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
 from tensorflow import keras
 
 from tfembed.layers.endpoint import BankEndpoint
@@ -59,18 +64,20 @@ class InstanceSoftmax(BankEndpoint):
 
     def __init__(
         self,
-        size,
-        temperature=0.07,
-        momentum=0.5,
-        proximal=0.0,
-        initializer="unit",
-        seed=None,
-        **kwargs,
-    ):
+        size: int,
+        temperature: float = 0.07,
+        momentum: float = 0.5,
+        proximal: float = 0.0,
+        initializer: str = "unit",
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             size, temperature, momentum, proximal, initializer, seed, **kwargs
         )
 
-    def row_losses(self, embeddings, ids, training):
+    def row_losses(
+        self, embeddings: tf.Tensor, ids: tf.Tensor, training: bool
+    ) -> tf.Tensor:
         losses = streamed_softmax(embeddings, self.bank.variable, ids, self.temperature)
         return losses + self.proximal_losses(embeddings, ids)

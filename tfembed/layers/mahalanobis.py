@@ -1,5 +1,9 @@
 """A learned linear metric on given features."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import tensorflow as tf
 from tensorflow import keras
 
@@ -40,7 +44,13 @@ class Mahalanobis(keras.layers.Layer):
     Reference: Xing et al., 2002; Weinberger and Saul, 2009, equation 2.
     """
 
-    def __init__(self, rank=None, initializer="orthogonal", regularizer=None, **kwargs):
+    def __init__(
+        self,
+        rank: int | None = None,
+        initializer: str | keras.initializers.Initializer = "orthogonal",
+        regularizer: str | keras.regularizers.Regularizer | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         if rank is not None:
             check_count(rank=rank)
@@ -49,7 +59,7 @@ class Mahalanobis(keras.layers.Layer):
         self.initializer = keras.initializers.get(initializer)
         self.regularizer = keras.regularizers.get(regularizer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         if self.built:
             return
         if len(input_shape) != 2 or input_shape[-1] is None:
@@ -69,27 +79,27 @@ class Mahalanobis(keras.layers.Layer):
         self.built = True
 
     @property
-    def metric(self):
+    def metric(self) -> tf.Tensor:
         """M, `(dim, dim)`, float32."""
         factor = tf.convert_to_tensor(compat.variable(self.factor))
         return tf.matmul(factor, factor, transpose_b=True)
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> tf.Tensor:
         inputs = tf.convert_to_tensor(inputs)
         wide = widen(inputs)
         factor = tf.cast(compat.variable(self.factor), wide.dtype)
         mapped = around_zero_rows(lambda rows: tf.matmul(rows, factor), wide)
         return tf.cast(mapped, inputs.dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return (*input_shape[:-1], self.rank or input_shape[-1])
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Any) -> Any:
         return compat.symbolic(
             self.compute_output_shape(tuple(inputs.shape)), inputs.dtype
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "rank": self.rank,

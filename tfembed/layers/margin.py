@@ -1,10 +1,15 @@
 """The margin-based loss, whose boundary between near and far is learned."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
 from tfembed.layers.endpoint import ClassEndpoint, embedding_dim
+from tfembed.miners import Miner
 from tfembed.ops.arguments import (
     check_choice,
     check_count,
@@ -74,16 +79,16 @@ class Margin(ClassEndpoint):
 
     def __init__(
         self,
-        num_classes=None,
-        margin=0.2,
-        beta=1.2,
-        beta_weight=0.0,
-        mean="pairs",
-        normalize=False,
-        miner=None,
-        row_chunk=None,
-        **kwargs,
-    ):
+        num_classes: int | None = None,
+        margin: float = 0.2,
+        beta: float = 1.2,
+        beta_weight: float = 0.0,
+        mean: str = "pairs",
+        normalize: bool = False,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         check_number(beta=beta)
         check_not_negative(margin=margin, beta_weight=beta_weight)
         check_choice(MEANS, mean=mean)
@@ -100,7 +105,7 @@ class Margin(ClassEndpoint):
         self.miner = miner
         self.row_chunk = row_chunk
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         if self.built:
             return
         embedding_dim(input_shape)  # refuses what it must
@@ -112,7 +117,9 @@ class Margin(ClassEndpoint):
         )
         self.built = True
 
-    def row_losses(self, embeddings, ids, training):
+    def row_losses(
+        self, embeddings: tf.Tensor, ids: tf.Tensor, training: bool
+    ) -> tf.Tensor:
         boundaries = compat.variable(self.boundaries)
         which = tf.zeros_like(ids) if self.num_classes is None else ids
         beta = tf.gather(boundaries, which)
@@ -141,7 +148,7 @@ class Margin(ClassEndpoint):
             beta *= kept * share_of_kept(ids, ignored, beta.dtype)
         return losses + self.beta_weight * beta
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         miner = self.miner and keras.utils.serialize_keras_object(self.miner)
         return {
             **super().get_config(),

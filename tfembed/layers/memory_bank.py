@@ -1,12 +1,16 @@
 """One remembered embedding for each training instance."""
 
+from __future__ import annotations
+
 import math
 import random
+from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
+from tfembed.hints import Labels, Rows
 from tfembed.ops.arguments import check_choice, check_count, check_fraction
 from tfembed.ops.ids import check_ids, flat_ids
 from tfembed.ops.replicas import gather
@@ -54,8 +58,14 @@ class MemoryBank(keras.layers.Layer):
     """
 
     def __init__(
-        self, size, dim, momentum=0.5, initializer="unit", seed=None, **kwargs
-    ):
+        self,
+        size: int,
+        dim: int,
+        momentum: float = 0.5,
+        initializer: str = "unit",
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_count(size=size, dim=dim)
         check_fraction(momentum=momentum)
@@ -72,7 +82,7 @@ class MemoryBank(keras.layers.Layer):
         self.seed = random.randrange(2**31) if seed is None else int(seed)
         compat.forgo_xla(self)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         if self.built:
             return
         self.rows = compat.add_state(
@@ -91,18 +101,20 @@ class MemoryBank(keras.layers.Layer):
         return tf.math.l2_normalize(tf.random.stateless_normal(shape, seed), axis=1)
 
     @property
-    def variable(self):
+    def variable(self) -> tf.Variable:
         """The rows, a `tf.Variable` of shape `(size, dim)`, float32."""
         if not self.built:
             self.build()
         return compat.variable(self.rows)
 
-    def read(self, ids):
+    def read(self, ids: Labels) -> tf.Tensor:
         """Returns the rows of `ids`, `(batch, dim)`; only these are copied."""
         ids, _ = check_ids(flat_ids(ids), self.size)
         return read_rows(self.variable, ids)
 
-    def write(self, embeddings, ids, momentum=None):
+    def write(
+        self, embeddings: Rows, ids: Labels, momentum: float | None = None
+    ) -> None:
         """Moves the rows of `ids` towards `embeddings`, on all replicas.
 
         The embeddings of an id that comes several times are averaged first. An
@@ -114,38 +126,39 @@ class MemoryBank(keras.layers.Layer):
             momentum: Used instead of the layer's; 0 overwrites.
         """
         momentum = self.momentum if momentum is None else momentum
-        embeddings = tf.stop_gradient(tf.cast(embeddings, tf.float32))
-        embeddings, ids = gather(embeddings, flat_ids(ids))
-        rows = tf.shape(ids)[0]
-        embeddings, ids = at_least_one_row(embeddings, ids)
-        ids, valid = check_ids(ids, self.size)
-        finite = tf.reduce_all(tf.math.is_finite(embeddings), axis=1)
-        embeddings = tf.where(finite[:, None], embeddings, 0.0)
+        given = tf.stop_gradient(tf.cast(embeddings, tf.float32))
+        given, places = gather(given, flat_ids(ids))
+        rows = tf.shape(places)[0]
+        given, places = at_least_one_row(given, places)
+        places, valid = check_ids(places, self.size)
+        finite = tf.reduce_all(tf.math.is_finite(given), axis=1)
+        given = tf.where(finite[:, None], given, 0.0)
         # Of which rows of the batch each row is the mean: the finite ones of its id.
-        same = tf.cast((ids[:, None] == ids[None, :]) & finite[None, :], tf.float32)
+        alike = places[:, None] == places[None, :]
+        same = tf.cast(alike & finite[None, :], tf.float32)
         count = tf.reduce_sum(same, axis=1, keepdims=True)
-        mean = tf.math.divide_no_nan(tf.matmul(same, embeddings), count)
-        old = read_rows(self.variable, tf.where(valid, ids, 0))
+        mean = tf.math.divide_no_nan(tf.matmul(same, given), count)
+        old = read_rows(self.variable, tf.where(valid, places, 0))
         mixed = momentum * old + (1 - momentum) * mean
         new = tf.where(count > 0, _unit_or(old, mixed), old)
         # Where XLA dropped the assertion, it also drops writes out of range.
-        ids = tf.where(valid, ids, self.size)
-        write_rows(self.variable, first_rows(ids, rows), first_rows(new, rows))
+        places = tf.where(valid, places, self.size)
+        write_rows(self.variable, first_rows(places, rows), first_rows(new, rows))
 
-    def fill(self, rows):
+    def fill(self, rows: Rows) -> None:
         """Sets all rows, `(size, dim)`; outside of replicas.
 
         A row without a direction, not finite or of length 0, stays what it was.
         """
         self.variable.assign(_unit_or(self.variable, tf.cast(rows, tf.float32)))
 
-    def call(self, ids):
+    def call(self, ids: Labels) -> tf.Tensor:
         return self.read(ids)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return (None, self.dim)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "size": self.size,

@@ -1,6 +1,9 @@
 """Instance discrimination against sampled rows of the memory bank."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
@@ -80,18 +83,18 @@ class NoiseContrastive(BankEndpoint):
 
     def __init__(
         self,
-        size,
-        num_negatives=4096,
-        temperature=0.07,
-        momentum=0.5,
-        proximal=0.0,
-        negatives="shared",
-        normalizer="moving_average",
-        objective="nce",
-        initializer="unit",
-        seed=None,
-        **kwargs,
-    ):
+        size: int,
+        num_negatives: int = 4096,
+        temperature: float = 0.07,
+        momentum: float = 0.5,
+        proximal: float = 0.0,
+        negatives: str = "shared",
+        normalizer: str | float = "moving_average",
+        objective: str = "nce",
+        initializer: str = "unit",
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             size, temperature, momentum, proximal, initializer, seed, **kwargs
         )
@@ -100,7 +103,7 @@ class NoiseContrastive(BankEndpoint):
         check_choice(OBJECTIVES, objective=objective)
         if normalizer not in NORMALIZERS:
             number = type(normalizer) in (int, float)
-            if not number or not 0 < normalizer < math.inf:
+            if not number or not 0 < float(normalizer) < math.inf:
                 raise ValueError(
                     f"`normalizer` must be one of {NORMALIZERS}, or a positive "
                     f"number. Received: normalizer={normalizer!r}."
@@ -110,7 +113,7 @@ class NoiseContrastive(BankEndpoint):
         self.normalizer_policy = normalizer
         self.objective = objective
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         if self.built:
             return
         super().build(input_shape)
@@ -119,7 +122,7 @@ class NoiseContrastive(BankEndpoint):
         self.mean_noise_posterior = compat.add_state(self, "noise_posterior", ())
 
     @property
-    def normalizer(self):
+    def normalizer(self) -> float:
         """Z as of the last training step, a float; 0 before it was measured."""
         if self.objective == "infonce":
             raise AttributeError("InfoNCE has no normaliser.")
@@ -131,14 +134,16 @@ class NoiseContrastive(BankEndpoint):
         return math.exp(compat.number(self.log_normalizer))
 
     @property
-    def noise_posterior(self):
+    def noise_posterior(self) -> float:
         """Mean h over the noise terms of the last training step, a float.
 
         Above one half, Z is far too small and the loss tells the encoder little.
         """
         return compat.number(self.mean_noise_posterior)
 
-    def row_losses(self, embeddings, ids, training):
+    def row_losses(
+        self, embeddings: tf.Tensor, ids: tf.Tensor, training: bool
+    ) -> tf.Tensor:
         bank = self.bank.variable
         own = read_rows(bank, ids)
         positive = tf.reduce_sum(embeddings * own, axis=1) / self.temperature
@@ -179,7 +184,7 @@ class NoiseContrastive(BankEndpoint):
             overwrite(last, tf.where(tf.reduce_any(finite), mean, last))
         return losses
 
-    def after_loss(self, embeddings, ids):
+    def after_loss(self, embeddings: tf.Tensor, ids: tf.Tensor) -> None:
         super().after_loss(embeddings, ids)
         # A step of which no row counts has not been: Z is measured in the next one.
         finite = tf.reduce_any(tf.reduce_all(tf.math.is_finite(embeddings), axis=1))
@@ -234,7 +239,7 @@ class NoiseContrastive(BankEndpoint):
             overwrite(compat.variable(self.log_normalizer), value)
         return value
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_negatives": self.num_negatives,

@@ -1,5 +1,10 @@
 """The parametric baseline of instance discrimination: one trained row a class."""
 
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
@@ -42,17 +47,17 @@ class ParametricInstanceSoftmax(InstanceEndpoint):
 
     def __init__(
         self,
-        size,
-        temperature=1.0,
-        initializer="glorot_uniform",
-        regularizer=None,
-        **kwargs,
-    ):
+        size: int,
+        temperature: float = 1.0,
+        initializer: str | keras.initializers.Initializer = "glorot_uniform",
+        regularizer: str | keras.regularizers.Regularizer | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(size, temperature, **kwargs)
         self.initializer = keras.initializers.get(initializer)
         self.regularizer = keras.regularizers.get(regularizer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         if self.built:
             return
         self.instance_weights = compat.add_float32_weight(
@@ -64,11 +69,13 @@ class ParametricInstanceSoftmax(InstanceEndpoint):
         )
         self.built = True
 
-    def row_losses(self, embeddings, ids, training):
+    def row_losses(
+        self, embeddings: tf.Tensor, ids: tf.Tensor, training: bool
+    ) -> tf.Tensor:
         weights = compat.variable(self.instance_weights)
         return trained_softmax(embeddings, weights, ids, self.temperature)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "initializer": keras.initializers.serialize(self.initializer),

@@ -1,5 +1,9 @@
 """Trained proxies of classes, and the similarities of embeddings to them."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import tensorflow as tf
 from tensorflow import keras
 
@@ -66,15 +70,15 @@ class Proxies(compat.ReplicaLosses, keras.layers.Layer):
 
     def __init__(
         self,
-        num_classes,
-        per_class=1,
-        similarity="cosine",
-        normalize=None,
-        merge=0.0,
-        initializer=None,
-        regularizer=None,
-        **kwargs,
-    ):
+        num_classes: int,
+        per_class: int = 1,
+        similarity: str = "cosine",
+        normalize: str | None = None,
+        merge: float = 0.0,
+        initializer: str | keras.initializers.Initializer | None = None,
+        regularizer: str | keras.regularizers.Regularizer | None = None,
+        **kwargs: Any,
+    ) -> None:
         # Keras' automatic casting would round float32 embeddings to the policy's half
         # type.
         super().__init__(autocast=False, **kwargs)
@@ -95,7 +99,7 @@ class Proxies(compat.ReplicaLosses, keras.layers.Layer):
         self.initializer = proxy_initializer(initializer)
         self.regularizer = keras.regularizers.get(regularizer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         if self.built:
             return
         if len(input_shape) != 2 or input_shape[-1] is None:
@@ -112,7 +116,7 @@ class Proxies(compat.ReplicaLosses, keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> tf.Tensor:
         embeddings = widen(inputs)
         proxies = tf.cast(compat.variable(self.proxies), embeddings.dtype)
         if self.merge and self.per_class > 1:
@@ -144,16 +148,16 @@ class Proxies(compat.ReplicaLosses, keras.layers.Layer):
         ordered_pairs = self.num_classes * self.per_class * (self.per_class - 1)
         return tf.reduce_sum(distances) / (2.0 * ordered_pairs)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         columns = self.num_classes * self.per_class
         columns *= 2 if self.similarity == "product_and_length" else 1
         return (*input_shape[:-1], columns)
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Any) -> Any:
         dtype = "float64" if "float64" in str(inputs.dtype) else "float32"
         return compat.symbolic(self.compute_output_shape(tuple(inputs.shape)), dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_classes": self.num_classes,

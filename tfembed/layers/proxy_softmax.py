@@ -1,7 +1,11 @@
 """NormSoftmax, CosFace and ArcFace over very many classes, streamed."""
 
-import math
+from __future__ import annotations
 
+import math
+from typing import Any
+
+import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
@@ -81,15 +85,15 @@ class ProxySoftmax(ClassEndpoint):
 
     def __init__(
         self,
-        num_classes,
-        form="norm_softmax",
-        temperature=0.05,
-        margin=None,
-        beyond_pi="shifted",
-        initializer=None,
-        regularizer=None,
-        **kwargs,
-    ):
+        num_classes: int,
+        form: str = "norm_softmax",
+        temperature: float = 0.05,
+        margin: float | None = None,
+        beyond_pi: str = "shifted",
+        initializer: str | keras.initializers.Initializer | None = None,
+        regularizer: str | keras.regularizers.Regularizer | None = None,
+        **kwargs: Any,
+    ) -> None:
         check_choice(FORMS, form=form)
         check_choice(BEYOND_PI, beyond_pi=beyond_pi)
         check_positive(temperature=temperature)
@@ -111,7 +115,7 @@ class ProxySoftmax(ClassEndpoint):
         self.initializer = proxy_initializer(initializer)
         self.regularizer = keras.regularizers.get(regularizer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         if self.built:
             return
         self.proxies = compat.add_float32_weight(
@@ -123,7 +127,9 @@ class ProxySoftmax(ClassEndpoint):
         )
         self.built = True
 
-    def row_losses(self, embeddings, ids, training):
+    def row_losses(
+        self, embeddings: tf.Tensor, ids: tf.Tensor, training: bool
+    ) -> tf.Tensor:
         return trained_softmax(
             unit_rows(embeddings),
             compat.variable(self.proxies),
@@ -139,7 +145,7 @@ class ProxySoftmax(ClassEndpoint):
             return cosine_of_wider_angle(cosine, margin, self.beyond_pi)
         return cosine - margin
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "form": self.form,

@@ -1,5 +1,9 @@
 """Projection to the unit sphere."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import tensorflow as tf
 from tensorflow import keras
 
@@ -28,18 +32,18 @@ class UnitNorm(keras.layers.Layer):
         A tensor like `inputs`, in the layer's compute dtype.
     """
 
-    def __init__(self, epsilon=EPSILON, **kwargs):
+    def __init__(self, epsilon: float = EPSILON, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_positive(epsilon=epsilon)
         self.epsilon = epsilon
         self.supports_masking = True
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> tf.Tensor:
         inputs = tf.convert_to_tensor(inputs)
         return tf.cast(unit_rows(widen(inputs), self.epsilon), inputs.dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "epsilon": self.epsilon}

@@ -1,9 +1,8 @@
-"""Losses, as type checkers and editors see them: by `python docs/write_stubs.py`."""
+"""`tfembed.losses` as type checkers see it: by docs/write_stubs.py."""
 
-from typing import Any, TypeAlias
+from collections.abc import Sequence
 
-import tensorflow as tf
-
+from tfembed.hints import Label, Number
 from tfembed.losses.affinity_frobenius import affinity_frobenius as affinity_frobenius
 from tfembed.losses.affinity_projection import (
     affinity_projection as affinity_projection,
@@ -29,7 +28,6 @@ from tfembed.losses.large_margin_softmax import (
 )
 from tfembed.losses.lifted_structure import lifted_structure as lifted_structure
 from tfembed.losses.marginal import marginal as marginal
-from tfembed.losses.matryoshka import Matryoshka as Matryoshka
 from tfembed.losses.matryoshka import matryoshka as matryoshka
 from tfembed.losses.multi_similarity import multi_similarity as multi_similarity
 from tfembed.losses.nca import nca as nca
@@ -59,9 +57,7 @@ from tfembed.losses.threshold_consistent_margin import (
 from tfembed.losses.triplet import triplet as triplet
 from tfembed.losses.tuplet_margin import tuplet_margin as tuplet_margin
 from tfembed.losses.vicreg import vicreg as vicreg
-
-_Number: TypeAlias = float | tf.Tensor | tf.Variable
-_Label: TypeAlias = int | str | None
+from tfembed.miners.base import Miner
 
 __all__ = [
     "AffinityFrobenius",
@@ -155,132 +151,132 @@ class AffinityFrobenius(FunctionalLoss):
         reduction: str = "sum_over_batch_size",
         name: str | None = "affinity_frobenius",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class AffinityProjection(FunctionalLoss):
     function = staticmethod(affinity_projection)
     def __init__(
         self,
-        tolerance: _Number = 1e-06,
+        tolerance: Number = 1e-06,
         normalize: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str | None = "affinity_projection",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class Angular(FunctionalLoss):
     function = staticmethod(angular)
     def __init__(
         self,
-        alpha: _Number = 45.0,
-        miner: Any = None,
-        row_chunk: Any = None,
+        alpha: float = 45.0,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "angular",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class ArcFace(FunctionalLoss):
     function = staticmethod(arcface)
     def __init__(
         self,
-        scale: _Number = 64.0,
-        margin: _Number = 0.5,
+        scale: Number = 64.0,
+        margin: Number = 0.5,
         beyond_pi: str = "shifted",
         per_class: int = 1,
         reduction: str = "sum_over_batch_size",
         name: str | None = "arcface",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class BinomialDeviance(FunctionalLoss):
     function = staticmethod(binomial_deviance)
     def __init__(
         self,
-        alpha: _Number = 2.0,
-        beta: _Number = 50.0,
-        base: _Number = 0.5,
-        miner: Any = None,
-        row_chunk: Any = None,
+        alpha: Number = 2.0,
+        beta: Number = 50.0,
+        base: Number = 0.5,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "binomial_deviance",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class Circle(FunctionalLoss):
     function = staticmethod(circle)
     def __init__(
         self,
-        margin: _Number = 0.4,
-        gamma: _Number = 80.0,
+        margin: Number = 0.4,
+        gamma: Number = 80.0,
         stop_gradient_weights: bool = True,
-        miner: Any = None,
-        row_chunk: Any = None,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "circle",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class Contrastive(FunctionalLoss):
     function = staticmethod(contrastive)
     def __init__(
         self,
-        margin: _Number = 1.0,
+        margin: Number = 1.0,
         form: str = "hadsell",
         normalize: bool = False,
-        miner: Any = None,
-        row_chunk: Any = None,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "contrastive",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class CosFace(FunctionalLoss):
     function = staticmethod(cosface)
     def __init__(
         self,
-        scale: _Number = 64.0,
-        margin: _Number = 0.35,
+        scale: Number = 64.0,
+        margin: Number = 0.35,
         per_class: int = 1,
         reduction: str = "sum_over_batch_size",
         name: str | None = "cosface",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class CoupledClusters(FunctionalLoss):
     function = staticmethod(coupled_clusters)
     def __init__(
         self,
-        margin: _Number = 1.0,
+        margin: Number = 1.0,
         stop_gradient_center: bool = True,
         normalize: bool = False,
-        row_chunk: Any = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "coupled_clusters",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class FacilityLocation(FunctionalLoss):
     function = staticmethod(facility_location)
     def __init__(
         self,
-        gamma: _Number = 1.0,
+        gamma: Number = 1.0,
         search: str = "pam",
         nmi_average: str = "geometric",
         normalize: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str | None = "facility_location",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class FastAP(FunctionalLoss):
@@ -288,26 +284,26 @@ class FastAP(FunctionalLoss):
     def __init__(
         self,
         bins: int = 10,
-        miner: Any = None,
-        row_chunk: Any = None,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "fast_ap",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class HardNet(FunctionalLoss):
     function = staticmethod(hardnet)
     def __init__(
         self,
-        margin: _Number = 1.0,
+        margin: Number = 1.0,
         normalize: bool = False,
-        miner: Any = None,
-        row_chunk: Any = None,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "hardnet",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class Histogram(FunctionalLoss):
@@ -315,41 +311,41 @@ class Histogram(FunctionalLoss):
     def __init__(
         self,
         bins: int = 100,
-        miner: Any = None,
-        row_chunk: Any = None,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "histogram",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class IntraPairVariance(FunctionalLoss):
     function = staticmethod(intra_pair_variance)
     def __init__(
         self,
-        positive_epsilon: _Number = 0.01,
-        negative_epsilon: _Number = 0.01,
-        miner: Any = None,
-        row_chunk: Any = None,
+        positive_epsilon: Number = 0.01,
+        negative_epsilon: Number = 0.01,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "intra_pair_variance",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class InvariantSpread(FunctionalLoss):
     function = staticmethod(invariant_spread)
     def __init__(
         self,
-        temperature: _Number = 0.1,
+        temperature: Number = 0.1,
         form: str = "code",
-        negative_weight: _Number = 1.0,
-        negative_share: _Number = 1.0,
-        row_chunk: Any = None,
+        negative_weight: Number = 1.0,
+        negative_share: Number = 1.0,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "invariant_spread",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class LargeMarginSoftmax(FunctionalLoss):
@@ -357,112 +353,125 @@ class LargeMarginSoftmax(FunctionalLoss):
     def __init__(
         self,
         margin: int = 4,
-        annealing: _Number = 0.0,
-        scale: _Number = 1.0,
+        annealing: Number = 0.0,
+        scale: Number = 1.0,
         per_class: int = 1,
         reduction: str = "sum_over_batch_size",
         name: str | None = "large_margin_softmax",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class LiftedStructure(FunctionalLoss):
     function = staticmethod(lifted_structure)
     def __init__(
         self,
-        margin: _Number = 1.0,
+        margin: Number = 1.0,
         smooth: bool = True,
         normalize: bool = False,
-        miner: Any = None,
-        row_chunk: Any = None,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "lifted_structure",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class Marginal(FunctionalLoss):
     function = staticmethod(marginal)
     def __init__(
         self,
-        threshold: _Number = 1.2,
-        margin: _Number = 0.3,
-        miner: Any = None,
-        row_chunk: Any = None,
+        threshold: Number = 1.2,
+        margin: Number = 0.3,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "marginal",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
+    ) -> None: ...
+
+class Matryoshka(FunctionalLoss):
+    function = staticmethod(matryoshka)
+    def __init__(
+        self,
+        loss: FunctionalLoss,
+        dims: Sequence[int],
+        weights: Sequence[Number] | None = None,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = "matryoshka",
+        *,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class MultiSimilarity(FunctionalLoss):
     function = staticmethod(multi_similarity)
     def __init__(
         self,
-        alpha: _Number = 2.0,
-        beta: _Number = 50.0,
-        base: _Number = 0.5,
-        epsilon: _Number | None = 0.1,
-        row_chunk: Any = None,
+        alpha: Number = 2.0,
+        beta: Number = 50.0,
+        base: Number = 0.5,
+        epsilon: float | None = 0.1,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "multi_similarity",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class NCA(FunctionalLoss):
     function = staticmethod(nca)
     def __init__(
         self,
-        temperature: _Number = 1.0,
+        temperature: Number = 1.0,
         form: str = "log",
         normalize: bool = False,
-        miner: Any = None,
-        row_chunk: Any = None,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "nca",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class NPair(FunctionalLoss):
     function = staticmethod(npair)
     def __init__(
         self,
-        l2: _Number = 0.001,
+        l2: Number = 0.001,
         form: str = "paper",
         normalize: bool = False,
-        miner: Any = None,
-        row_chunk: Any = None,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "npair",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class NTXent(FunctionalLoss):
     function = staticmethod(nt_xent)
     def __init__(
         self,
-        temperature: _Number = 0.1,
-        miner: Any = None,
-        row_chunk: Any = None,
+        temperature: Number = 0.1,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "nt_xent",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class NormSoftmax(FunctionalLoss):
     function = staticmethod(norm_softmax)
     def __init__(
         self,
-        temperature: _Number = 0.05,
+        temperature: Number = 0.05,
         per_class: int = 1,
         reduction: str = "sum_over_batch_size",
         name: str | None = "norm_softmax",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class P2SGrad(FunctionalLoss):
@@ -473,7 +482,7 @@ class P2SGrad(FunctionalLoss):
         reduction: str = "sum_over_batch_size",
         name: str | None = "p2s_grad",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class PNP(FunctionalLoss):
@@ -481,123 +490,123 @@ class PNP(FunctionalLoss):
     def __init__(
         self,
         form: str = "O",
-        temperature: _Number = 0.01,
-        alpha: _Number = 1.0,
-        b: _Number = 2.0,
+        temperature: Number = 0.01,
+        alpha: Number = 1.0,
+        b: Number = 2.0,
         include_anchor: bool = False,
-        miner: Any = None,
-        row_chunk: Any = None,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "pnp",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class ProxyAnchor(FunctionalLoss):
     function = staticmethod(proxy_anchor)
     def __init__(
         self,
-        margin: _Number = 0.1,
-        alpha: _Number = 32.0,
+        margin: Number = 0.1,
+        alpha: Number = 32.0,
         per_class: int = 1,
         reduction: str = "sum_over_batch_size",
         name: str | None = "proxy_anchor",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class ProxyNCA(FunctionalLoss):
     function = staticmethod(proxy_nca)
     def __init__(
         self,
-        scale: _Number = 18.0,
+        scale: Number = 18.0,
         positive_in_denominator: bool = False,
-        label_smoothing: _Number = 0.0,
-        margin: _Number = 0.0,
+        label_smoothing: Number = 0.0,
+        margin: Number = 0.0,
         per_class: int = 1,
         reduction: str = "sum_over_batch_size",
         name: str | None = "proxy_nca",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class RangeLoss(FunctionalLoss):
     function = staticmethod(range_loss)
     def __init__(
         self,
-        alpha: _Number = 1.0,
-        beta: _Number = 1.0,
-        margin: _Number = 1.0,
+        alpha: Number = 1.0,
+        beta: Number = 1.0,
+        margin: Number = 1.0,
         k: int = 2,
         squared: bool = False,
         normalize: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str | None = "range_loss",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class RankedList(FunctionalLoss):
     function = staticmethod(ranked_list)
     def __init__(
         self,
-        alpha: _Number = 1.2,
-        margin: _Number = 0.4,
-        positive_temperature: _Number = 0.0,
-        negative_temperature: _Number = 10.0,
-        balance: _Number = 0.5,
+        alpha: Number = 1.2,
+        margin: Number = 0.4,
+        positive_temperature: Number = 0.0,
+        negative_temperature: Number = 10.0,
+        balance: Number = 0.5,
         stop_gradient_weights: bool = True,
         normalize: bool = True,
-        row_chunk: Any = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "ranked_list",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class SNR(FunctionalLoss):
     function = staticmethod(snr)
     def __init__(
         self,
-        margin: _Number = 1.0,
-        positive_margin: _Number = 0.0,
-        zero_mean: _Number = 0.0,
+        margin: Number = 1.0,
+        positive_margin: Number = 0.0,
+        zero_mean: Number = 0.0,
         normalize: bool = False,
-        miner: Any = None,
-        row_chunk: Any = None,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "snr",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class SmoothAP(FunctionalLoss):
     function = staticmethod(smooth_ap)
     def __init__(
         self,
-        temperature: _Number = 0.01,
+        temperature: Number = 0.01,
         include_anchor: bool = False,
-        miner: Any = None,
-        row_chunk: Any = None,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "smooth_ap",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class SoftNearestNeighbor(FunctionalLoss):
     function = staticmethod(soft_nearest_neighbor)
     def __init__(
         self,
-        temperature: _Number = 1.0,
+        temperature: Number = 1.0,
         distance: str = "squared_euclidean",
         normalize: bool = False,
-        miner: Any = None,
-        row_chunk: Any = None,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "soft_nearest_neighbor",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class SoftTriple(FunctionalLoss):
@@ -605,115 +614,115 @@ class SoftTriple(FunctionalLoss):
     def __init__(
         self,
         per_class: int = 10,
-        scale: _Number = 20.0,
-        gamma: _Number = 0.1,
-        margin: _Number = 0.01,
+        scale: Number = 20.0,
+        gamma: Number = 0.1,
+        margin: Number = 0.01,
         reduction: str = "sum_over_batch_size",
         name: str | None = "soft_triple",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class SphereFace(FunctionalLoss):
     function = staticmethod(sphereface)
     def __init__(
         self,
-        scale: _Number = 30.0,
+        scale: Number = 30.0,
         margin: int = 4,
-        annealing: _Number = 0.0,
+        annealing: Number = 0.0,
         per_class: int = 1,
         reduction: str = "sum_over_batch_size",
         name: str | None = "sphereface",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class SupCon(FunctionalLoss):
     function = staticmethod(sup_con)
     def __init__(
         self,
-        temperature: _Number = 0.1,
+        temperature: Number = 0.1,
         form: str = "out",
-        base_temperature: Any = None,
-        miner: Any = None,
-        row_chunk: Any = None,
+        base_temperature: Number | None = None,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "sup_con",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class TemperatureSoftmax(FunctionalLoss):
     function = staticmethod(temperature_softmax)
     def __init__(
         self,
-        temperature: _Number = 1.0,
+        temperature: Number = 1.0,
         targets: str = "probabilities",
         per_class: int = 1,
         reduction: str = "sum_over_batch_size",
         name: str | None = "temperature_softmax",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class ThresholdConsistentMargin(FunctionalLoss):
     function = staticmethod(threshold_consistent_margin)
     def __init__(
         self,
-        positive_margin: _Number = 0.9,
-        negative_margin: _Number = 0.5,
-        positive_weight: _Number = 1.0,
-        negative_weight: _Number = 1.0,
-        miner: Any = None,
-        row_chunk: Any = None,
+        positive_margin: Number = 0.9,
+        negative_margin: Number = 0.5,
+        positive_weight: Number = 1.0,
+        negative_weight: Number = 1.0,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "threshold_consistent_margin",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class Triplet(FunctionalLoss):
     function = staticmethod(triplet)
     def __init__(
         self,
-        margin: _Number = 0.2,
+        margin: Number = 0.2,
         distance: str = "squared_euclidean",
         mining: str = "semi_hard",
         soft: bool = False,
         normalize: bool = False,
-        miner: Any = None,
-        row_chunk: Any = None,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "triplet",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class TupletMargin(FunctionalLoss):
     function = staticmethod(tuplet_margin)
     def __init__(
         self,
-        margin: _Number = 0.1,
-        scale: _Number = 64.0,
-        miner: Any = None,
-        row_chunk: Any = None,
+        margin: Number = 0.1,
+        scale: Number = 64.0,
+        miner: Miner | None = None,
+        row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "tuplet_margin",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...
 
 class VICReg(FunctionalLoss):
     function = staticmethod(vicreg)
     def __init__(
         self,
-        invariance: _Number = 25.0,
-        variance: _Number = 25.0,
-        covariance: _Number = 1.0,
-        target: _Number = 1.0,
-        epsilon: _Number = 0.0001,
+        invariance: Number = 25.0,
+        variance: Number = 25.0,
+        covariance: Number = 1.0,
+        target: Number = 1.0,
+        epsilon: Number = 0.0001,
         reduction: str = "sum_over_batch_size",
         name: str | None = "vicreg",
         *,
-        ignore_label: _Label = None,
+        ignore_label: Label | None = None,
     ) -> None: ...

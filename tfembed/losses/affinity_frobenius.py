@@ -1,13 +1,22 @@
 """The affinity loss of deep clustering (Hershey et al., 2016)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Rows
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.classes import class_numbers, whole_batch
+from tfembed.ops.pairs import References
 
 
-def affinity_frobenius(labels, embeddings, ref_labels=None, ref_embeddings=None):
+def affinity_frobenius(
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
+) -> tf.Tensor:
     """Compares all cosine similarities with the label affinities, at once.
 
         loss = sum{(S[i, j] - Y[i, j])^2 : i, j},  Y[i, j] = 1 for equal labels, else 0

@@ -1,23 +1,27 @@
 """Projected affinities: deep spectral clustering (Law et al., 2017)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_fraction
 from tfembed.ops.classes import class_numbers, whole_batch
+from tfembed.ops.pairs import References
 from tfembed.ops.projection import range_basis
 
 
 def affinity_projection(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    tolerance=1e-6,
-    normalize=False,
-):
+    tolerance: Number = 1e-6,
+    normalize: bool = False,
+) -> tf.Tensor:
     """Compares the space that the embeddings span with the one that the labels span.
 
         loss = ||P(E) - P(Y)||^2,  P(A) = A A^+

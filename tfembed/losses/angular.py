@@ -1,27 +1,31 @@
 """The angular loss (Wang et al., 2017)."""
 
+from __future__ import annotations
+
 import math
 
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Rows
 from tfembed.losses.base import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops.arguments import check_number, check_untrained
 from tfembed.ops.masked import log_sum_exp, masked_count
-from tfembed.ops.pairs import Similarities, over_terms, similarities_once
+from tfembed.ops.pairs import References, Similarities, over_terms, similarities_once
 from tfembed.ops.positives import entry, sum_over_positives
 
 
 def angular(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    alpha=45.0,
-    miner=None,
-    row_chunk=None,
-):
+    alpha: float = 45.0,
+    miner: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Bounds the angle at the negative in each triangle with a positive pair.
 
         f[i, j, k] = 4 * tan(alpha)^2 * (x[i] + x[j]) . x[k]
@@ -55,7 +59,8 @@ def angular(
     alone = ref_labels is None and ref_embeddings is None
     if alone and row_chunk is None and miner is None:
         embeddings = similarities_once(labels, embeddings)
-    given = isinstance(embeddings, Similarities)
+    values = [embeddings.values] if isinstance(embeddings, Similarities) else []
+    given = bool(values)
     if given and ref_labels is not None:
         raise ValueError(
             "`angular` compares references with each other, and cannot do that with "
@@ -96,7 +101,7 @@ def angular(
         ref_labels,
         ref_embeddings,
         normalize=True,
-        ref_inputs=[embeddings.values] if given else [],
+        ref_inputs=values,
         miner=miner,
         row_chunk=row_chunk,
     )

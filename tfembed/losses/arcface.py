@@ -1,9 +1,13 @@
 """The softmax with an additive angular margin (Deng et al., 2019)."""
 
+from __future__ import annotations
+
 import math
 
+import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.angles import BEYOND_PI, cosine_of_wider_angle
 from tfembed.ops.arguments import (
@@ -17,14 +21,14 @@ from tfembed.ops.proxies import over_classes
 
 
 def arcface(
-    labels,
-    similarities,
+    labels: Labels,
+    similarities: Rows,
     *,
-    scale=64.0,
-    margin=0.5,
-    beyond_pi="shifted",
-    per_class=1,
-):
+    scale: Number = 64.0,
+    margin: Number = 0.5,
+    beyond_pi: str = "shifted",
+    per_class: int = 1,
+) -> tf.Tensor:
     """Softmax cross-entropy, the angle to a row's own class widened by a margin.
 
         z[i, c] = scale * S[i, c], but of the row's own class y

@@ -1,5 +1,7 @@
 """What the Keras classes of the losses have in common."""
 
+from __future__ import annotations
+
 import functools
 from typing import Any
 
@@ -7,11 +9,13 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tfembed import compat
+from tfembed.hints import Label, Labels, Rows
 from tfembed.losses.constructor import give_constructor, names_of
 from tfembed.ops.arguments import check_count
 from tfembed.ops.ignored_labels import share_of_kept
 from tfembed.ops.ignored_rows import without_rows
 from tfembed.ops.labels import may_be_rounded
+from tfembed.ops.pairs import References
 from tfembed.ops.replicas import global_batch_mean
 from tfembed.ops.zero_rows import at_least_one_row
 
@@ -47,14 +51,16 @@ class FunctionalLoss(compat.LabelLoss):
     """
 
     function: Any = None
-    check = staticmethod(lambda: None)
-    ignore_label = None
+    check: Any = staticmethod(lambda: None)
+    ignore_label: Label | None = None
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         give_constructor(cls, FunctionalLoss)
 
-    def __init__(self, *, reduction, name, **hyperparameters):
+    def __init__(
+        self, *, reduction: str, name: str | None, **hyperparameters: Any
+    ) -> None:
         checked = names_of(type(self).check)
         if checked <= set(hyperparameters):
             type(self).check(**{key: hyperparameters[key] for key in checked})
@@ -63,8 +69,8 @@ class FunctionalLoss(compat.LabelLoss):
                 f"`reduction` must be one of {', '.join(map(repr, REDUCTIONS))}, which "
                 f"both Kerases know. Received: reduction={reduction!r}."
             )
-        counts = ("per_class", "row_chunk")  # of all losses on proxies, of all others
-        counts = {each: hyperparameters.get(each) for each in counts}
+        names = ("per_class", "row_chunk")  # of all losses on proxies, of all others
+        counts = {each: hyperparameters.get(each) for each in names}
         check_count(
             **{name: value for name, value in counts.items() if value is not None}
         )
@@ -76,11 +82,17 @@ class FunctionalLoss(compat.LabelLoss):
             setattr(self, key, value)
 
     @property
-    def hyperparameters(self):
+    def hyperparameters(self) -> dict[str, Any]:
         """The keyword arguments of the function, by name, as they are now."""
         return {key: getattr(self, key) for key in self._hyperparameters}
 
-    def per_row(self, labels, embeddings, ref_labels=None, ref_embeddings=None):
+    def per_row(
+        self,
+        labels: Labels,
+        embeddings: Rows,
+        ref_labels: Labels | None = None,
+        ref_embeddings: Rows | References | None = None,
+    ) -> tf.Tensor:
         """Returns `(batch,)`, the function's value with this loss's settings.
 
         Args:
@@ -99,7 +111,7 @@ class FunctionalLoss(compat.LabelLoss):
             function, self.ignore_label, labels, embeddings, **references
         )
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Labels, y_pred: Rows) -> tf.Tensor:
         losses = self.per_row(y_true, y_pred)
         rounded = may_be_rounded(tf.convert_to_tensor(y_true))
         if rounded is not None:  # where XLA dropped the assertion
@@ -111,7 +123,7 @@ class FunctionalLoss(compat.LabelLoss):
             return at_least_one_row(global_batch_mean(losses))[0]
         return losses
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         for key, value in self.hyperparameters.items():
             if isinstance(value, tf.Variable):

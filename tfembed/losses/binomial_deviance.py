@@ -1,27 +1,31 @@
 """The binomial deviance loss (Yi et al., 2014), as general pair weighting has it."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops.arguments import check_number, check_positive
 from tfembed.ops.floats import like
 from tfembed.ops.masked import masked_mean
-from tfembed.ops.pairs import over_pairs
+from tfembed.ops.pairs import References, over_pairs
 
 
 def binomial_deviance(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    alpha=2.0,
-    beta=50.0,
-    base=0.5,
-    miner=None,
-    row_chunk=None,
-):
+    alpha: Number = 2.0,
+    beta: Number = 50.0,
+    base: Number = 0.5,
+    miner: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Judges every pair by itself, softly, on both sides of one similarity.
 
         pull[i] = mean{log(1 + exp(alpha * (base - S[i, j]))) : j positive}

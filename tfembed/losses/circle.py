@@ -1,27 +1,31 @@
 """The circle loss (Sun et al., 2020)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops.arguments import check_number, check_positive
 from tfembed.ops.floats import like
 from tfembed.ops.masked import log_sum_exp
-from tfembed.ops.pairs import over_terms
+from tfembed.ops.pairs import References, over_terms
 
 
 def circle(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    margin=0.4,
-    gamma=80.0,
-    stop_gradient_weights=True,
-    miner=None,
-    row_chunk=None,
-):
+    margin: Number = 0.4,
+    gamma: Number = 80.0,
+    stop_gradient_weights: bool = True,
+    miner: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Weighs each pair by how far it is from where it should be.
 
         pull[i] = sum{exp(-gamma * a[i, j] * (S[i, j] - (1 - margin))) : j positive}

@@ -88,8 +88,10 @@ def _constructor(cls, owner, settings, name):
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     own = inspect.Parameter("self", kind)
     more = [
-        inspect.Parameter("reduction", kind, default="sum_over_batch_size"),
-        inspect.Parameter("name", kind, default=name),
+        inspect.Parameter(
+            "reduction", kind, default="sum_over_batch_size", annotation="str"
+        ),
+        inspect.Parameter("name", kind, default=name, annotation="str | None"),
     ]
     signature = inspect.Signature([*settings, *more])
 

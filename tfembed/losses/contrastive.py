@@ -1,28 +1,32 @@
 """The contrastive loss (Hadsell et al., 2006), in its three common forms."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops.arguments import check_choice, check_number
 from tfembed.ops.masked import masked_count, masked_sum
-from tfembed.ops.pairs import over_terms
+from tfembed.ops.pairs import References, over_terms
 
 FORMS = ("hadsell", "survey", "cosine")
 
 
 def contrastive(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    margin=1.0,
-    form="hadsell",
-    normalize=False,
-    miner=None,
-    row_chunk=None,
-):
+    margin: Number = 1.0,
+    form: str = "hadsell",
+    normalize: bool = False,
+    miner: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Pulls positive pairs together and pushes negative pairs apart up to a margin.
 
         form       positive pair   negative pair

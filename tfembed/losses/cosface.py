@@ -1,15 +1,25 @@
 """The softmax with an additive cosine margin (Wang et al., 2018)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_number, check_positive
 from tfembed.ops.floats import like
 from tfembed.ops.proxies import over_classes
 
 
-def cosface(labels, similarities, *, scale=64.0, margin=0.35, per_class=1):
+def cosface(
+    labels: Labels,
+    similarities: Rows,
+    *,
+    scale: Number = 64.0,
+    margin: Number = 0.35,
+    per_class: int = 1,
+) -> tf.Tensor:
     """Softmax cross-entropy, the cosine of a row's own class lowered by a margin.
 
         z[i, c] = scale * (S[i, c] - margin * [c is labels[i]])

@@ -1,26 +1,29 @@
 """The coupled clusters loss (Liu et al., 2016)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_number
 from tfembed.ops.classes import pick_rows, refuse_similarities
 from tfembed.ops.distances import squared_distances
-from tfembed.ops.pairs import over_terms
+from tfembed.ops.pairs import References, over_terms
 
 
 def coupled_clusters(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    margin=1.0,
-    stop_gradient_center=True,
-    normalize=False,
-    row_chunk=None,
-):
+    margin: Number = 1.0,
+    stop_gradient_center: bool = True,
+    normalize: bool = False,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Gathers each class around its centre, nearer than the nearest foreign row.
 
         loss[i] = max(|x_i - c|^2 + margin - |x* - c|^2, 0) / 2

@@ -1,29 +1,33 @@
 """The facility location loss, structured clustering (Song et al., 2017)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_choice, check_not_negative
 from tfembed.ops.classes import class_numbers, pick_rows, whole_batch
 from tfembed.ops.distances import safe_sqrt, squared_distances
 from tfembed.ops.floats import like
 from tfembed.ops.medoids import AVERAGES, medoids_of_classes, most_violating_medoids
+from tfembed.ops.pairs import References
 
 SEARCHES = ("greedy", "pam")
 
 
 def facility_location(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    gamma=1.0,
-    search="pam",
-    nmi_average="geometric",
-    normalize=False,
-):
+    gamma: Number = 1.0,
+    search: str = "pam",
+    nmi_average: str = "geometric",
+    normalize: bool = False,
+) -> tf.Tensor:
     """Scores the classes' own clustering above every other one, by a margin of NMI.
 
         F(S) = -sum{min{D[i, j] : j in S} : i}

@@ -1,25 +1,29 @@
 """The FastAP loss (Cakir et al., 2019)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Rows
 from tfembed.losses.base import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops.arguments import check_count
 from tfembed.ops.masked import masked_count
-from tfembed.ops.pairs import over_terms
+from tfembed.ops.pairs import References, over_terms
 from tfembed.ops.soft_histograms import soft_histograms
 
 
 def fast_ap(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    bins=10,
-    miner=None,
-    row_chunk=None,
-):
+    bins: int = 10,
+    miner: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Raises each anchor's average precision, computed from histograms of distances.
 
         h+[l], h[l]   histograms of D^2, of the positives and of all other rows

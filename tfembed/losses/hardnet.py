@@ -1,25 +1,30 @@
 """The HardNet loss (Mishchuk et al., 2017)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops.arguments import check_number
 from tfembed.ops.ends import over_both_ends
 from tfembed.ops.masked import masked_count, masked_min, masked_sum
+from tfembed.ops.pairs import References
 
 
 def hardnet(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    margin=1.0,
-    normalize=False,
-    miner=None,
-    row_chunk=None,
-):
+    margin: Number = 1.0,
+    normalize: bool = False,
+    miner: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Wants each positive pair closer than the nearest negative of either end.
 
         loss(i, j) = max(margin + D[i, j] - min(n(i), n(j)), 0)

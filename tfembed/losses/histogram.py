@@ -1,25 +1,29 @@
 """The histogram loss (Ustinova & Lempitsky, 2016)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Rows
 from tfembed.losses.base import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops.arguments import check_count
 from tfembed.ops.labels import flat_labels
-from tfembed.ops.pairs import sum_over_rows
+from tfembed.ops.pairs import References, sum_over_rows
 from tfembed.ops.soft_histograms import soft_histograms
 
 
 def histogram(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    bins=100,
-    miner=None,
-    row_chunk=None,
-):
+    bins: int = 100,
+    miner: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Lowers the chance that a random negative pair is more alike than a positive one.
 
         h+, h-   histograms of the positive and of the negative pairs' similarities,

@@ -1,25 +1,29 @@
 """The intra-pair variance loss (Yu and Tao, 2019)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops.arguments import check_not_negative
 from tfembed.ops.masked import masked_count, masked_sum
-from tfembed.ops.pairs import over_pairs, similarities_once, sum_over_rows
+from tfembed.ops.pairs import References, over_pairs, similarities_once, sum_over_rows
 
 
 def intra_pair_variance(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    positive_epsilon=0.01,
-    negative_epsilon=0.01,
-    miner=None,
-    row_chunk=None,
-):
+    positive_epsilon: Number = 0.01,
+    negative_epsilon: Number = 0.01,
+    miner: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Draws the pairs of each kind towards their mean, from the wrong side only.
 
         pull = mean{max((1 - positive_epsilon) * P - S[i, j], 0)^2 : positive pairs}

@@ -1,10 +1,13 @@
 """Invariant and spreading instance features (Ye et al., 2019)."""
 
+from __future__ import annotations
+
 import math
 
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops import replicas
 from tfembed.ops.arguments import (
@@ -18,6 +21,7 @@ from tfembed.ops.labels import flat_labels
 from tfembed.ops.masked import log_sum_exp, masked_mean, masked_sum
 from tfembed.ops.pair_checks import check_pairs, closed_batch
 from tfembed.ops.pairs import (
+    References,
     Similarities,
     over_pairs,
     over_terms,
@@ -27,17 +31,17 @@ FORMS = ("code", "paper")
 
 
 def invariant_spread(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    temperature=0.1,
-    form="code",
-    negative_weight=1.0,
-    negative_share=1.0,
-    row_chunk=None,
-):
+    temperature: Number = 0.1,
+    form: str = "code",
+    negative_weight: Number = 1.0,
+    negative_share: Number = 1.0,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Draws the two views of an image together, and all images apart.
 
     The batch holds two views of each image, in any order: two rows with the same

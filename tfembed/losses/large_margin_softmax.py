@@ -1,8 +1,11 @@
 """The large-margin softmax (Liu et al., 2016), on embeddings of any length."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.angles import cosine_of_multiple_angle
 from tfembed.ops.arguments import check_count, check_not_negative, check_positive
@@ -11,8 +14,14 @@ from tfembed.ops.proxies import check_similarities, over_classes
 
 
 def large_margin_softmax(
-    labels, similarities, *, margin=4, annealing=0.0, scale=1.0, per_class=1
-):
+    labels: Labels,
+    similarities: Rows,
+    *,
+    margin: int = 4,
+    annealing: Number = 0.0,
+    scale: Number = 1.0,
+    per_class: int = 1,
+) -> tf.Tensor:
     """Softmax cross-entropy of products, the angle to the own class multiplied.
 
         z[i, c] = scale * w[c] . x[i], but of the row's own class y
@@ -45,15 +54,15 @@ def large_margin_softmax(
     Reference: Liu et al., 2016, equations 4 to 6 (https://arxiv.org/abs/1612.02295).
     """
     _check(margin, annealing, scale)
-    similarities = widen(similarities)
-    check_similarities(similarities)
-    if similarities.shape[1] % 2:
+    wide = widen(similarities)
+    check_similarities(wide)
+    if wide.shape[1] % 2:
         raise ValueError(
             "`similarities` must be products and lengths, `(batch, 2 * classes * "
             'per_class)`, as from `Proxies(similarity="product_and_length")`. '
-            f"Received: shape {tuple(similarities.shape)}."
+            f"Received: shape {tuple(wide.shape)}."
         )
-    products, lengths = tf.split(similarities, 2, axis=1)
+    products, lengths = tf.split(wide, 2, axis=1)
     check_count(per_class=per_class)
     if per_class > 1 and products.shape[1] % per_class == 0:
         parts = [-1, products.shape[1] // int(per_class), int(per_class)]

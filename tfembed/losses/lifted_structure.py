@@ -1,26 +1,31 @@
 """The lifted structured loss (Oh Song et al., 2016)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops.arguments import check_number
 from tfembed.ops.ends import over_both_ends
 from tfembed.ops.masked import log_sum_exp, masked_count, masked_max, masked_sum
+from tfembed.ops.pairs import References
 
 
 def lifted_structure(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    margin=1.0,
-    smooth=True,
-    normalize=False,
-    miner=None,
-    row_chunk=None,
-):
+    margin: Number = 1.0,
+    smooth: bool = True,
+    normalize: bool = False,
+    miner: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Lifts each positive pair against all negatives of both of its ends.
 
         J[i, j]    = D[i, j] + log(sum{exp(margin - D[i, k]) : k negative of i}

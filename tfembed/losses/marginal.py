@@ -1,25 +1,29 @@
 """The marginal loss (Deng et al., 2017)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops.arguments import check_number
 from tfembed.ops.masked import masked_count, masked_sum
-from tfembed.ops.pairs import over_terms
+from tfembed.ops.pairs import References, over_terms
 
 
 def marginal(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    threshold=1.2,
-    margin=0.3,
-    miner=None,
-    row_chunk=None,
-):
+    threshold: Number = 1.2,
+    margin: Number = 0.3,
+    miner: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Parts positive from negative pairs at one distance, with a margin to both sides.
 
         positive pair   max(margin - (threshold - D^2), 0)

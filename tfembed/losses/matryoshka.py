@@ -1,9 +1,14 @@
 """Matryoshka representations: a loss of every prefix (Kusupati et al., 2022)."""
 
-import inspect
+from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
+
+import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_count, check_not_negative
 from tfembed.ops.classes import refuse_similarities
@@ -15,15 +20,15 @@ from tfembed.ops.unit_rows import unit_rows
 
 
 def matryoshka(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    loss,
-    dims,
-    weights=None,
-):
+    loss: FunctionalLoss,
+    dims: Sequence[int],
+    weights: Sequence[Number] | None = None,
+) -> tf.Tensor:
     """Trains the first numbers of an embedding to be an embedding of their own.
 
         value[i] = sum{weights[k] * loss(prefix(x, dims[k]))[i] : k}
@@ -52,15 +57,15 @@ def matryoshka(
     """
     _check(loss, dims, weights)
     refuse_similarities("matryoshka", embeddings)
-    embeddings = widen(embeddings)
+    whole = widen(embeddings)
     refs = ref_embeddings
     if isinstance(refs, References):
         refs = refs.embeddings
-    check_pairs(flat_labels(labels), embeddings, ref_labels, refs)
-    if embeddings.shape[1] is None or embeddings.shape[1] < dims[-1]:
+    check_pairs(flat_labels(labels), whole, ref_labels, refs)
+    if whole.shape[1] is None or whole.shape[1] < dims[-1]:
         raise ValueError(
             "`dims` must be no more than the numbers that an embedding has. Received: "
-            f"dims={list(dims)} and embeddings of shape {tuple(embeddings.shape)}."
+            f"dims={list(dims)} and embeddings of shape {tuple(whole.shape)}."
         )
     total = 0.0
     for number, dim in enumerate(dims):
@@ -71,7 +76,7 @@ def matryoshka(
                 present, own = ref_embeddings.present, ref_embeddings.own
                 prefix = References(prefix, present, own)
             references = {"ref_labels": ref_labels, "ref_embeddings": prefix}
-        losses = loss.per_row(labels, unit_rows(embeddings[:, :dim]), **references)
+        losses = loss.per_row(labels, unit_rows(whole[:, :dim]), **references)
         weight = 1.0 if weights is None else weights[number]
         total += like(weight, losses) * losses
     return total
@@ -137,12 +142,12 @@ class Matryoshka(FunctionalLoss):
 
     def __init__(
         self,
-        loss,
-        dims,
-        weights=None,
-        reduction="sum_over_batch_size",
-        name="matryoshka",
-    ):
+        loss: FunctionalLoss,
+        dims: Sequence[int],
+        weights: Sequence[Number] | None = None,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = "matryoshka",
+    ) -> None:
         if isinstance(loss, dict):  # from a config
             loss = keras.losses.deserialize(loss)
         _check(loss, dims, weights)

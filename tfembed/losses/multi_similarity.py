@@ -1,26 +1,30 @@
 """The multi-similarity loss (Wang et al., 2019)."""
 
+from __future__ import annotations
+
+import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
 from tfembed.miners import MultiSimilarityMiner
 from tfembed.ops.arguments import check_number, check_positive
 from tfembed.ops.masked import log1p_sum_exp
-from tfembed.ops.pairs import over_pairs
+from tfembed.ops.pairs import References, over_pairs
 
 
 def multi_similarity(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    alpha=2.0,
-    beta=50.0,
-    base=0.5,
-    epsilon=0.1,
-    row_chunk=None,
-):
+    alpha: Number = 2.0,
+    beta: Number = 50.0,
+    base: Number = 0.5,
+    epsilon: float | None = 0.1,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Pulls each anchor's hard positives in and pushes its hard negatives out.
 
         pull[i] = log(1 + sum{exp(-alpha * (S[i, j] - base)) : j positive}) / alpha

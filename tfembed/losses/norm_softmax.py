@@ -1,14 +1,24 @@
 """The normalised softmax with a temperature (Zhai and Wu, 2019)."""
 
+from __future__ import annotations
+
+import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_positive
 from tfembed.ops.floats import like
 from tfembed.ops.proxies import over_classes
 
 
-def norm_softmax(labels, similarities, *, temperature=0.05, per_class=1):
+def norm_softmax(
+    labels: Labels,
+    similarities: Rows,
+    *,
+    temperature: Number = 0.05,
+    per_class: int = 1,
+) -> tf.Tensor:
     """Softmax cross-entropy of cosines to one proxy a class, over a temperature.
 
         loss[i] = -log softmax(S[i] / temperature)[labels[i]]

@@ -1,29 +1,33 @@
 """The multi-class N-pair loss (Sohn, 2016)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops.arguments import check_choice, check_not_negative
 from tfembed.ops.distances import safe_sqrt
 from tfembed.ops.masked import log_sum_exp, masked_count, masked_sum
-from tfembed.ops.pairs import over_terms
+from tfembed.ops.pairs import References, over_terms
 
 FORMS = ("paper", "survey")
 
 
 def npair(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    l2=0.001,
-    form="paper",
-    normalize=False,
-    miner=None,
-    row_chunk=None,
-):
+    l2: Number = 0.001,
+    form: str = "paper",
+    normalize: bool = False,
+    miner: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Wants each positive's inner product above those of all negatives together.
 
         loss(i, j) = log(1 + sum{exp(x[i].x[k] - x[i].x[j]) : k negative of i})

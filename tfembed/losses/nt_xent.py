@@ -1,25 +1,29 @@
 """The normalised temperature-scaled cross-entropy (Chen et al., 2020)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops.arguments import check_positive
 from tfembed.ops.floats import like
 from tfembed.ops.masked import log_sum_exp, masked_count, masked_sum
-from tfembed.ops.pairs import over_terms
+from tfembed.ops.pairs import References, over_terms
 
 
 def nt_xent(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    temperature=0.1,
-    miner=None,
-    row_chunk=None,
-):
+    temperature: Number = 0.1,
+    miner: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Tells each positive from all of the anchor's negatives.
 
         e[i, j] = exp(S[i, j] / temperature)

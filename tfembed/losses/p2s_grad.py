@@ -1,13 +1,16 @@
 """The gradient of similarities instead of probabilities (Zhang et al., 2019)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Rows
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.proxies import over_classes
 
 
-def p2s_grad(labels, similarities, *, per_class=1):
+def p2s_grad(labels: Labels, similarities: Rows, *, per_class: int = 1) -> tf.Tensor:
     """Squares what each cosine lacks: to 1 of the own class, to 0 of all others.
 
         loss[i] = sum{(S[i, c] - [c is labels[i]])^2 : classes c} / 2

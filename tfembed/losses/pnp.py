@@ -1,32 +1,36 @@
 """Penalising negatives before positives (Li et al., 2022)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops.arguments import check_choice, check_positive
 from tfembed.ops.floats import like
 from tfembed.ops.masked import masked_count, masked_sum
-from tfembed.ops.pairs import over_terms
+from tfembed.ops.pairs import References, over_terms
 from tfembed.ops.positives import entry, sum_over_positives
 
 FORMS = ("O", "Iu", "Ib", "Ds", "Dq")
 
 
 def pnp(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    form="O",
-    temperature=0.01,
-    alpha=1.0,
-    b=2.0,
-    include_anchor=False,
-    miner=None,
-    row_chunk=None,
-):
+    form: str = "O",
+    temperature: Number = 0.01,
+    alpha: Number = 1.0,
+    b: Number = 2.0,
+    include_anchor: bool = False,
+    miner: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Counts the negatives that rank before each positive, with sigmoids for steps.
 
         R(j)    = sum{sigmoid((S[i, k] - S[i, j]) / tau) : k negative}

@@ -1,8 +1,11 @@
 """Proxy-Anchor (Kim et al., 2020): each proxy against all rows of the batch."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_number, check_positive
 from tfembed.ops.floats import like
@@ -11,7 +14,14 @@ from tfembed.ops.proxies import over_classes
 from tfembed.ops.replicas import gather
 
 
-def proxy_anchor(labels, similarities, *, margin=0.1, alpha=32.0, per_class=1):
+def proxy_anchor(
+    labels: Labels,
+    similarities: Rows,
+    *,
+    margin: Number = 0.1,
+    alpha: Number = 32.0,
+    per_class: int = 1,
+) -> tf.Tensor:
     """Weighs the rows of a batch by how hard they are for each proxy.
 
         pull[p] = log(1 + sum{exp(-alpha * (S[i, p] - margin)) : labels[i] = p})

@@ -1,8 +1,11 @@
 """Proxy-NCA (Movshovitz-Attias et al., 2017) and its form as a softmax."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_fraction, check_number, check_positive
 from tfembed.ops.floats import like
@@ -11,15 +14,15 @@ from tfembed.ops.proxies import over_classes
 
 
 def proxy_nca(
-    labels,
-    similarities,
+    labels: Labels,
+    similarities: Rows,
     *,
-    scale=18.0,
-    positive_in_denominator=False,
-    label_smoothing=0.0,
-    margin=0.0,
-    per_class=1,
-):
+    scale: Number = 18.0,
+    positive_in_denominator: bool = False,
+    label_smoothing: Number = 0.0,
+    margin: Number = 0.0,
+    per_class: int = 1,
+) -> tf.Tensor:
     """Draws each row to its class's proxy and away from all others'.
 
         z[i, c] = scale * (S[i, c] - margin * [c is labels[i]])

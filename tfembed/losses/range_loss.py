@@ -1,27 +1,31 @@
 """The range loss (Zhang et al., 2017)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_count, check_not_negative, check_number
 from tfembed.ops.classes import class_numbers, pick_rows, whole_batch
 from tfembed.ops.distances import safe_sqrt, squared_distances
+from tfembed.ops.pairs import References
 
 
 def range_loss(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    alpha=1.0,
-    beta=1.0,
-    margin=1.0,
-    k=2,
-    squared=False,
-    normalize=False,
-):
+    alpha: Number = 1.0,
+    beta: Number = 1.0,
+    margin: Number = 1.0,
+    k: int = 2,
+    squared: bool = False,
+    normalize: bool = False,
+) -> tf.Tensor:
     """Shrinks each class's largest distances, and parts the two nearest class centres.
 
         within  = harmonic mean of the k largest distances of two rows of a class,

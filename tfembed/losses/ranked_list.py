@@ -1,29 +1,32 @@
 """The ranked list loss (Wang et al., 2019)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_fraction, check_not_negative, check_number
 from tfembed.ops.masked import masked_max
-from tfembed.ops.pairs import over_pairs
+from tfembed.ops.pairs import References, over_pairs
 
 
 def ranked_list(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    alpha=1.2,
-    margin=0.4,
-    positive_temperature=0.0,
-    negative_temperature=10.0,
-    balance=0.5,
-    stop_gradient_weights=True,
-    normalize=True,
-    row_chunk=None,
-):
+    alpha: Number = 1.2,
+    margin: Number = 0.4,
+    positive_temperature: Number = 0.0,
+    negative_temperature: Number = 10.0,
+    balance: Number = 0.5,
+    stop_gradient_weights: bool = True,
+    normalize: bool = True,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Keeps positives within one sphere around the anchor, negatives out of a wider.
 
         P = {j positive : D[i, j] > alpha - margin},  N = {j negative : D[i, j] < alpha}

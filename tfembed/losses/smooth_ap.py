@@ -1,26 +1,30 @@
 """The Smooth-AP loss (Brown et al., 2020)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops.arguments import check_positive
 from tfembed.ops.masked import masked_count, masked_sum
-from tfembed.ops.pairs import over_terms
+from tfembed.ops.pairs import References, over_terms
 from tfembed.ops.positives import entry, sum_over_positives
 
 
 def smooth_ap(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    temperature=0.01,
-    include_anchor=False,
-    miner=None,
-    row_chunk=None,
-):
+    temperature: Number = 0.01,
+    include_anchor: bool = False,
+    miner: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Raises each anchor's average precision, with sigmoids for the steps of ranks.
 
         rank(j, A) = 1 + sum{sigmoid((S[i, k] - S[i, j]) / tau) : k in A, k != j}

@@ -1,31 +1,35 @@
 """The contrastive loss of signal-to-noise ratios (Yuan et al., 2019)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops.arguments import check_not_negative, check_number
 from tfembed.ops.distances import squared_distances
 from tfembed.ops.floats import like, widen
 from tfembed.ops.ignored_labels import kept_rows, share_of_kept
 from tfembed.ops.masked import masked_count, masked_sum
-from tfembed.ops.pairs import Similarities, over_terms
+from tfembed.ops.pairs import References, Similarities, over_terms
 from tfembed.ops.unit_rows import EPSILON, unit_rows
 
 
 def snr(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    margin=1.0,
-    positive_margin=0.0,
-    zero_mean=0.0,
-    normalize=False,
-    miner=None,
-    row_chunk=None,
-):
+    margin: Number = 1.0,
+    positive_margin: Number = 0.0,
+    zero_mean: Number = 0.0,
+    normalize: bool = False,
+    miner: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Contrasts pairs by the variance of their difference over the anchor's own.
 
         R[i, j]        = var(x[j] - x[i]) / var(x[i])

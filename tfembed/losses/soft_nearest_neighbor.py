@@ -1,29 +1,33 @@
 """The soft nearest neighbour loss (Frosst et al., 2019)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops.arguments import check_choice, check_positive
 from tfembed.ops.floats import like
 from tfembed.ops.masked import log_sum_exp
-from tfembed.ops.pairs import over_terms
+from tfembed.ops.pairs import References, over_terms
 
 DISTANCES = ("squared_euclidean", "euclidean", "cosine")
 
 
 def soft_nearest_neighbor(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    temperature=1.0,
-    distance="squared_euclidean",
-    normalize=False,
-    miner=None,
-    row_chunk=None,
-):
+    temperature: Number = 1.0,
+    distance: str = "squared_euclidean",
+    normalize: bool = False,
+    miner: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Measures how entangled the classes are, neighbour by neighbour.
 
         e[i, j] = exp(-d[i, j] / temperature)

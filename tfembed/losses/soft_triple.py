@@ -1,8 +1,11 @@
 """SoftTriple (Qian et al., 2019): several proxies a class, weighed softly."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_number, check_positive
 from tfembed.ops.floats import like
@@ -10,8 +13,14 @@ from tfembed.ops.proxies import over_classes
 
 
 def soft_triple(
-    labels, similarities, *, per_class=10, scale=20.0, gamma=0.1, margin=0.01
-):
+    labels: Labels,
+    similarities: Rows,
+    *,
+    per_class: int = 10,
+    scale: Number = 20.0,
+    gamma: Number = 0.1,
+    margin: Number = 0.01,
+) -> tf.Tensor:
     """Softmax cross-entropy of similarities to classes with several centres.
 
         class[i, c] = sum{softmax(S[i, c, :] / gamma)[k] * S[i, c, k] : centres k}

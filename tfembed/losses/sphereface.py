@@ -1,7 +1,11 @@
 """The softmax with a multiplied angle, on the sphere (Liu et al., 2017)."""
 
+from __future__ import annotations
+
+import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.angles import cosine_of_multiple_angle
 from tfembed.ops.arguments import check_count, check_not_negative, check_positive
@@ -10,8 +14,14 @@ from tfembed.ops.proxies import over_classes
 
 
 def sphereface(
-    labels, similarities, *, scale=30.0, margin=4, annealing=0.0, per_class=1
-):
+    labels: Labels,
+    similarities: Rows,
+    *,
+    scale: Number = 30.0,
+    margin: int = 4,
+    annealing: Number = 0.0,
+    per_class: int = 1,
+) -> tf.Tensor:
     """Softmax cross-entropy, the angle to a row's own class multiplied by a margin.
 
         z[i, c] = scale * S[i, c], but of the row's own class y

@@ -1,29 +1,33 @@
 """The supervised contrastive loss (Khosla et al., 2020)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops.arguments import check_choice, check_positive
 from tfembed.ops.floats import like
 from tfembed.ops.masked import log_sum_exp, masked_count, masked_mean
-from tfembed.ops.pairs import over_terms
+from tfembed.ops.pairs import References, over_terms
 
 FORMS = ("out", "in")
 
 
 def sup_con(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    temperature=0.1,
-    form="out",
-    base_temperature=None,
-    miner=None,
-    row_chunk=None,
-):
+    temperature: Number = 0.1,
+    form: str = "out",
+    base_temperature: Number | None = None,
+    miner: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Tells each positive of an anchor from everything else in the batch.
 
         p[i, j] = exp(S[i, j] / temperature) / sum{exp(S[i, k] / temperature) : k != i}

@@ -1,8 +1,11 @@
 """The softmax with a temperature, on soft targets too (Hinton et al., 2015)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_choice, check_positive
 from tfembed.ops.floats import like, widen
@@ -12,8 +15,13 @@ TARGETS = ("probabilities", "logits")
 
 
 def temperature_softmax(
-    labels, similarities, *, temperature=1.0, targets="probabilities", per_class=1
-):
+    labels: Labels,
+    similarities: Rows,
+    *,
+    temperature: Number = 1.0,
+    targets: str = "probabilities",
+    per_class: int = 1,
+) -> tf.Tensor:
     """Cross-entropy of a softened softmax with class numbers or soft targets.
 
         q[i] = softmax(S[i] / temperature)
@@ -44,27 +52,27 @@ def temperature_softmax(
     et al., 2018 (https://arxiv.org/abs/1809.04157).
     """
     _check(temperature, targets)
-    labels = tf.convert_to_tensor(labels)
+    given = tf.convert_to_tensor(labels)
     wide = widen(similarities)
     heat = like(temperature, wide)
-    if labels.shape.rank != 2 or labels.shape[1] == 1:
+    if given.shape.rank != 2 or given.shape[1] == 1:
         return over_classes(
             lambda classes: classes.cross_entropy(classes.similarity / heat),
-            labels,
+            given,
             wide,
             per_class=per_class,
         )
     wide = pooled(wide, per_class)
-    if not labels.shape.is_compatible_with(wide.shape):
+    if not given.shape.is_compatible_with(wide.shape):
         raise ValueError(
             "`labels` must be class numbers `(batch,)`, or soft targets `(batch, "
-            f"classes)`. Received: shapes {tuple(labels.shape)} and, of the "
+            f"classes)`. Received: shapes {tuple(given.shape)} and, of the "
             f"similarities to classes, {tuple(wide.shape)}."
         )
-    labels = tf.ensure_shape(tf.cast(labels, wide.dtype), wide.shape)
+    given = tf.ensure_shape(tf.cast(given, wide.dtype), wide.shape)
     if targets == "logits":
-        labels = tf.nn.softmax(labels / heat)
-    return -tf.reduce_sum(labels * tf.nn.log_softmax(wide / heat), axis=1)
+        given = tf.nn.softmax(given / heat)
+    return -tf.reduce_sum(given * tf.nn.log_softmax(wide / heat), axis=1)
 
 
 def _check(temperature, targets):

@@ -1,28 +1,32 @@
 """The threshold-consistent margin loss (Zhang et al., 2024)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops.arguments import check_not_negative, check_number
 from tfembed.ops.floats import like
 from tfembed.ops.masked import masked_count, masked_sum
-from tfembed.ops.pairs import over_pairs, similarities_once, sum_over_rows
+from tfembed.ops.pairs import References, over_pairs, similarities_once, sum_over_rows
 
 
 def threshold_consistent_margin(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    positive_margin=0.9,
-    negative_margin=0.5,
-    positive_weight=1.0,
-    negative_weight=1.0,
-    miner=None,
-    row_chunk=None,
-):
+    positive_margin: Number = 0.9,
+    negative_margin: Number = 0.5,
+    positive_weight: Number = 1.0,
+    negative_weight: Number = 1.0,
+    miner: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Brings the hard pairs of all classes to the same two similarities.
 
         pull = mean{positive_margin - S : positive pairs, S <= positive_margin}

@@ -1,34 +1,38 @@
 """The triplet loss (Schroff et al., 2015), with the common ways to mine triplets."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops import triplets
 from tfembed.ops.arguments import check_choice, check_number
 from tfembed.ops.distance_weighted import DistanceWeighted
 from tfembed.ops.floats import like
 from tfembed.ops.masked import masked_max, masked_min
-from tfembed.ops.pairs import over_terms
+from tfembed.ops.pairs import References, over_terms
 
 DISTANCES = ("squared_euclidean", "euclidean", "cosine")
 MININGS = ("semi_hard", "window", "hard", "all", "distance_weighted")
 
 
 def triplet(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    margin=0.2,
-    distance="squared_euclidean",
-    mining="semi_hard",
-    soft=False,
-    normalize=False,
-    miner=None,
-    row_chunk=None,
-):
+    margin: Number = 0.2,
+    distance: str = "squared_euclidean",
+    mining: str = "semi_hard",
+    soft: bool = False,
+    normalize: bool = False,
+    miner: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Wants each positive nearer to its anchor than the negatives, by a margin.
 
         loss(a, p, n) = max(D[a, p] - D[a, n] + margin, 0)

@@ -1,29 +1,33 @@
 """The tuplet margin loss (Yu and Tao, 2019)."""
 
+from __future__ import annotations
+
 import math
 
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops.arguments import check_number, check_positive, check_untrained
 from tfembed.ops.distances import safe_sqrt
 from tfembed.ops.floats import like
 from tfembed.ops.masked import log_sum_exp, masked_count, masked_sum
-from tfembed.ops.pairs import over_terms
+from tfembed.ops.pairs import References, over_terms
 
 
 def tuplet_margin(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    margin=0.1,
-    scale=64.0,
-    miner=None,
-    row_chunk=None,
-):
+    margin: Number = 0.1,
+    scale: Number = 64.0,
+    miner: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Tells each positive from all negatives, forgiving it a small angle.
 
         term[i, j] = log(1 + sum{exp(scale * (S[i, k] - cos(t[i, j] - margin))) :

@@ -1,27 +1,30 @@
 """Variance, invariance and covariance of two views (Bardes et al., 2022)."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Number, Rows
 from tfembed.losses.base import FunctionalLoss
 from tfembed.ops.arguments import check_not_negative, check_positive
 from tfembed.ops.classes import class_numbers, whole_batch
 from tfembed.ops.floats import like
-from tfembed.ops.pairs import Similarities
+from tfembed.ops.pairs import References, Similarities
 
 
 def vicreg(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    invariance=25.0,
-    variance=25.0,
-    covariance=1.0,
-    target=1.0,
-    epsilon=1e-4,
-):
+    invariance: Number = 25.0,
+    variance: Number = 25.0,
+    covariance: Number = 1.0,
+    target: Number = 1.0,
+    epsilon: Number = 1e-4,
+) -> tf.Tensor:
     """Draws two views of each image together, and keeps the numbers apart and varied.
 
     The batch holds two views of each image: two rows with the same label, that of the

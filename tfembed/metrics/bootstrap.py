@@ -1,13 +1,23 @@
 """How far a mean over queries can be trusted: bootstrap intervals."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
+from tfembed.hints import Array
 from tfembed.ops.arguments import as_count, as_number
 
 _DRAWS = 2**20
 
 
-def bootstrap_intervals(values, confidence=0.95, resamples=2000, seed=0):
+def bootstrap_intervals(
+    values: Mapping[str, Sequence[float] | Array],
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
     """Bounds the mean of per-query values by a percentile bootstrap.
 
     As many queries as there are, are drawn with replacement, and all means are taken

@@ -1,8 +1,11 @@
 """How well k-means on an embedding recovers its classes."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from tfembed.formats.unit_rows import unit_rows
+from tfembed.hints import Label, Labels, Rows
 from tfembed.metrics.labels import without_ignored
 from tfembed.metrics.nearest import check_embeddings
 from tfembed.ops.arguments import as_count, check_choice
@@ -11,14 +14,14 @@ AVERAGES = ("geometric", "arithmetic", "min", "max")
 
 
 def clustering(
-    embeddings,
-    labels,
-    average="arithmetic",
-    restarts=10,
-    seed=0,
-    normalize=True,
-    ignore_label=None,
-):
+    embeddings: Rows,
+    labels: Labels,
+    average: str = "arithmetic",
+    restarts: int = 10,
+    seed: int = 0,
+    normalize: bool = True,
+    ignore_label: Label | None = None,
+) -> dict[str, float]:
     """Clusters by k-means into as many clusters as classes; compares the partitions.
 
     NMI is the mutual information of clusters and classes divided by an average of
@@ -65,7 +68,7 @@ def clustering(
             "NMI needs scikit-learn: pip install 'tfembed[report]'."
         ) from error
 
-    classes, codes = np.unique(labels, return_inverse=True)
+    classes, codes = np.unique(np.asarray(labels), return_inverse=True)
     kmeans = KMeans(len(classes), n_init=restarts, random_state=seed)
     clusters = kmeans.fit_predict(unit_rows(rows) if normalize else rows)
     compared = codes.reshape(-1), clusters

@@ -1,9 +1,13 @@
 """Two encoders on the same queries: how far apart, and whether by chance."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tfembed.hints import Array, Labels
 from tfembed.metrics.bootstrap import as_matrix, bootstrap_intervals, check_confidence
 
 _SIGNS = 2**22
@@ -33,21 +37,21 @@ class Comparison:
     first: float
     second: float
     difference: float
-    interval: tuple
+    interval: tuple[float, float]
     p_value: float
     queries: int
 
 
 def compare(
-    first,
-    second,
-    ids=None,
-    second_ids=None,
-    confidence=0.95,
-    resamples=2000,
-    permutations=9999,
-    seed=0,
-):
+    first: Mapping[str, Sequence[float] | Array],
+    second: Mapping[str, Sequence[float] | Array],
+    ids: Labels | None = None,
+    second_ids: Labels | None = None,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    permutations: int = 9999,
+    seed: int = 0,
+) -> dict[str, Comparison]:
     """Compares the per-query values of two encoders, query by query.
 
     The p-value is that of the paired permutation test, by random signs. Where all

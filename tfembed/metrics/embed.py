@@ -1,16 +1,21 @@
 """The embeddings of many images, batch by batch."""
 
+from __future__ import annotations
+
 import weakref
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow import keras
 
 from tfembed.ops.zero_rows import around_zero_rows
 
-_TRACED = weakref.WeakKeyDictionary()
+_TRACED: Any = weakref.WeakKeyDictionary()
 
 
-def embed(encoder, batches):
+def embed(encoder: keras.Model, batches: Iterable[Any]) -> np.ndarray | Any:
     """Runs an encoder in inference mode over batches of images.
 
     Nothing of the encoder changes: no batch statistics, no memory bank.

@@ -1,20 +1,23 @@
 """How well a linear classifier reads the classes off given features."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from tfembed.hints import Label, Labels, Rows
 from tfembed.metrics.labels import without_ignored
 from tfembed.metrics.nearest import check_embeddings
 
 
 def linear_probe(
-    features,
-    labels,
-    test_features,
-    test_labels,
-    regularization=1.0,
-    iterations=200,
-    ignore_label=None,
-):
+    features: Rows,
+    labels: Labels,
+    test_features: Rows,
+    test_labels: Labels,
+    regularization: float = 1.0,
+    iterations: int = 200,
+    ignore_label: Label | None = None,
+) -> float:
     """Trains a linear classifier on given features and tests it.
 
     Features are standardised, then a multinomial logistic regression is fitted by
@@ -56,14 +59,14 @@ def linear_probe(
 
 
 def linear_probe_hits(
-    features,
-    labels,
-    test_features,
-    test_labels,
-    regularization=1.0,
-    iterations=200,
-    ignore_label=None,
-):
+    features: Rows,
+    labels: Labels,
+    test_features: Rows,
+    test_labels: Labels,
+    regularization: float = 1.0,
+    iterations: int = 200,
+    ignore_label: Label | None = None,
+) -> np.ndarray:
     """As `linear_probe`, query by query: whether it is right, bool `(queries,)`.
 
     With `ignore_label`, of the queries that remain.

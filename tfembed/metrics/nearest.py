@@ -1,9 +1,12 @@
 """Nearest gallery rows of many queries, in bounded memory."""
 
+from __future__ import annotations
+
 import numpy as np
 import tensorflow as tf
 
 from tfembed.formats.unit_rows import unit_rows
+from tfembed.hints import Rows
 from tfembed.ops.arguments import as_count, check_finite_rows, check_rows
 from tfembed.ops.cosines import cut_cosines
 from tfembed.ops.neighbors import top_k_neighbors
@@ -11,7 +14,13 @@ from tfembed.ops.neighbors import top_k_neighbors
 SCORE_BYTES = 2**27
 
 
-def nearest(queries, gallery, k, normalize=True, score_bytes=SCORE_BYTES):
+def nearest(
+    queries: Rows,
+    gallery: Rows,
+    k: int,
+    normalize: bool = True,
+    score_bytes: int = SCORE_BYTES,
+) -> tuple[np.ndarray, np.ndarray]:
     """Finds the `k` most similar gallery rows of each query.
 
     Exact; equal similarities go to the lowest row. The queries are taken in chunks

@@ -1,9 +1,14 @@
 """The two protocols of the field, each as one call: every number with its interval."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
+from tfembed.hints import Label, Labels, Rows
 from tfembed.metrics.bootstrap import bootstrap_intervals
 from tfembed.metrics.clustering import clustering
 from tfembed.metrics.labels import gallery_without_ignored, without_ignored
@@ -40,14 +45,14 @@ class Measurement:
     """
 
     protocol: str
-    values: dict
-    intervals: dict
-    per_query: dict
+    values: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    per_query: dict[str, np.ndarray]
     queries: int
     gallery: int
     lone: int
 
-    def row(self, representation):
+    def row(self, representation: str) -> dict[str, Any]:
         """Returns the row of a table of `result.json`."""
         return {
             "representation": representation,
@@ -57,23 +62,23 @@ class Measurement:
 
 
 def measure_seen(
-    queries,
-    labels,
-    gallery,
-    gallery_labels,
-    ids=None,
-    gallery_ids=None,
-    knn=KNN,
-    temperature=0.07,
-    ks=KS,
-    probe=False,
-    normalize=True,
-    confidence=0.95,
-    resamples=2000,
-    seed=0,
-    progress=None,
-    ignore_label=None,
-):
+    queries: Rows,
+    labels: Labels,
+    gallery: Rows,
+    gallery_labels: Labels,
+    ids: Labels | None = None,
+    gallery_ids: Labels | None = None,
+    knn: Sequence[int] = KNN,
+    temperature: float = 0.07,
+    ks: Sequence[int] = KS,
+    probe: bool | np.ndarray = False,
+    normalize: bool = True,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+    progress: Callable[[str, int, int], object] | None = None,
+    ignore_label: Label | None = None,
+) -> Measurement:
     """Measures on classes that were trained on: queries against a labelled gallery.
 
     >>> from tfembed.metrics import measure_seen
@@ -112,21 +117,21 @@ def measure_seen(
     Raises:
         ValueError: As in `retrieval`.
     """
-    per_query = {}
+    per_query: dict[str, Any] = {}
     hits_given = None if probe is None or isinstance(probe, bool) else probe
-    remaining, labels, queries, ids, hits_given = without_ignored(
+    remaining, labels, asked, ids, hits_given = without_ignored(
         ignore_label, "labels", labels, queries=queries, ids=ids, probe=hits_given
     )
-    gallery, gallery_labels, gallery_ids = gallery_without_ignored(
+    rows, gallery_labels, gallery_ids = gallery_without_ignored(
         ignore_label, gallery, gallery_labels, gallery_ids
     )
-    room = len(gallery) - (ids is not None)
+    room = len(rows) - (ids is not None)
     knn = [k for k in knn if k <= room]
     if knn:
         hits = weighted_knn_hits(
-            queries,
+            asked,
             labels,
-            gallery,
+            rows,
             gallery_labels,
             knn,
             temperature,
@@ -137,13 +142,13 @@ def measure_seen(
         )
         per_query.update({f"knn_{k}": np.float64(hits[k]) for k in knn})
     if probe is True:
-        hits_given = linear_probe_hits(gallery, gallery_labels, queries, labels)
+        hits_given = linear_probe_hits(rows, gallery_labels, asked, labels)
     if hits_given is not None:
         per_query["linear_probe"] = np.float64(hits_given)
     found = retrieval(
-        queries,
+        asked,
         labels,
-        gallery,
+        rows,
         gallery_labels,
         ids,
         gallery_ids,
@@ -151,12 +156,12 @@ def measure_seen(
         normalize,
         progress=_named(progress, "ranking"),
     )
-    per_query.update(_of_all(found, len(queries)))
+    per_query.update(_of_all(found, len(asked)))
     return _measurement(
         "seen",
         per_query,
         {},
-        len(gallery),
+        len(rows),
         found.lone,
         confidence,
         resamples,
@@ -166,17 +171,17 @@ def measure_seen(
 
 
 def measure_unseen(
-    embeddings,
-    labels,
-    ks=KS,
-    cluster=None,
-    normalize=True,
-    confidence=0.95,
-    resamples=2000,
-    seed=0,
-    progress=None,
-    ignore_label=None,
-):
+    embeddings: Rows,
+    labels: Labels,
+    ks: Sequence[int] = KS,
+    cluster: dict[str, Any] | None = None,
+    normalize: bool = True,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+    progress: Callable[[str, int, int], object] | None = None,
+    ignore_label: Label | None = None,
+) -> Measurement:
     """Measures on classes that were not trained on: each row among all others.
 
     >>> from tfembed.metrics import measure_unseen
@@ -206,20 +211,20 @@ def measure_unseen(
     Raises:
         ValueError: As in `retrieval`.
     """
-    remaining, labels, embeddings = without_ignored(
+    remaining, labels, rows = without_ignored(
         ignore_label, "labels", labels, embeddings=embeddings
     )
     found = retrieval(
-        embeddings,
+        rows,
         labels,
-        ks=[k for k in ks if k < len(embeddings)],
+        ks=[k for k in ks if k < len(rows)],
         normalize=normalize,
         progress=_named(progress, "ranking"),
     )
     more = {}
     if cluster is not None:
-        more = clustering(embeddings, labels, normalize=normalize, **cluster)
-    count = len(embeddings)
+        more = clustering(rows, labels, normalize=normalize, **cluster)
+    count = len(rows)
     return _measurement(
         "unseen",
         _of_all(found, count),

@@ -1,10 +1,15 @@
 """How well the neighbours of an embedding share its class."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from tfembed.formats.unit_rows import unit_rows
+from tfembed.hints import Label, Labels, Rows
 from tfembed.metrics.labels import gallery_without_ignored, without_ignored
 from tfembed.metrics.nearest import check_embeddings, rows_of_ids
 from tfembed.metrics.ranking import SCORE_BYTES, ranked_in_chunks
@@ -39,14 +44,14 @@ class Retrieval:
     """
 
     queries: np.ndarray
-    recall: dict
-    precision: dict
+    recall: dict[int, np.ndarray]
+    precision: dict[int, np.ndarray]
     r_precision: np.ndarray
     map_at_r: np.ndarray
     reciprocal_rank: np.ndarray
     lone: int
 
-    def per_query(self):
+    def per_query(self) -> dict[str, np.ndarray]:
         """Returns `{name: (counted,)}`, with the names of the literature."""
         return {
             **{f"R@{k}": values for k, values in self.recall.items()},
@@ -56,7 +61,7 @@ class Retrieval:
             "MRR": self.reciprocal_rank,
         }
 
-    def means(self):
+    def means(self) -> dict[str, float]:
         """Returns `{name: mean over the queries}`; NaN where no query counts."""
         return {
             name: float(np.mean(values)) if len(values) else float("nan")
@@ -65,18 +70,18 @@ class Retrieval:
 
 
 def retrieval(
-    embeddings,
-    labels,
-    gallery=None,
-    gallery_labels=None,
-    ids=None,
-    gallery_ids=None,
-    ks=(1, 2, 4, 8),
-    normalize=True,
-    score_bytes=SCORE_BYTES,
-    progress=None,
-    ignore_label=None,
-):
+    embeddings: Rows,
+    labels: Labels,
+    gallery: Rows | None = None,
+    gallery_labels: Labels | None = None,
+    ids: Labels | None = None,
+    gallery_ids: Labels | None = None,
+    ks: Sequence[int] = (1, 2, 4, 8),
+    normalize: bool = True,
+    score_bytes: int = SCORE_BYTES,
+    progress: Callable[[int, int], object] | None = None,
+    ignore_label: Label | None = None,
+) -> Retrieval:
     """Measures Recall@k, Precision@k, R-precision, MAP@R and MRR, exactly.
 
     Without a gallery each row searches among all others. With one, a gallery row of
@@ -139,12 +144,12 @@ def retrieval(
     sizes = np.bincount(gallery_codes, minlength=codes.max(initial=-1) + 1)
     relevant = sizes[codes]
     relevant -= finds_itself & (gallery_codes[itself] == codes)
-    most = len(gallery) - int(finds_itself.any())
+    most = len(gallery_codes) - int(finds_itself.any())
     note = ", the number of rows a query can find"
     ks = sorted({as_count("ks", k, 1, most, note) for k in ks})
     counted = np.flatnonzero(relevant > 0)
     total = len(counted)
-    found = {
+    found: dict[str, Any] = {
         "recall": {k: np.zeros(total) for k in ks},
         "precision": {k: np.zeros(total) for k in ks},
         "r_precision": np.zeros(total),

@@ -1,9 +1,13 @@
 """How an embedding fills its space: lengths, directions, effective rank."""
 
+from __future__ import annotations
+
 import dataclasses
+from typing import Any
 
 import numpy as np
 
+from tfembed.hints import Rows
 from tfembed.metrics.nearest import check_embeddings
 
 _CHUNK = 16384
@@ -36,7 +40,7 @@ class Spread:
     effective_rank: float
 
 
-def spread(embeddings, normalize=True):
+def spread(embeddings: Rows, normalize: bool = True) -> Spread:
     """Measures whether embeddings collapsed to a point, or to a few directions.
 
     Exact, in float64, a chunk of rows at a time.
@@ -69,7 +73,7 @@ def spread(embeddings, normalize=True):
     unit_sum, unit_squares = np.zeros(dim), 0.0
     mean, moments = np.zeros(dim), np.zeros((dim, dim))
     for start in range(0, count, _CHUNK):
-        part = np.float64(rows[start : start + _CHUNK])
+        part: Any = np.float64(rows[start : start + _CHUNK])
         length = np.linalg.norm(part, axis=1)
         norms[start : start + _CHUNK] = length
         unit = part / np.maximum(length, 1e-12)[:, None]

@@ -1,8 +1,14 @@
 """Classification by the weighted vote of the nearest neighbours."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, overload
+
 import numpy as np
 import tensorflow as tf
 
+from tfembed.hints import Label, Labels, Rows
 from tfembed.metrics.labels import gallery_without_ignored, without_ignored
 from tfembed.metrics.nearest import (
     SCORE_BYTES,
@@ -14,16 +20,42 @@ from tfembed.ops.arguments import as_number
 from tfembed.ops.vote import weighted_vote
 
 
+@overload
 def weighted_knn(
-    queries,
-    gallery,
-    gallery_labels,
-    k=200,
-    temperature=0.07,
-    normalize=True,
-    score_bytes=SCORE_BYTES,
-    ignore_label=None,
-):
+    queries: Rows,
+    gallery: Rows,
+    gallery_labels: Labels,
+    k: int = 200,
+    temperature: float = 0.07,
+    normalize: bool = True,
+    score_bytes: int = SCORE_BYTES,
+    ignore_label: Label | None = None,
+) -> np.ndarray: ...
+
+
+@overload
+def weighted_knn(
+    queries: Rows,
+    gallery: Rows,
+    gallery_labels: Labels,
+    k: Sequence[int],
+    temperature: float = 0.07,
+    normalize: bool = True,
+    score_bytes: int = SCORE_BYTES,
+    ignore_label: Label | None = None,
+) -> dict[int, np.ndarray]: ...
+
+
+def weighted_knn(
+    queries: Rows,
+    gallery: Rows,
+    gallery_labels: Labels,
+    k: Any = 200,
+    temperature: float = 0.07,
+    normalize: bool = True,
+    score_bytes: int = SCORE_BYTES,
+    ignore_label: Label | None = None,
+) -> Any:
     """Predicts each query's class by its `k` nearest gallery rows.
 
         weight[c] = sum{ exp(similarity[i] / temperature) : labels[i] == c }
@@ -71,19 +103,19 @@ def weighted_knn(
 
 
 def weighted_knn_hits(
-    queries,
-    labels,
-    gallery,
-    gallery_labels,
-    ks=(10, 200),
-    temperature=0.07,
-    ids=None,
-    gallery_ids=None,
-    normalize=True,
-    score_bytes=SCORE_BYTES,
-    progress=None,
-    ignore_label=None,
-):
+    queries: Rows,
+    labels: Labels,
+    gallery: Rows,
+    gallery_labels: Labels,
+    ks: Sequence[int] = (10, 200),
+    temperature: float = 0.07,
+    ids: Labels | None = None,
+    gallery_ids: Labels | None = None,
+    normalize: bool = True,
+    score_bytes: int = SCORE_BYTES,
+    progress: Callable[[int, int], object] | None = None,
+    ignore_label: Label | None = None,
+) -> dict[int, np.ndarray]:
     """Tells which queries `weighted_knn` classifies rightly; the mean is the accuracy.
 
     >>> from tfembed.metrics import weighted_knn_hits

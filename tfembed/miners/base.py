@@ -1,11 +1,16 @@
 """What the miners have in common, and the one that keeps all pairs."""
 
+from __future__ import annotations
+
 import inspect
+from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Label
 from tfembed.ops.ignored_labels import taking_ignore_label
+from tfembed.ops.pairs import Pairs
 
 
 class Miner:
@@ -23,9 +28,9 @@ class Miner:
         ignore_label: A label, an integer or a string; `None`: no row is left out.
     """
 
-    ignore_label = None
+    ignore_label: Label | None = None
 
-    def __init__(self, ignore_label=None):
+    def __init__(self, ignore_label: Label | None = None) -> None:
         if ignore_label is not None:
             self.ignore_label = ignore_label
 
@@ -34,16 +39,16 @@ class Miner:
         if "__init__" in vars(cls):
             cls.__init__ = _signed(taking_ignore_label(cls.__init__))
 
-    def __call__(self, pairs):
+    def __call__(self, pairs: Pairs) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the masks of the positives and of the negatives that count."""
         raise NotImplementedError
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, by name."""
         return {**vars(self), "ignore_label": self.ignore_label}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Miner:
         """Makes a miner from its config."""
         return cls(**config)
 
@@ -63,7 +68,7 @@ class AllValidMiner(Miner):
     0.0
     """
 
-    def __call__(self, pairs):
+    def __call__(self, pairs: Pairs) -> tuple[tf.Tensor, tf.Tensor]:
         both = tf.reduce_any(pairs.positive, axis=1)
         both &= tf.reduce_any(pairs.negative, axis=1)
         return pairs.positive & both[:, None], pairs.negative & both[:, None]
@@ -73,7 +78,10 @@ def _signed(constructor):
     """Shows `ignore_label` among the arguments of a constructor that takes it."""
     signature = inspect.signature(constructor)
     ours = inspect.Parameter(
-        "ignore_label", inspect.Parameter.KEYWORD_ONLY, default=None
+        "ignore_label",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation="Label | None",
     )
     parameters = {**signature.parameters, ours.name: ours}
     # Stable: only what takes all other keywords comes behind.

@@ -1,11 +1,14 @@
 """Negatives at all distances alike, as many as there are positives."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
 from tfembed.miners.base import Miner
 from tfembed.ops.arguments import check_positive
 from tfembed.ops.distance_weighted import DistanceWeighted
+from tfembed.ops.pairs import Pairs
 from tfembed.ops.positives import PositiveSlots
 from tfembed.ops.unit_rows import unit_rows
 
@@ -41,7 +44,7 @@ class DistanceWeightedMiner(Miner):
 
     draws = True
 
-    def __init__(self, nearest=0.5, farthest=1.4):
+    def __init__(self, nearest: float = 0.5, farthest: float = 1.4) -> None:
         check_positive(nearest=nearest, farthest=farthest)
         if not nearest < farthest < 2:
             raise ValueError(
@@ -51,7 +54,7 @@ class DistanceWeightedMiner(Miner):
         self.nearest = nearest
         self.farthest = farthest
 
-    def __call__(self, pairs):
+    def __call__(self, pairs: Pairs) -> tuple[tf.Tensor, tf.Tensor]:
         if pairs.anchors is None:
             cosines = pairs.similarity
         else:

@@ -1,10 +1,13 @@
 """Each anchor's hardest pair of either kind."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
 from tfembed.miners.base import Miner
 from tfembed.ops.masked import masked_max, masked_min
+from tfembed.ops.pairs import Pairs
 
 
 @keras.utils.register_keras_serializable(package="tfembed")
@@ -26,7 +29,7 @@ class HardMiner(Miner):
     Reference: Hermans et al., 2017 (https://arxiv.org/abs/1703.07737).
     """
 
-    def __call__(self, pairs):
+    def __call__(self, pairs: Pairs) -> tuple[tf.Tensor, tf.Tensor]:
         distance = tf.stop_gradient(pairs.squared_distance)
         both = tf.reduce_any(pairs.positive, axis=1)
         both &= tf.reduce_any(pairs.negative, axis=1)

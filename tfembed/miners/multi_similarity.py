@@ -1,11 +1,14 @@
 """The pairs that are informative next to the hardest ones of the other kind."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
 from tfembed.miners.base import Miner
 from tfembed.ops.arguments import check_number
 from tfembed.ops.masked import masked_max, masked_min
+from tfembed.ops.pairs import Pairs
 
 
 @keras.utils.register_keras_serializable(package="tfembed")
@@ -33,11 +36,11 @@ class MultiSimilarityMiner(Miner):
     (https://arxiv.org/abs/1904.06627).
     """
 
-    def __init__(self, epsilon=0.1):
+    def __init__(self, epsilon: float = 0.1) -> None:
         check_number(epsilon=epsilon)
         self.epsilon = epsilon
 
-    def __call__(self, pairs):
+    def __call__(self, pairs: Pairs) -> tuple[tf.Tensor, tf.Tensor]:
         similarity = tf.stop_gradient(pairs.similarity)
         lowest, highest = similarity.dtype.min, similarity.dtype.max
         hardest_positive = masked_min(similarity, pairs.positive, empty=highest)

@@ -1,5 +1,7 @@
 """The pairs of semi-hard triplets."""
 
+from __future__ import annotations
+
 import math
 
 import tensorflow as tf
@@ -7,6 +9,7 @@ from tensorflow import keras
 
 from tfembed.miners.base import Miner
 from tfembed.ops.arguments import check_choice, check_positive
+from tfembed.ops.pairs import Pairs
 from tfembed.ops.positives import PositiveSlots
 
 DISTANCES = ("squared_euclidean", "euclidean")
@@ -36,13 +39,15 @@ class SemiHardMiner(Miner):
     Reference: Schroff et al., 2015 (https://arxiv.org/abs/1503.03832).
     """
 
-    def __init__(self, margin=0.2, distance="squared_euclidean"):
+    def __init__(
+        self, margin: float = 0.2, distance: str = "squared_euclidean"
+    ) -> None:
         check_positive(margin=margin)
         check_choice(DISTANCES, distance=distance)
         self.margin = margin
         self.distance = distance
 
-    def __call__(self, pairs):
+    def __call__(self, pairs: Pairs) -> tuple[tf.Tensor, tf.Tensor]:
         distance = tf.stop_gradient(
             pairs.distance if self.distance == "euclidean" else pairs.squared_distance
         )

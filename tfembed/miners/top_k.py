@@ -1,10 +1,13 @@
 """Each anchor's k hardest pairs of either kind."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 from tensorflow import keras
 
 from tfembed.miners.base import Miner
 from tfembed.ops.arguments import check_count
+from tfembed.ops.pairs import Pairs
 
 
 @keras.utils.register_keras_serializable(package="tfembed")
@@ -29,13 +32,15 @@ class TopKMiner(Miner):
         positives: How many positives; `None`: all.
     """
 
-    def __init__(self, negatives=10, positives=None):
+    def __init__(
+        self, negatives: int | None = 10, positives: int | None = None
+    ) -> None:
         counts = {"negatives": negatives, "positives": positives}
         check_count(**{key: k for key, k in counts.items() if k is not None})
         self.negatives = negatives
         self.positives = positives
 
-    def __call__(self, pairs):
+    def __call__(self, pairs: Pairs) -> tuple[tf.Tensor, tf.Tensor]:
         distance = tf.stop_gradient(pairs.squared_distance)
         return (
             _largest(distance, pairs.positive, self.positives),

@@ -2,6 +2,7 @@
 
 import abc
 import os
+from typing import Any
 
 import numpy as np
 
@@ -40,8 +41,8 @@ class Judge(abc.ABC):
             where there are some, so that no choice is made by test images.
     """
 
-    protocol = None
-    monitor = None
+    protocol: Any = None
+    monitor: Any = None
 
     def __init__(self, config, data, networks):
         self.config = config

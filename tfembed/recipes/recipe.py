@@ -1,5 +1,7 @@
 """What a method brings to the shape that all recipes share."""
 
+from typing import Any
+
 
 class Recipe:
     """A method: its networks, its batches, and what it does beside `fit`.
@@ -10,8 +12,8 @@ class Recipe:
     augmented.
     """
 
-    name = None
-    Config = None
+    name: Any = None
+    Config: Any = None
     views = 1
 
     def build(self, config, data):

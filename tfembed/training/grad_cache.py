@@ -1,5 +1,9 @@
 """Batches larger than memory, with the gradient of the whole batch."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import tensorflow as tf
 from tensorflow import keras
 
@@ -54,7 +58,7 @@ class GradCacheModel(compat.ReplicaLosses, keras.Model):
     Reference: Gao et al., 2021 (https://arxiv.org/abs/2101.06983).
     """
 
-    def __init__(self, encoder, chunk_size, **kwargs):
+    def __init__(self, encoder: keras.Model, chunk_size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if isinstance(encoder, dict):  # from a config
             encoder = keras.utils.deserialize_keras_object(encoder)
@@ -70,10 +74,10 @@ class GradCacheModel(compat.ReplicaLosses, keras.Model):
         compat.repeatable_draws(encoder)
         compat.forgo_xla(self)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
         training = compat.is_training(training)
         if tf.distribute.has_strategy() and tf.distribute.in_cross_replica_context():
             return self.encoder(inputs, training=training)  # a graph is being built
@@ -147,14 +151,14 @@ class GradCacheModel(compat.ReplicaLosses, keras.Model):
         outputs, total = whole(tf.stop_gradient(inputs))
         return outputs, total if kinds else None
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return (input_shape[0], *self.encoder.outputs[0].shape[1:])
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
         del training
         return compat.symbolic_like(self.encoder.outputs[0])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "name": self.name,
@@ -163,7 +167,9 @@ class GradCacheModel(compat.ReplicaLosses, keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> GradCacheModel:
         del custom_objects
         return cls(**config)
 

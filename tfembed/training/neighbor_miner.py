@@ -1,11 +1,17 @@
 """Positives of all instances by plain distance: what mining is measured against."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
+from tensorflow import keras
 
 from tfembed.ops.arguments import check_count
 from tfembed.ops.rows import read_rows
 from tfembed.ops.streamed_neighbors import streamed_neighbors
+from tfembed.training.positive_sets import PositiveSets
 
 BATCH = 256
 
@@ -30,12 +36,17 @@ class NeighborMiner:
         neighbors: Rows that are looked at near each row.
     """
 
-    def __init__(self, bank, neighbors=10):
+    def __init__(self, bank: keras.layers.Layer, neighbors: int = 10) -> None:
         check_count(neighbors=neighbors)
         self.bank = bank
         self.neighbors = int(neighbors)
 
-    def mine(self, sets, limit, report=None):
+    def mine(
+        self,
+        sets: PositiveSets,
+        limit: float,
+        report: Callable[[int, int], object] | None = None,
+    ) -> PositiveSets:
         """Grows sets by the closest pairs.
 
         Args:
@@ -65,4 +76,5 @@ class NeighborMiner:
             pairs.append((rows[place], found[place, column], cosines[place, column]))
             if report is not None:
                 report(step + 1, steps)
-        return sets.with_best_pairs(*map(np.concatenate, zip(*pairs)), limit)
+        near, others, goodness = map(np.concatenate, zip(*pairs))
+        return sets.with_best_pairs(near, others, goodness, limit)

@@ -1,6 +1,10 @@
 """Optimizers by name, with a learning-rate schedule and weight decay."""
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
@@ -34,21 +38,29 @@ class DecayedSGD(keras.optimizers.SGD):
         **kwargs: As in `keras.optimizers.SGD`.
     """
 
-    def __init__(self, l2=0.0, name="decayed_sgd", **kwargs):
+    def __init__(
+        self, l2: float = 0.0, name: str = "decayed_sgd", **kwargs: Any
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.l2 = l2
 
-    def update_step(self, gradient, variable, *args):
+    def update_step(self, gradient: Any, variable: Any, *args: Any) -> None:
         """Adds the decay to the gradient, which is already that of all replicas."""
         if self.l2:
             gradient = gradient + self.l2 * tf.convert_to_tensor(variable)
         return super().update_step(gradient, variable, *args)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "l2": self.l2}
 
 
-def build_schedule(name, learning_rate, steps, steps_per_epoch, warmup_steps=0):
+def build_schedule(
+    name: str,
+    learning_rate: float,
+    steps: int,
+    steps_per_epoch: int,
+    warmup_steps: int = 0,
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """Returns a learning rate, or a Keras schedule over steps.
 
     >>> from tfembed.training import build_schedule
@@ -84,7 +96,14 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
     [0.05, 0.1, 0.01, 0.001]
     """
 
-    def __init__(self, kind, learning_rate, steps, steps_per_epoch, warmup_steps=0):
+    def __init__(
+        self,
+        kind: str,
+        learning_rate: float,
+        steps: int,
+        steps_per_epoch: int,
+        warmup_steps: int = 0,
+    ) -> None:
         super().__init__()
         self.kind = kind
         self.learning_rate = learning_rate
@@ -92,7 +111,7 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         self.steps_per_epoch = steps_per_epoch
         self.warmup_steps = warmup_steps
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> tf.Tensor:
         step = tf.cast(step, tf.float32)
         epochs = max(1, self.steps // self.steps_per_epoch)
         if self.kind == "cosine":
@@ -111,7 +130,7 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
             factor = factor * tf.minimum(1.0, (step + 1) / self.warmup_steps)
         return self.learning_rate * factor
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "kind": self.kind,
             "learning_rate": self.learning_rate,
@@ -141,8 +160,13 @@ class MultipleOfRate(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def build_optimizer(
-    name, schedule, momentum=0.9, weight_decay=0.0, rates=None, ema=0.0
-):
+    name: str,
+    schedule: float | keras.optimizers.schedules.LearningRateSchedule,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    rates: Mapping[str, float] | None = None,
+    ema: float = 0.0,
+) -> keras.optimizers.Optimizer:
     """Builds an optimizer by name.
 
     >>> from tfembed.training import build_optimizer, build_schedule
@@ -203,7 +227,7 @@ def build_optimizer(
         return addons.LAMB(schedule, weight_decay=weight_decay)
 
     if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-        decay = MultipleOfRate(schedule, weight_decay)
+        decay: Any = MultipleOfRate(schedule, weight_decay)
     else:
         decay = weight_decay * schedule
     return addons.SGDW(decay, schedule, momentum=momentum)
@@ -223,7 +247,7 @@ def _averaging(optimizer, momentum):
 
 
 @contextlib.contextmanager
-def averaged(model):
+def averaged(model: keras.Model) -> Iterator[None]:
     """Puts the averages of a model's weights in their place, within a block.
 
     >>> from tfembed.training import averaged, build_optimizer
@@ -257,7 +281,7 @@ def averaged(model):
             weight.assign(value)
 
 
-def begin_averages(model):
+def begin_averages(model: keras.Model) -> None:
     """Has averages begin with the weights that a model has now.
 
     >>> from tfembed.training import averaged, begin_averages, build_optimizer
@@ -307,7 +331,10 @@ def with_rates(optimizer, rates):
     return _rated(optimizer, rate_of)
 
 
-def with_groups(optimizer, groups):
+def with_groups(
+    optimizer: keras.optimizers.Optimizer,
+    groups: Sequence[tuple[Sequence[Any], float, int]],
+) -> keras.optimizers.Optimizer:
     """Gives groups of weights multiples of the learning rate, from a step on.
 
     As `with_rates`, by the weights themselves. Before its first step a group's rate is
@@ -331,7 +358,7 @@ def with_groups(optimizer, groups):
     Returns:
         An optimizer of a class of its own, to train with; saved models do not hold it.
     """
-    found = {}
+    found: dict[Any, Any] = {}
 
     def rate_of(self, variable):
         return found.get(self._var_key(variable))

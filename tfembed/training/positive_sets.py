@@ -1,8 +1,14 @@
 """The positives of every training instance, as two arrays."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+
+from tfembed.hints import Array, Labels
 
 
 class PositiveSets:
@@ -23,39 +29,39 @@ class PositiveSets:
         indices: `(members of all sets,)`, int32, or int64 from 2^31 instances on.
     """
 
-    def __init__(self, offsets, indices):
+    def __init__(self, offsets: np.ndarray, indices: np.ndarray) -> None:
         self.offsets = np.asarray(offsets, np.int64)
         self.size = len(self.offsets) - 1
         small = self.size < 2**31
         self.indices = np.asarray(indices, np.int32 if small else np.int64)
 
     @classmethod
-    def alone(cls, size):
+    def alone(cls, size: int) -> PositiveSets:
         """Returns the sets of `size` instances that have no other member."""
         return cls(np.arange(size + 1), np.arange(size))
 
     @property
-    def counts(self):
+    def counts(self) -> np.ndarray:
         """Members of each set, the instance itself included: `(size,)`, int64."""
         return np.diff(self.offsets)
 
     @property
-    def others(self):
+    def others(self) -> int:
         """Members of all sets but the instances themselves, an integer."""
         return len(self.indices) - self.size
 
     @property
-    def mean_others(self):
+    def mean_others(self) -> float:
         """Members of a set but the instance itself, on average."""
         return self.others / self.size
 
-    def pairs(self):
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns instances and their other members, two int64 arrays."""
         rows = np.repeat(np.arange(self.size), self.counts)
         other = rows != self.indices
         return rows[other], self.indices[other].astype(np.int64)
 
-    def with_pairs(self, rows, columns):
+    def with_pairs(self, rows: Labels, columns: Labels) -> PositiveSets:
         """Returns sets in which `rows[k]` and `columns[k]` are in each other's set.
 
         Not transitive: a member's members do not follow.
@@ -79,7 +85,7 @@ class PositiveSets:
                     f"`{name}` must lie in [0, {self.size}), the instances. Received: "
                     f"from {values.min()} to {values.max()}."
                 )
-        mine = np.repeat(np.arange(self.size), self.counts)
+        mine: Any = np.repeat(np.arange(self.size), self.counts)
         keys = np.concatenate(
             [
                 mine * self.size + self.indices,
@@ -92,7 +98,13 @@ class PositiveSets:
         offsets = np.concatenate([[0], np.cumsum(counts)])
         return type(self)(offsets, keys % self.size)
 
-    def with_best_pairs(self, rows, columns, goodness, limit):
+    def with_best_pairs(
+        self,
+        rows: Labels,
+        columns: Labels,
+        goodness: Array | Sequence[float],
+        limit: float,
+    ) -> PositiveSets:
         """Returns sets grown by pairs, the best first, until there are enough.
 
         Args:
@@ -117,7 +129,7 @@ class PositiveSets:
             rows, columns = rows[order], columns[order]
         return self.with_pairs(rows, columns)
 
-    def precision(self, labels):
+    def precision(self, labels: Labels) -> float:
         """Returns the share of other members with the instance's label.
 
         NaN where no set has another member.

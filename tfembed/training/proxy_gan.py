@@ -1,5 +1,9 @@
 """A generator of what could be an instance's positives, and its discriminator."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import tensorflow as tf
 from tensorflow import keras
 
@@ -17,7 +21,7 @@ GENERATOR_LOSSES = ("non_saturating", "minimax")
 SLOPE = 0.01
 
 
-def build_generator(dim, seed=None):
+def build_generator(dim: int, seed: int | None = None) -> keras.Model:
     """Builds the network from a triplet to a proxy of the anchor's positives.
 
     Three layers of width `2 * dim`, `dim`, `dim`, and a unit norm. It takes no noise:
@@ -46,7 +50,7 @@ def build_generator(dim, seed=None):
     return keras.Model(inputs, proxies, name="generator")
 
 
-def build_discriminator(dim, seed=None):
+def build_discriminator(dim: int, seed: int | None = None) -> keras.Model:
     """Builds the network that tells triplets of instances from those with a proxy.
 
     Three layers of width `dim`, `dim / 2` and 1.
@@ -158,16 +162,16 @@ class ProxyGAN(keras.Model):
 
     def __init__(
         self,
-        encoder,
-        endpoint,
-        positive="own_row",
-        alpha=1.0,
-        fakes="half",
-        generator_loss="non_saturating",
-        candidates=4096,
-        seed=0,
-        **kwargs,
-    ):
+        encoder: keras.Model,
+        endpoint: keras.layers.Layer,
+        positive: str = "own_row",
+        alpha: float = 1.0,
+        fakes: str = "half",
+        generator_loss: str = "non_saturating",
+        candidates: int = 4096,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
         check_choice(POSITIVES, positive=positive)
         check_choice(FAKES, fakes=fakes)
@@ -191,7 +195,7 @@ class ProxyGAN(keras.Model):
         }
         self.built = True
 
-    def compile(self, learning_rate=1e-4, **kwargs):
+    def compile(self, learning_rate: float = 1e-4, **kwargs: Any) -> None:
         """Compiles with an Adam for each network.
 
         Args:
@@ -205,7 +209,7 @@ class ProxyGAN(keras.Model):
         self.discriminator_optimizer = keras.optimizers.Adam(learning_rate)
         self.build_optimizers()
 
-    def build_optimizers(self):
+    def build_optimizers(self) -> None:
         """Makes the optimizers' state now, so that a backup can be restored."""
         for optimizer, network in self._trained():
             compat.build_optimizer(optimizer, network.trainable_variables)
@@ -217,10 +221,12 @@ class ProxyGAN(keras.Model):
         )
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         return list(self.losses_of.values())
 
-    def call(self, inputs, training=None):
+    def call(
+        self, inputs: Any, training: bool | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns proxies `(batch, dim)` of `{"images", "ids"}`, and their D(near)."""
 
         def of_rows(images, ids):
@@ -229,13 +235,15 @@ class ProxyGAN(keras.Model):
 
         return around_zero_rows(of_rows, inputs["images"], inputs["ids"])
 
-    def embed(self, images):
+    def embed(self, images: tf.Tensor) -> tf.Tensor:
         """Returns embeddings by the encoder, frozen: `(batch, dim)`, float32."""
         encoder, _ = self.frozen()
         embeddings = encoder(images, training=False)
         return tf.stop_gradient(tf.cast(embeddings, tf.float32))
 
-    def triplets(self, anchors, ids, number):
+    def triplets(
+        self, anchors: tf.Tensor, ids: tf.Tensor, number: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """Completes anchors to triplets.
 
         Args:
@@ -277,7 +285,9 @@ class ProxyGAN(keras.Model):
         members = tf.concat([ids[:, None], others], axis=1)
         return read_rows(bank, tf.gather(members, place, axis=1, batch_dims=1))
 
-    def proxies(self, anchors, positives, negatives):
+    def proxies(
+        self, anchors: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the proxies of triplets, `(batch, dim)`, and D(near), `(batch,)`."""
         anchors, positives, negatives = (
             tf.convert_to_tensor(each, tf.float32)
@@ -287,7 +297,7 @@ class ProxyGAN(keras.Model):
         near = self.discriminator([anchors, proxies, negatives])
         return proxies, tf.sigmoid(near[:, 0])
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict[str, Any]:
         """Trains the discriminator, then the generator by what it has become."""
         batch = keras.utils.unpack_x_y_sample_weight(data)[0]
         rows = tf.shape(batch["ids"])[0]

@@ -1,6 +1,10 @@
 """Positives of all instances, found near generated proxies."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +18,8 @@ from tfembed.ops.arguments import (
 from tfembed.ops.ids import flat_ids
 from tfembed.ops.streamed_neighbors import streamed_neighbors
 from tfembed.ops.zero_rows import around_zero_rows
+from tfembed.training.positive_sets import PositiveSets
+from tfembed.training.proxy_gan import ProxyGAN
 
 RULES = ("score", "euclidean")
 
@@ -61,8 +67,14 @@ class ProxyMiner:
     """
 
     def __init__(
-        self, gan, score=0.5, rule="score", radius=0.6, neighbors=10, proxies=1
-    ):
+        self,
+        gan: ProxyGAN,
+        score: float = 0.5,
+        rule: str = "score",
+        radius: float = 0.6,
+        neighbors: int = 10,
+        proxies: int = 1,
+    ) -> None:
         check_fraction(score=score)
         check_choice(RULES, rule=rule)
         check_positive(radius=radius)
@@ -78,9 +90,17 @@ class ProxyMiner:
         self.radius = float(radius)
         self.neighbors = int(neighbors)
         self.proxies = int(proxies)
-        self._step = None
+        self._step: Any = None
 
-    def mine(self, batches, sets, number=0, strategy=None, report=None, limit=math.inf):
+    def mine(
+        self,
+        batches: tf.data.Dataset,
+        sets: PositiveSets,
+        number: int = 0,
+        strategy: tf.distribute.Strategy | None = None,
+        report: Callable[[int, int], object] | None = None,
+        limit: float = math.inf,
+    ) -> tuple[PositiveSets, dict[str, float]]:
         """Makes one pass.
 
         Args:
@@ -119,14 +139,17 @@ class ProxyMiner:
             if report is not None:
                 report(step + 1, steps)
         scores = np.concatenate(scores)
-        grown = sets.with_best_pairs(*map(np.concatenate, zip(*pairs)), limit)
+        near, others, goodness = map(np.concatenate, zip(*pairs))
+        grown = sets.with_best_pairs(near, others, goodness, limit)
         return grown, {
             "accepted": float(np.mean(scores > self.score)),
             "score": float(np.mean(scores)),
             "pairs": grown.others - sets.others,
         }
 
-    def candidates(self, batch, turn):
+    def candidates(
+        self, batch: Mapping[str, tf.Tensor], turn: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """Finds what lies near the proxies of one batch.
 
         Args:
@@ -166,7 +189,7 @@ class ProxyMiner:
         found = others & near & (score > self.score)[:, None]
         return ids, rows, tf.where(found, tf.maximum(inside, 0.0), 0.0), score
 
-    def least_cosine(self, score):
+    def least_cosine(self, score: tf.Tensor) -> tf.Tensor:
         """Returns what a row's cosine with a proxy of this score must be above."""
         if self.rule == "euclidean":
             return tf.ones_like(score) * (1 - self.radius**2 / 2)

@@ -1,13 +1,18 @@
 """How a loss weighs the pairs of one anchor, given how similar they are."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 
-from tfembed.losses import LargeMarginSoftmax
+from tfembed.hints import Rows
+from tfembed.losses import FunctionalLoss, LargeMarginSoftmax
 from tfembed.ops.pairs import Similarities
 from tfembed.weighting.derivatives import on_proxies, pair_weights
 
 
-def anchor_weights(loss, positive, negative):
+def anchor_weights(
+    loss: FunctionalLoss, positive: Rows, negative: Rows
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Computes the weights of one anchor's pairs, for many anchors apart.
 
     For a loss that takes references the anchor stands against its pairs alone. A loss
@@ -27,19 +32,19 @@ def anchor_weights(loss, positive, negative):
         derivatives of the anchor's loss (or the batch's), positive where a pair is
         pushed apart.
     """
-    positive = tf.convert_to_tensor(positive, tf.float64)
-    negative = tf.convert_to_tensor(negative, tf.float64)
-    p, n = positive.shape[1], negative.shape[1]
+    pulled = tf.convert_to_tensor(positive, tf.float64)
+    pushed = tf.convert_to_tensor(negative, tf.float64)
+    p, n = pulled.shape[1], pushed.shape[1]
     if on_proxies(loss):
         one = _to_proxies
     else:
         try:
-            _alone(loss, p, n)(tf.concat([positive[0], negative[0]], 0))
+            _alone(loss, p, n)(tf.concat([pulled[0], pushed[0]], 0))
             one = _alone
         except (AttributeError, TypeError, ValueError):
             one = _in_batch
 
-    similarities = tf.concat([positive, negative], axis=1)
+    similarities = tf.concat([pulled, pushed], axis=1)
     all_of_them = tf.function(lambda values: tf.map_fn(one(loss, p, n), values))
     weights = all_of_them.get_concrete_function(similarities)(similarities)
     return weights[:, :p], weights[:, p:]

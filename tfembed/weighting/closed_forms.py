@@ -5,12 +5,17 @@ for positives, one for negatives. `PairWeighted` trains by them, and takes one s
 one and the other side of another.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Rows
 from tfembed.ops.arguments import check_number, check_positive
 from tfembed.ops.masked import log_sum_exp, masked_count, masked_max, masked_min
-from tfembed.ops.pairs import over_pairs
+from tfembed.ops.pairs import Pairs, References, over_pairs
 
 
 class PairWeights:
@@ -22,22 +27,28 @@ class PairWeights:
         weights[i, j] = (negative[i, j] - positive[i, j]) / number of all terms
     """
 
-    def positive(self, pairs):
+    def positive(self, pairs: Pairs) -> tf.Tensor:
         """Returns the weights of pairs as positives, `(rows, refs)`.
 
         Only what stands where `pairs.positive` is true is looked at.
         """
         raise NotImplementedError
 
-    def negative(self, pairs):
+    def negative(self, pairs: Pairs) -> tf.Tensor:
         """Returns the weights of pairs as negatives, `(rows, refs)`."""
         raise NotImplementedError
 
-    def terms(self, pairs):
+    def terms(self, pairs: Pairs) -> tf.Tensor:
         """Returns how many terms of a mean each row is, `(rows,)`: by default one."""
         return tf.ones(tf.shape(pairs.similarity)[:1], pairs.similarity.dtype)
 
-    def __call__(self, labels, embeddings, ref_labels=None, ref_embeddings=None):
+    def __call__(
+        self,
+        labels: Labels,
+        embeddings: Rows,
+        ref_labels: Labels | None = None,
+        ref_embeddings: Rows | References | None = None,
+    ) -> tf.Tensor:
         """Returns `(batch, refs)`; the arguments are those of a pair loss."""
         batch = labels, embeddings, ref_labels, ref_embeddings
         weights = over_pairs(
@@ -48,12 +59,12 @@ class PairWeights:
         terms = over_pairs(self.terms, *batch, normalize=True)
         return tf.math.divide_no_nan(weights, tf.reduce_sum(terms))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments, by name."""
         return dict(vars(self))
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> PairWeights:
         """Makes the weight functions from their config."""
         return cls(**config)
 
@@ -83,17 +94,17 @@ class ContrastiveWeights(PairWeights):
     Reference: Wang et al., 2019, equation 5 (https://arxiv.org/abs/1904.06627).
     """
 
-    def __init__(self, margin=0.5):
+    def __init__(self, margin: float = 0.5) -> None:
         check_number(margin=margin)
         self.margin = margin
 
-    def positive(self, pairs):
+    def positive(self, pairs: Pairs) -> tf.Tensor:
         return tf.ones_like(pairs.similarity)
 
-    def negative(self, pairs):
+    def negative(self, pairs: Pairs) -> tf.Tensor:
         return tf.cast(pairs.similarity > self.margin, pairs.similarity.dtype)
 
-    def terms(self, pairs):
+    def terms(self, pairs: Pairs) -> tf.Tensor:
         return masked_count(pairs.positive | pairs.negative, pairs.similarity.dtype)
 
 
@@ -112,24 +123,24 @@ class TripletWeights(PairWeights):
     Reference: Wang et al., 2019, section 3.2 (https://arxiv.org/abs/1904.06627).
     """
 
-    def __init__(self, margin=0.1):
+    def __init__(self, margin: float = 0.1) -> None:
         check_number(margin=margin)
         self.margin = margin
 
-    def positive(self, pairs):
+    def positive(self, pairs: Pairs) -> tf.Tensor:
         similarity = pairs.similarity
         below = _count_below(
             similarity, pairs.negative, similarity - self.margin, side="right"
         )
         return masked_count(pairs.negative, similarity.dtype)[:, None] - below
 
-    def negative(self, pairs):
+    def negative(self, pairs: Pairs) -> tf.Tensor:
         similarity = pairs.similarity
         return _count_below(
             similarity, pairs.positive, similarity + self.margin, side="left"
         )
 
-    def terms(self, pairs):
+    def terms(self, pairs: Pairs) -> tf.Tensor:
         dtype = pairs.similarity.dtype
         return masked_count(pairs.positive, dtype) * masked_count(pairs.negative, dtype)
 
@@ -161,14 +172,14 @@ class LiftedWeights(PairWeights):
     Reference: Wang et al., 2019, section 3.2 (https://arxiv.org/abs/1904.06627).
     """
 
-    def __init__(self, margin=1.0):
+    def __init__(self, margin: float = 1.0) -> None:
         check_number(margin=margin)
         self.margin = margin
 
-    def positive(self, pairs):
+    def positive(self, pairs: Pairs) -> tf.Tensor:
         return self._share(-pairs.similarity, pairs.positive, pairs)
 
-    def negative(self, pairs):
+    def negative(self, pairs: Pairs) -> tf.Tensor:
         return self._share(pairs.similarity, pairs.negative, pairs)
 
     def _share(self, logits, mask, pairs):
@@ -199,18 +210,20 @@ class BinomialWeights(PairWeights):
     Reference: Wang et al., 2019, equation 9 (https://arxiv.org/abs/1904.06627).
     """
 
-    def __init__(self, alpha=2.0, beta=50.0, base=0.5):
+    def __init__(
+        self, alpha: float = 2.0, beta: float = 50.0, base: float = 0.5
+    ) -> None:
         check_positive(alpha=alpha, beta=beta)
         check_number(base=base)
         self.alpha = alpha
         self.beta = beta
         self.base = base
 
-    def positive(self, pairs):
+    def positive(self, pairs: Pairs) -> tf.Tensor:
         slope = self.alpha * (self.base - pairs.similarity)
         return self.alpha * _share_of_sigmoid(slope, pairs.positive)
 
-    def negative(self, pairs):
+    def negative(self, pairs: Pairs) -> tf.Tensor:
         slope = self.beta * (pairs.similarity - self.base)
         return self.beta * _share_of_sigmoid(slope, pairs.negative)
 
@@ -238,7 +251,13 @@ class MultiSimilarityWeights(PairWeights):
     (https://arxiv.org/abs/1904.06627).
     """
 
-    def __init__(self, alpha=2.0, beta=50.0, base=0.5, epsilon=0.1):
+    def __init__(
+        self,
+        alpha: float = 2.0,
+        beta: float = 50.0,
+        base: float = 0.5,
+        epsilon: float | None = 0.1,
+    ) -> None:
         check_positive(alpha=alpha, beta=beta)
         check_number(base=base, **({} if epsilon is None else {"epsilon": epsilon}))
         self.alpha = alpha
@@ -246,7 +265,7 @@ class MultiSimilarityWeights(PairWeights):
         self.base = base
         self.epsilon = epsilon
 
-    def positive(self, pairs):
+    def positive(self, pairs: Pairs) -> tf.Tensor:
         kept = pairs.positive
         if self.epsilon is not None:
             hardest = masked_max(pairs.similarity, pairs.negative, empty=-2.0)
@@ -254,7 +273,7 @@ class MultiSimilarityWeights(PairWeights):
             kept &= tf.reduce_any(pairs.negative, axis=1)[:, None]
         return _weighed(self.alpha * (self.base - pairs.similarity), kept)
 
-    def negative(self, pairs):
+    def negative(self, pairs: Pairs) -> tf.Tensor:
         kept = pairs.negative
         if self.epsilon is not None:
             hardest = masked_min(pairs.similarity, pairs.positive, empty=2.0)

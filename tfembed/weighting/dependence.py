@@ -1,14 +1,17 @@
 """Which similarities a loss's weights depend on: self, and relative to others."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from tfembed.losses import FunctionalLoss
 from tfembed.weighting.anchors import anchor_weights
 from tfembed.weighting.derivatives import on_proxies
 
 TYPES = ("S", "N", "P")
 
 
-def similarity_types(loss, contexts=48, seed=0):
+def similarity_types(loss: FunctionalLoss, contexts: int = 48, seed: int = 0) -> str:
     """Measures which of the three similarities decide how a negative pair is weighed.
 
     Each is a property of the weights, asked of random anchors. An anchor counts as

@@ -1,16 +1,26 @@
 """How a loss weighs every pair: its derivative with respect to their similarities."""
 
+from __future__ import annotations
+
 import inspect
+from typing import Any
 
 import tensorflow as tf
 
+from tfembed.hints import Labels, Rows
 from tfembed.ops.distances import inner_products
 from tfembed.ops.floats import widen
 from tfembed.ops.pairs import Similarities
 from tfembed.ops.unit_rows import unit_rows
 
 
-def pair_weights(loss, labels, embeddings, ref_labels=None, ref_embeddings=None):
+def pair_weights(
+    loss: Any,
+    labels: Labels,
+    embeddings: Rows | Similarities,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | None = None,
+) -> tf.Tensor:
     """Computes dL / dS of a loss, the signed weight of every pair.
 
         weights[i, j] = d mean{loss[a] : a in the batch} / d S[i, j]
@@ -63,18 +73,18 @@ def pair_weights(loss, labels, embeddings, ref_labels=None, ref_embeddings=None)
     if on_proxies(loss):
         values = widen(embeddings)
         return _derivative(lambda values: loss.per_row(labels, values), values)
-    references = {}
+    references: dict[str, Any] = {}
     if isinstance(embeddings, Similarities):
         values = embeddings.values
         if ref_labels is not None:
             references = {"ref_labels": ref_labels}
     else:
-        embeddings = unit_rows(widen(embeddings))
-        refs = embeddings
+        anchors = unit_rows(widen(embeddings))
+        refs = anchors
         if ref_embeddings is not None:
             references = {"ref_labels": ref_labels}
-            refs = tf.cast(unit_rows(widen(ref_embeddings)), embeddings.dtype)
-        values = inner_products(embeddings, refs)
+            refs = tf.cast(unit_rows(widen(ref_embeddings)), anchors.dtype)
+        values = inner_products(anchors, refs)
     try:
         return _derivative(
             lambda values: loss.per_row(labels, Similarities(values), **references),
@@ -87,7 +97,7 @@ def pair_weights(loss, labels, embeddings, ref_labels=None, ref_embeddings=None)
                 f"embeddings of a batch alone. Received: loss={loss!r}, which says: "
                 f"{error}"
             ) from error
-    return _from_embeddings(loss, labels, embeddings)
+    return _from_embeddings(loss, labels, anchors)
 
 
 def on_proxies(loss):

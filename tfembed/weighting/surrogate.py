@@ -1,25 +1,32 @@
 """A loss from weights: what it should pull and push is given, not derived."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.hints import Labels, Rows
 from tfembed.losses import FunctionalLoss
+from tfembed.miners import Miner
 from tfembed.ops.masked import masked_sum
-from tfembed.ops.pairs import over_terms
+from tfembed.ops.pairs import Pairs, References, over_terms
 from tfembed.weighting.closed_forms import PairWeights, signed_weights
 
 
 def pair_weighted(
-    labels,
-    embeddings,
-    ref_labels=None,
-    ref_embeddings=None,
+    labels: Labels,
+    embeddings: Rows,
+    ref_labels: Labels | None = None,
+    ref_embeddings: Rows | References | None = None,
     *,
-    positive_weight,
-    negative_weight=None,
-    mining=None,
-    row_chunk=None,
-):
+    positive_weight: Callable[[Pairs], tf.Tensor] | PairWeights,
+    negative_weight: Callable[[Pairs], tf.Tensor] | PairWeights | None = None,
+    mining: Miner | None = None,
+    row_chunk: int | None = None,
+) -> tf.Tensor:
     """Pulls positives and pushes negatives, each pair exactly as much as it weighs.
 
         loss[i] = sum{w[i, j] * S[i, j] : j negative}
@@ -56,11 +63,11 @@ def pair_weighted(
     """
     _check(positive_weight, negative_weight)
     whole = negative_weight is None
+    positive: Any = positive_weight
+    count: Any = None
     if isinstance(positive_weight, PairWeights):
         count, positive = positive_weight.terms, positive_weight.positive
-    else:
-        count, positive = None, positive_weight
-    negative = positive_weight if whole else negative_weight
+    negative: Any = positive_weight if whole else negative_weight
     if isinstance(negative, PairWeights):
         negative = negative.negative
 
@@ -127,13 +134,13 @@ class PairWeighted(FunctionalLoss):
 
     def __init__(
         self,
-        positive_weight,
-        negative_weight=None,
-        mining=None,
-        row_chunk=None,
-        reduction="sum_over_batch_size",
-        name="pair_weighted",
-    ):
+        positive_weight: Callable[[Pairs], tf.Tensor] | PairWeights,
+        negative_weight: Callable[[Pairs], tf.Tensor] | PairWeights | None = None,
+        mining: Miner | None = None,
+        row_chunk: int | None = None,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = "pair_weighted",
+    ) -> None:
         weights = [_revived(positive_weight), _revived(negative_weight)]
         _check(*weights)
         super().__init__(
@@ -145,7 +152,7 @@ class PairWeighted(FunctionalLoss):
             row_chunk=row_chunk,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         for name in ("positive_weight", "negative_weight"):
             if callable(config[name]):  # a plain function

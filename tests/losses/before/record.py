@@ -30,6 +30,14 @@ def classes():
     return {name: each for name, each in found.items() if isinstance(each, type)}
 
 
+def bare(function):
+    """Returns a signature without its hints, as text: names and defaults."""
+    signature = inspect.signature(function)
+    nothing = inspect.Parameter.empty
+    parameters = [x.replace(annotation=nothing) for x in signature.parameters.values()]
+    return str(inspect.Signature(parameters))
+
+
 def constructor(loss):
     """Returns what a user can see of a loss's constructor, as JSON has it."""
     from tfembed import losses
@@ -37,8 +45,8 @@ def constructor(loss):
     config = getattr(losses, loss.__name__)().get_config()
     config.pop("dtype", None)  # of some versions of Keras 3
     return {
-        "class": str(inspect.signature(loss)),
-        "init": str(inspect.signature(loss.__init__)),
+        "class": bare(loss),
+        "init": bare(loss.__init__),
         "doc": inspect.getdoc(loss),
         "registered": keras.utils.get_registered_name(loss),
         "function": loss.function.__name__,
