@@ -11,7 +11,6 @@ from tensorflow import keras
 from tfembed import compat
 from tfembed.layers.endpoint import weighted
 from tfembed.layers.feature_queue import FeatureQueue, check_label_dtype, class_labels
-from tfembed.losses import FunctionalLoss
 from tfembed.ops.pairs import References
 from tfembed.ops.replicas import gather, mean_over_batch, position
 
@@ -68,7 +67,7 @@ class CrossBatch(compat.ReplicaLosses, keras.layers.Layer):
 
     def __init__(
         self,
-        loss: FunctionalLoss,
+        loss: compat.LabelLoss,
         size: int,
         warmup_steps: int = 0,
         batch_gradient: bool = False,
