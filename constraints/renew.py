@@ -1,6 +1,6 @@
 """Resolves both stacks anew, and a server's TensorFlow, and writes their locks.
 
-    python constraints/renew.py [--keep] [addons|current|serving-2.20|site]
+    python constraints/renew.py [--keep] [addons|current|serving-2.20|types|site]
 
 Each stack is resolved by the pip of every Python it is for, as far as that Python
 is on this machine as `python3.X`; nothing is installed. Where the Pythons differ the
@@ -18,6 +18,8 @@ is changed here and in `.ci/run`.
 
 `site.txt` is what builds the documentation site, laid over the current stack, whose
 versions it keeps: it is renewed after that.
+
+`types.txt` is mypy alone, which is laid over a stack's environment.
 """
 
 import json
@@ -46,6 +48,7 @@ STACKS = {
 }
 SERVER = "serving-2.20"
 STACKS[SERVER] = (["tensorflow==2.20.*"], STACKS["current"][1])
+STACKS["types"] = (["mypy==2.4.*"], STACKS["current"][1])
 HEADER = """\
 # The {stack} stack in full: every package of one environment that passes the tests,
 # on Linux x86-64, Python {first} to {last}. Written by constraints/renew.py.
@@ -65,6 +68,12 @@ SITE_HEADER = """\
 # Laid over constraints/{stack}.txt for the documentation site: what builds it, on
 # Python {first} to {last}. Written by constraints/renew.py.
 """
+TYPES_HEADER = """\
+# mypy, laid over an environment of either stack to check the package's hints, on Python
+# {first} to {last}. Written by constraints/renew.py.
+"""
+# Locks of packages that tfembed does not stand in -> their first lines.
+ALONE = {SERVER: SERVER_HEADER, "types": TYPES_HEADER}
 # The Pythons that Beam is not for.
 WITHOUT_BEAM = ["3.9"]
 
@@ -191,13 +200,13 @@ def main(words):
             python = find_python(version, stack)
             kept = read_lock(stack, version) if keep else {}
             resolved[version] = resolve(python, requirements, kept)
-            if stack != SERVER and version not in WITHOUT_BEAM:
+            if stack not in ALONE and version not in WITHOUT_BEAM:
                 if keep:
                     kept = {**kept, **read_lock(f"beam-{stack}", version)}
                 other = resolve(python, [*requirements, ".[beam]"], kept)
                 with_beam[version] = differences(resolved[version], other)
-        if stack == SERVER:
-            write(stack, SERVER_HEADER, stack, resolved)
+        if stack in ALONE:
+            write(stack, ALONE[stack], stack, resolved)
             continue
         write(stack, HEADER, stack, resolved)
         write(f"beam-{stack}", BEAM_HEADER, stack, with_beam)
