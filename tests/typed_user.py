@@ -6,12 +6,19 @@ comment that hides none. Nothing here is run.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 from tensorflow import keras
 
+from tfembed.backbones import build_backbone, open_encoder
 from tfembed.callbacks import CollapseWatchdog, KeepBest, TemperatureSchedule
+from tfembed.data import FastAugmentation, load_images, read_embeddings
+from tfembed.embed import embed_source
+from tfembed.evaluate import evaluate, find_subject
+from tfembed.export import export, read_card, rollback
 from tfembed.layers import CrossBatch, InstanceSoftmax, MemoryBank, Proxies, UnitNorm
 from tfembed.losses import (
     ArcFace,
@@ -25,6 +32,7 @@ from tfembed.losses import (
 )
 from tfembed.metrics import Measurement, measure_seen, nearest, retrieval, weighted_knn
 from tfembed.miners import HardMiner, TopKMiner
+from tfembed.publish import publish
 from tfembed.training import PositiveSets, build_optimizer
 from tfembed.weighting import MultiSimilarityWeights, PairWeighted, pair_weights
 
@@ -90,6 +98,21 @@ def sets() -> float:
     return grown.mean_others
 
 
+def serve(model: keras.Model, base: Path) -> Path:
+    images = load_images("folder:photos", image_size=(64, 64), split="unseen")
+    batches = images.train.epochs(32, 0, 0, 1, FastAugmentation(images.image_shape))
+    model.fit(batches)
+    encoder = open_encoder("keras_cv:resnet18", "none", image_size=64)
+    embedded = embed_source(encoder, "folder:photos", base / "embeddings")
+    rows = read_embeddings(base / "embeddings").load()
+    gallery = {"embeddings": rows.embeddings, "labels": rows.labels, "ids": rows.ids}
+    version = export(model, gallery, base, k=20, head="ivf", report=None)
+    print(len(embedded), read_card(version)["k"])
+    print(evaluate(find_subject("runs/first"), ks=(1, 5)).values["R@1"])
+    publish("runs/first", base, "folder:photos", head="exact")
+    return rollback(base, to=1)
+
+
 def wrong(rows: Table, model: keras.Model) -> None:
     MultiSimilarity(alpha="two")  # type: ignore[arg-type]
     MultiSimilarity(row_chunk=1.5)  # type: ignore[arg-type]
@@ -109,3 +132,9 @@ def wrong(rows: Table, model: keras.Model) -> None:
     weighted_knn(rows, rows, [0], k="ten")  # type: ignore[arg-type]
     retrieval(rows, [0], cosine=True)  # type: ignore[call-arg]
     build_optimizer("sgd", 0.1, momentum="much")  # type: ignore[arg-type]
+    evaluate(find_subject("runs/first"), ks="ten")  # type: ignore[arg-type]
+    evaluate("runs/first")  # type: ignore[arg-type]
+    build_backbone("small_conv", image_shape=32)  # type: ignore[arg-type]
+    load_images("mnist", limit="all")  # type: ignore[arg-type]
+    export(model, "gallery.npz", "served", k="ten")  # type: ignore[arg-type]
+    rollback("served", to="before")  # type: ignore[arg-type]

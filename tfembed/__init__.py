@@ -5,10 +5,17 @@ Importing the package itself does not import TensorFlow. Keras' own `load_model`
 finds tfembed's layers and losses (`registration.py`).
 """
 
+from __future__ import annotations
+
 import importlib
+from typing import TYPE_CHECKING, Any
 
 from tfembed import registration, registry
+from tfembed.hints import PathLike
 from tfembed.version import __version__
+
+if TYPE_CHECKING:
+    from tensorflow import keras
 
 _ROOMS = (
     "backbones",
@@ -33,7 +40,7 @@ _ROOMS = (
 __all__ = ["__version__", "load_model", *_ROOMS]
 
 
-def load_model(path, **kwargs):
+def load_model(path: PathLike, **kwargs: Any) -> keras.Model:
     """Loads a saved Keras model that may contain tfembed's layers and losses.
 
     Of a run whose backbone is a user's own, `module:function`, that module is imported

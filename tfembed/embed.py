@@ -12,8 +12,12 @@ contents of their images: files are read once for that, and again where they cha
 many machines.
 """
 
+from __future__ import annotations
+
 import os
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,11 +26,19 @@ from tfembed.command_line import CommandLine, say_error, stopped_by_hand
 from tfembed.data import check_source, source_names
 from tfembed.formats.run_config import agreed_resize
 from tfembed.formats.shards import summary
+from tfembed.hints import PathLike
 from tfembed.ops.arguments import as_count, check_choice
 from tfembed.ops.image_formats import RESIZES
 from tfembed.progress import Progress
 from tfembed.quiet_imports import quiet_start
 from tfembed.version import __version__
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from tensorflow import keras
+
+    from tfembed.backbones import Encoder, Weights
+    from tfembed.data import EmbeddingFiles, SourceImages
 
 __all__ = ["embed_source"]
 
@@ -38,26 +50,26 @@ _NAMED = 20  # images left out that are named on the screen; the manifest has al
 
 
 def embed_source(
-    model,
-    source,
-    output,
-    split="all",
-    format=None,
-    batch_size=BATCH_SIZE,
-    shard_size=SHARD_SIZE,
-    image_size=None,
-    channels=None,
-    dtype="float32",
-    data_dir=None,
-    strict=False,
-    strategy=None,
-    say=None,
-    weights=None,
-    pool=None,
-    limit=None,
-    replace=False,
-    resize=None,
-):
+    model: PathLike | keras.Model | Encoder,
+    source: str | SourceImages,
+    output: PathLike,
+    split: str = "all",
+    format: str | None = None,
+    batch_size: int = BATCH_SIZE,
+    shard_size: int = SHARD_SIZE,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    dtype: str = "float32",
+    data_dir: PathLike | None = None,
+    strict: bool = False,
+    strategy: tf.distribute.Strategy | None = None,
+    say: Callable[[str], object] | None = None,
+    weights: str | Weights | None = None,
+    pool: str | None = None,
+    limit: int | None = None,
+    replace: bool = False,
+    resize: str | None = None,
+) -> EmbeddingFiles:
     """Embeds every image of a source, and writes ids, labels and embeddings.
 
     Started again with the same arguments it goes on where it was stopped, at a whole
@@ -116,7 +128,7 @@ def embed_source(
     from tfembed.data import SourceImages
     from tfembed.formats.shard_writer import open_shards
 
-    encoder = model
+    encoder: Any = model
     if isinstance(model, (str, os.PathLike)):
         encoder = open_encoder(
             model, weights, image_size, channels, pool, strategy, say, resize
@@ -124,7 +136,7 @@ def embed_source(
     elif not isinstance(model, Encoder):
         encoder = Encoder(model, image_size, channels, strategy, resize)
     resize = agreed_resize(resize, encoder.resize, "the encoder")
-    images = source
+    images: Any = source
     if not isinstance(source, SourceImages):
         shape = encoder.image_shape
         images = SourceImages(source, split, shape, data_dir, strict, limit, resize)

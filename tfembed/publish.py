@@ -12,12 +12,17 @@ Killed at any moment, the same command goes on: what was embedded is kept in a h
 folder below BASE until the version is there.
 """
 
+from __future__ import annotations
+
 import os
 import shlex
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,7 +43,13 @@ from tfembed.embed import (
     name_left_out,
 )
 from tfembed.export import add_search_flags, search_options
+from tfembed.hints import PathLike
 from tfembed.quiet_imports import quiet_start
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from tfembed.backbones import Weights
 
 __all__ = ["publish"]
 
@@ -52,26 +63,26 @@ _LEAST = 2  # images: one alone has no neighbour
 
 
 def publish(
-    encoder,
-    base,
-    gallery,
+    encoder: PathLike,
+    base: PathLike,
+    gallery: PathLike,
     *,
-    weights=None,
-    pool=None,
-    image_size=None,
-    channels=None,
-    resize=None,
-    split="all",
-    limit=None,
-    batch_size=BATCH_SIZE,
-    data_dir=None,
-    strict=False,
-    strategy=None,
-    k=10,
-    vote_k=None,
-    report=print,
-    **options,
-):
+    weights: str | Weights | None = None,
+    pool: str | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    resize: str | None = None,
+    split: str = "all",
+    limit: int | None = None,
+    batch_size: int = BATCH_SIZE,
+    data_dir: PathLike | None = None,
+    strict: bool = False,
+    strategy: tf.distribute.Strategy | None = None,
+    k: int = 10,
+    vote_k: int | None = None,
+    report: Callable[[str], object] | None = print,
+    **options: Any,
+) -> Path:
     """Publishes an encoder with a gallery as the next version of a served model.
 
     Embeddings that are not of length 1 are divided by it, in the served model too.

@@ -1,16 +1,29 @@
 """Backbones by name."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from tfembed.backbones.names import BACKBONES, POOLS, check_backbone
 from tfembed.backbones.seeding import seed_kernels
 from tfembed.backbones.weights import find_weights
+from tfembed.backbones.weights_file import Weights
 from tfembed.ops.arguments import as_shape, check_choice
+
+if TYPE_CHECKING:
+    from tensorflow import keras
 
 __all__ = ["build_backbone"]
 
 
 def build_backbone(
-    name, image_shape, synchronized=False, seed=None, weights=None, pool="avg"
-):
+    name: str,
+    image_shape: tuple[int, int, int],
+    synchronized: bool = False,
+    seed: int | None = None,
+    weights: str | Weights | None = None,
+    pool: str = "avg",
+) -> keras.Model:
     """Builds an encoder from images to features.
 
     The model scales its input itself, in float32, so that training, export and serving

@@ -1,8 +1,11 @@
 """A trained encoder, from disk or from memory, that embeds on all its replicas."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +13,10 @@ import tensorflow as tf
 import tfembed
 from tfembed.backbones.encoder_path import encoder_path
 from tfembed.formats.run_config import agreed_resize, run_resize
+from tfembed.hints import PathLike
+
+if TYPE_CHECKING:
+    from tensorflow import keras
 
 __all__ = ["Encoder", "encoder_path"]
 
@@ -52,9 +59,15 @@ class Encoder:
     """
 
     def __init__(
-        self, model, image_size=None, channels=None, strategy=None, resize=None
-    ):
-        self.name, self.facts = "a keras.Model", {}
+        self,
+        model: PathLike | keras.Model,
+        image_size: int | tuple[int, int] | None = None,
+        channels: int | None = None,
+        strategy: tf.distribute.Strategy | None = None,
+        resize: str | None = None,
+    ) -> None:
+        self.name = "a keras.Model"
+        self.facts: dict[str, Any] = {}
         self.resize = agreed_resize(resize)
         if isinstance(model, (str, os.PathLike)):
             path = encoder_path(os.path.expanduser(os.fspath(model)))
@@ -91,7 +104,7 @@ class Encoder:
             )
         self.dim = int(outputs[0].shape[1])
 
-    def __call__(self, images):
+    def __call__(self, images: Any) -> np.ndarray:
         """Returns the embeddings of pixels, float32 `[b, d]`."""
         if not len(images):
             return np.empty((0, self.dim), np.float32)

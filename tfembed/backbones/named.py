@@ -1,14 +1,25 @@
 """An encoder by what a person calls it: a run, a saved model, or a backbone's name."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tfembed.backbones.encoder_path import encoder_path
 from tfembed.backbones.names import BACKBONES, POOLS, is_foreign
 from tfembed.backbones.weights import FAMILIES, find_weights
+from tfembed.backbones.weights_file import Weights
 from tfembed.command_line import suggestion
+from tfembed.hints import PathLike
 from tfembed.ops.arguments import check_choice
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from tfembed.backbones.encoder import Encoder
 
 __all__ = ["IMAGE_SIZE", "RESIZE", "check_encoder", "is_backbone", "open_encoder"]
 
@@ -17,7 +28,7 @@ RESIZE = "crop"  # and how; benchmarks/pretrained.py measures it
 _SEED = 0  # of weights that are not given
 
 
-def is_backbone(name, weights=None):
+def is_backbone(name: PathLike, weights: str | Weights | None = None) -> bool:
     """Tells whether a backbone is meant, and not a run or a file of that name.
 
     >>> from tfembed.backbones import is_backbone
@@ -28,11 +39,13 @@ def is_backbone(name, weights=None):
         name: What the person wrote.
         weights: The weights beside it, or `None`; a run or a file takes none.
     """
-    known = name in BACKBONES or is_foreign(name)
+    known = name in BACKBONES or is_foreign(str(name))
     return known and (weights is not None or not os.path.exists(name))
 
 
-def check_encoder(name, weights=None, pool=None):
+def check_encoder(
+    name: PathLike, weights: str | Weights | None = None, pool: str | None = None
+) -> None:
     """Checks what can be told of an encoder at once: without TensorFlow or a network.
 
     >>> from tfembed.backbones import check_encoder
@@ -91,15 +104,15 @@ def _alike(name):
 
 
 def open_encoder(
-    name,
-    weights=None,
-    image_size=None,
-    channels=None,
-    pool=None,
-    strategy=None,
-    say=None,
-    resize=None,
-):
+    name: PathLike,
+    weights: str | Weights | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    pool: str | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+    say: Callable[[str], object] | None = None,
+    resize: str | None = None,
+) -> Encoder:
     """Opens an encoder: a trained one from disk, or a backbone with given weights.
 
     >>> from tfembed.backbones import open_encoder
@@ -153,7 +166,9 @@ def open_encoder(
     return encoder
 
 
-def backbone_shape(image_size=None, channels=None):
+def backbone_shape(
+    image_size: int | tuple[int, int] | None = None, channels: int | None = None
+) -> tuple[int, int, int]:
     """Returns the `(height, width, channels)` that a backbone is built for.
 
     >>> from tfembed.backbones import backbone_shape
@@ -161,11 +176,11 @@ def backbone_shape(image_size=None, channels=None):
     ((224, 224, 3), (32, 32, 1))
     """
     size = IMAGE_SIZE if image_size is None else image_size
-    size = (size, size) if isinstance(size, int) else tuple(size)
-    return (*size, 3 if channels is None else channels)
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width, 3 if channels is None else channels
 
 
-def backbone_resize(resize=None):
+def backbone_resize(resize: str | None = None) -> str:
     """Returns how pictures are brought to the size that a backbone is built for.
 
     >>> from tfembed.backbones import backbone_resize

@@ -1,5 +1,7 @@
 """The names of the backbones, with what each is, and of how they pool."""
 
+from __future__ import annotations
+
 from tfembed.command_line import suggestion
 from tfembed.registry import Told, is_findable
 
@@ -51,7 +53,7 @@ BACKBONES = Told("backbone", "tfembed.backbones", _OURS)
 """Each name with a line on it; after ours, those of installed packages."""
 
 
-def is_foreign(name):
+def is_foreign(name: str) -> bool:
     """Tells whether a backbone is another package's or a user's own; no import.
 
     >>> from tfembed.backbones import is_foreign
@@ -61,7 +63,7 @@ def is_foreign(name):
     return name not in BACKBONES.parts and (name in BACKBONES or is_findable(name))
 
 
-def check_backbone(name, argument="name"):
+def check_backbone(name: str, argument: str = "name") -> None:
     """Checks that there is a backbone of a name, and imports none.
 
     >>> from tfembed.backbones import check_backbone

@@ -1,6 +1,9 @@
 """The weights that a backbone starts from: which file, from where, its hash checked."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Callable
 
 from tfembed.backbones.weights_file import Weights, own_file
 
@@ -9,7 +12,11 @@ __all__ = ["Weights", "find_weights"]
 FAMILIES = ("applications", "keras_cv", "torchvision")
 
 
-def find_weights(backbone, weights, say=None):
+def find_weights(
+    backbone: str,
+    weights: str | Weights | None,
+    say: Callable[[str], object] | None = None,
+) -> Weights | None:
     """Finds the weights of a backbone; downloads them if they are asked for by name.
 
     >>> from tfembed.backbones import find_weights

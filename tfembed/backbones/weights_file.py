@@ -1,5 +1,7 @@
 """A file of weights of a backbone: where it is from, and its hash."""
 
+from __future__ import annotations
+
 import dataclasses
 import os
 
@@ -32,7 +34,7 @@ class Weights:
     licence: str
     checked: str
 
-    def record(self):
+    def record(self) -> dict[str, str]:
         """Returns what a run and a model card say of the weights."""
         facts = dataclasses.asdict(self)
         return {"file": os.path.basename(facts.pop("path")), **facts}

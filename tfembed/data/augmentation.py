@@ -32,7 +32,10 @@ here that take their place, made on keras-cv's own base class for batches, compu
 same crops and the same gray in one op for the whole batch.
 """
 
+from __future__ import annotations
+
 import threading
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -44,6 +47,7 @@ from tfembed.data.draws import (
     use_draws,
 )
 from tfembed.data.strengths import Strengths
+from tfembed.hints import Array
 from tfembed.quiet_imports import import_keras_cv
 
 __all__ = ["Augmentation"]
@@ -106,7 +110,7 @@ class Augmentation(Strengths):
             layers = [maker(self, self._draws) for maker in makers]
         return [use_draws(layer, self._draws) for layer in layers]
 
-    def __call__(self, images, seed):
+    def __call__(self, images: Array, seed: Array | Sequence[int]) -> tf.Tensor:
         """Augments a batch.
 
         Args:

@@ -5,10 +5,15 @@ order a class gives its samples. A run that starts at any step gets what an
 uninterrupted run gets from there on.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
 from tfembed.data.split import NO_END, Split, check_epochs, finished
+from tfembed.hints import Labels
 from tfembed.ops.arguments import check_count
 
 __all__ = ["class_balanced"]
@@ -17,19 +22,19 @@ _CLASSES, _SAMPLES, _AUGMENTATION = 11, 12, 13  # what a number is drawn for
 
 
 def class_balanced(
-    labels,
-    classes,
-    samples,
+    labels: Labels,
+    classes: int,
+    samples: int,
     *,
-    seed,
-    read=None,
-    augmentation=None,
-    first_epoch=0,
-    last_epoch=1,
-    first_step=0,
-    steps_per_epoch=None,
-    lanes=1,
-):
+    seed: int,
+    read: Split | Callable[[tf.Tensor], dict[str, tf.Tensor]] | None = None,
+    augmentation: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+    first_epoch: int = 0,
+    last_epoch: int | None = 1,
+    first_step: int = 0,
+    steps_per_epoch: int | None = None,
+    lanes: int = 1,
+) -> tf.data.Dataset:
     """Makes a dataset of batches that hold `samples` rows of each of `classes` classes.
 
     The classes take turns: all of them come once in random order before the next round

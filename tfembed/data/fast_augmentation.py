@@ -14,10 +14,15 @@ of computing them:
   TensorFlow's own kernels for contrast, saturation and hue, which take one number each.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from tfembed.data.draws import Draws, draw_boxes
 from tfembed.data.strengths import Strengths
+from tfembed.hints import Array
 
 __all__ = ["FastAugmentation"]
 
@@ -43,7 +48,7 @@ class FastAugmentation(Strengths):
     TensorShape([8, 32, 32, 3])
     """
 
-    def __call__(self, images, seed):
+    def __call__(self, images: Array, seed: Array | Sequence[int]) -> tf.Tensor:
         """Augments a batch.
 
         Args:

@@ -5,6 +5,8 @@ job that reads each image once would so read it twice; here what does not decode
 found on the way.
 """
 
+from __future__ import annotations
+
 import functools
 import os
 import re
@@ -97,7 +99,9 @@ def _read_file(path, image_shape, resize):
         return None, error.strerror or type(error).__name__
 
 
-def decode_or_reason(encoded, image_shape, resize="squash"):
+def decode_or_reason(
+    encoded: bytes, image_shape: tuple[int, int, int], resize: str = "squash"
+) -> tuple[np.ndarray, None] | tuple[None, str]:
     """Decodes one image, or tells why not.
 
     >>> from tfembed.data import decode_or_reason

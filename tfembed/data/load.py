@@ -1,5 +1,7 @@
 """Images by the name of their source."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from tfembed.data.class_division import SPLITS, divide_classes
@@ -7,6 +9,7 @@ from tfembed.data.image_data import ImageData
 from tfembed.data.request import Request
 from tfembed.data.selection import hold_out_tenth, select_training_rows
 from tfembed.data.sources import find_source
+from tfembed.hints import PathLike
 from tfembed.ops.arguments import as_count, check_choice
 from tfembed.ops.resize import check_resize
 
@@ -14,18 +17,18 @@ __all__ = ["load_images"]
 
 
 def load_images(
-    name,
-    data_dir=None,
-    limit=None,
-    test_limit=None,
-    image_size=None,
-    channels=None,
-    split="seen",
-    holdout=0,
-    strict=False,
-    seed=0,
-    resize="squash",
-):
+    name: str,
+    data_dir: PathLike | None = None,
+    limit: int | None = None,
+    test_limit: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    split: str = "seen",
+    holdout: int = 0,
+    strict: bool = False,
+    seed: int = 0,
+    resize: str = "squash",
+) -> ImageData:
     """Finds images by the name of their source and chooses which train and evaluate.
 
     >>> from tfembed.data import load_images

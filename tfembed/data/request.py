@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any, Optional
 
+from tfembed.hints import PathLike
+
 __all__ = ["Request", "Source"]
 
 
@@ -10,7 +12,7 @@ __all__ = ["Request", "Source"]
 class Request:
     """The arguments of `load_images`, checked; their meaning is told there."""
 
-    data_dir: Optional[str] = None
+    data_dir: Optional[PathLike] = None
     limit: Optional[int] = None
     test_limit: Optional[int] = None
     image_size: Optional[tuple[int, int]] = None

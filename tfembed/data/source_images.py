@@ -1,8 +1,11 @@
 """All images of a source as one numbered row, whatever its parts."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +15,7 @@ from tfembed.data.image_stream import stream_images
 from tfembed.data.request import Request
 from tfembed.data.sources import find_source
 from tfembed.data.split import Split
+from tfembed.hints import PathLike
 from tfembed.ops.image_formats import DECODER_VERSION
 from tfembed.ops.resize import check_resize
 
@@ -61,14 +65,14 @@ class SourceImages:
 
     def __init__(
         self,
-        source,
-        split,
-        image_shape,
-        data_dir=None,
-        strict=False,
-        limit=None,
-        resize=None,
-    ):
+        source: str | Split,
+        split: str,
+        image_shape: tuple[int, int, int],
+        data_dir: PathLike | None = None,
+        strict: bool = False,
+        limit: int | None = None,
+        resize: str | None = None,
+    ) -> None:
         self.class_names, self.name, self.taken = (), "a Split", ""
         self.resize = resize or getattr(source, "resize", "squash")
         check_resize(self.resize)
@@ -89,15 +93,15 @@ class SourceImages:
         self.skipped = [list(pair) for part in self._parts for pair in part.skipped]
 
     @property
-    def parts(self):
+    def parts(self) -> list[Split]:
         """The `Split`s that it is made of, in order."""
         return list(self._parts)
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """Returns a digest of what it holds; reads every image once for it."""
         return fingerprint(self._parts)
 
-    def stream(self, first, last, batch_size):
+    def stream(self, first: int, last: int, batch_size: int) -> Any:
         """Reads the images from `first` to before `last`, as `stream_images` does."""
         before = 0
         for part in self._parts:
@@ -109,11 +113,11 @@ class SourceImages:
                 yield some + before, pixels, moved
             before += part.size
 
-    def ids(self, rows):
+    def ids(self, rows: np.ndarray) -> np.ndarray:
         """Returns the ids of images, strings `[n]`, of ascending rows."""
         return self._pick([part.names for part in self._parts], rows)
 
-    def labels(self, rows):
+    def labels(self, rows: np.ndarray) -> np.ndarray:
         """Returns the labels of images, int64 `[n]`, -1 where there are none."""
         labels = [
             np.full(part.size, -1) if part.labels is None else part.labels
@@ -121,14 +125,14 @@ class SourceImages:
         ]
         return self._pick(labels, rows)
 
-    def metadata(self, rows):
+    def metadata(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Returns what else a list says of images: texts `[n]` by a column's name."""
         return {
             name: self._pick([_column(part, name) for part in self._parts], rows)
             for name in self._columns()
         }
 
-    def metadata_digest(self):
+    def metadata_digest(self) -> str | None:
         """Returns a digest of all that `metadata` has; `None` where it has nothing."""
         digest, names = hashlib.sha256(), self._columns()
         for name in names:

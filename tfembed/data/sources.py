@@ -1,5 +1,7 @@
 """The names of image sources."""
 
+from __future__ import annotations
+
 import importlib
 import os
 
@@ -40,7 +42,7 @@ _MODULES = {
 }
 
 
-def source_names():
+def source_names() -> str:
     """Returns the names of all sources, as a flag's help lists them; no import.
 
     >>> from tfembed.data import source_names
@@ -52,7 +54,7 @@ def source_names():
     return f"{', '.join(names)} or your own, {own.lower()}"
 
 
-def check_source(name):
+def check_source(name: str) -> tuple[str, str | None]:
     """Checks a source's name, and nothing of what it holds; imports no TensorFlow.
 
     >>> from tfembed.data import check_source
@@ -111,7 +113,7 @@ def find_source(name):
     return source, module.find, argument
 
 
-def folder_of(name):
+def folder_of(name: str) -> str | None:
     """Returns the folder below which a source's images have their names as paths.
 
     >>> from tfembed.data import folder_of

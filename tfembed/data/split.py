@@ -7,8 +7,11 @@ took part, so that a run that starts at epoch 3 gets, bit for bit, what an unint
 run gets from epoch 3 on.
 """
 
+from __future__ import annotations
+
 import abc
 import hashlib
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -50,7 +53,14 @@ class Split(abc.ABC):
 
     resize = "squash"
 
-    def __init__(self, image_shape, labels, names, skipped=(), metadata=None):
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        labels: np.ndarray | None,
+        names: np.ndarray,
+        skipped: Sequence[tuple[str, str]] = (),
+        metadata: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         """Keeps what all splits have."""
         self.image_shape = image_shape
         self.labels = None if labels is None else np.asarray(labels, np.int64)
@@ -63,11 +73,11 @@ class Split(abc.ABC):
         }
 
     @abc.abstractmethod
-    def take(self, rows):
+    def take(self, rows: np.ndarray) -> Split:
         """Returns a split of the images `rows` (integer array), renumbered."""
 
     @abc.abstractmethod
-    def read(self, ids):
+    def read(self, ids: np.ndarray | Sequence[int]) -> np.ndarray:
         """Reads images into memory.
 
         Args:
@@ -77,7 +87,7 @@ class Split(abc.ABC):
             uint8 array `[n, height, width, channels]`.
         """
 
-    def contents(self):
+    def contents(self) -> np.ndarray:
         """Digests each image as its source has it, before its size is changed.
 
         Returns:
@@ -95,7 +105,9 @@ class Split(abc.ABC):
             the same order, the images of any real dtype, in 0..255.
         """
 
-    def batches(self, batch_size, shuffle_seed=None):
+    def batches(
+        self, batch_size: int, shuffle_seed: int | None = None
+    ) -> tf.data.Dataset:
         """Every image once, as it is.
 
         Args:
@@ -112,15 +124,15 @@ class Split(abc.ABC):
 
     def epochs(
         self,
-        batch_size,
-        seed,
-        first_epoch,
-        last_epoch,
-        augmentation=None,
-        drop_remainder=False,
-        lanes=1,
-        views=1,
-    ):
+        batch_size: int,
+        seed: int,
+        first_epoch: int,
+        last_epoch: int | None,
+        augmentation: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+        drop_remainder: bool = False,
+        lanes: int = 1,
+        views: int = 1,
+    ) -> tf.data.Dataset:
         """Epoch after epoch of shuffled, augmented batches to train on.
 
         Args:
@@ -227,7 +239,7 @@ class Split(abc.ABC):
         )
         return finished(dataset, last - first if last_epoch < NO_END else None)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Size and shape."""
         return f"{type(self).__name__}(size={self.size}, shape={self.image_shape})"
 

@@ -1,5 +1,9 @@
 """What an augmentation is told: which steps, and how strong each is."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from tfembed.ops.arguments import as_number, as_shape
 
 __all__ = ["Strengths"]
@@ -18,16 +22,16 @@ class Strengths:
 
     def __init__(
         self,
-        image_shape,
-        crop_area=(0.2, 1.0),
-        crop_aspect=(3 / 4, 4 / 3),
-        brightness=0.4,
-        contrast=0.4,
-        saturation=0.4,
-        hue=0.4,
-        grayscale=0.2,
-        flip=0.5,
-    ):
+        image_shape: tuple[int, int, int],
+        crop_area: tuple[float, float] | None = (0.2, 1.0),
+        crop_aspect: tuple[float, float] = (3 / 4, 4 / 3),
+        brightness: float = 0.4,
+        contrast: float = 0.4,
+        saturation: float = 0.4,
+        hue: float = 0.4,
+        grayscale: float = 0.2,
+        flip: float = 0.5,
+    ) -> None:
         """Checks the strengths, and makes what they are for."""
         self.image_shape = as_shape("image_shape", image_shape, channels=(1, 3))
         crop_area = (1.0, 1.0) if crop_area is None else crop_area
@@ -46,16 +50,16 @@ class Strengths:
         """Makes what a subclass needs besides, of the checked strengths."""
 
     @property
-    def crops(self):
+    def crops(self) -> bool:
         """Whether images are cropped."""
         return self.crop_area != (1.0, 1.0)
 
     @property
-    def colour(self):
+    def colour(self) -> bool:
         """Whether there are colours to change."""
         return self.image_shape[2] == 3
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make an equal augmentation, as a `dict`."""
         names = (
             "image_shape crop_area crop_aspect brightness contrast saturation hue "
@@ -63,7 +67,7 @@ class Strengths:
         )
         return {name: getattr(self, name) for name in names.split()}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """The call that makes an equal one."""
         arguments = (f"{name}={value!r}" for name, value in self.get_config().items())
         return f"{type(self).__name__}({', '.join(arguments)})"

@@ -1,13 +1,17 @@
 """From a source to its groups of near duplicates, a page and a list, in one folder."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from tfembed.backbones.weights_file import Weights
 from tfembed.data import folder_of
 from tfembed.dedup.duplicates import check_threshold, find_duplicates
 from tfembed.dedup.forest import groups_of
@@ -25,6 +29,7 @@ from tfembed.dedup.state import State
 from tfembed.dedup.threshold import histogram
 from tfembed.dedup.thumbnails import FOLDER
 from tfembed.formats.disk import raise_full_disk, written_beside
+from tfembed.hints import PathLike
 from tfembed.ops.arguments import as_count
 
 __all__ = ["DedupResult", "dedup_source"]
@@ -62,20 +67,20 @@ class DedupResult:
 
 
 def dedup_source(
-    source,
-    output,
-    encoder=None,
-    threshold=None,
-    images=None,
-    groups_on_page=GROUPS,
-    say=None,
-    weights=None,
-    pool=None,
-    image_size=None,
-    channels=None,
-    resize=None,
-    **embedding,
-):
+    source: str,
+    output: PathLike,
+    encoder: PathLike | None = None,
+    threshold: float | None = None,
+    images: str | None = None,
+    groups_on_page: int = GROUPS,
+    say: Callable[[str], object] | None = None,
+    weights: str | Weights | None = None,
+    pool: str | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    resize: str | None = None,
+    **embedding: Any,
+) -> DedupResult:
     """Finds the near duplicates of a source, and writes a page and a list of them.
 
     Of each group the largest picture is kept, of as large ones the first by name.

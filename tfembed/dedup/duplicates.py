@@ -1,12 +1,16 @@
 """Groups of near duplicates: of embeddings alone, and with what is to be kept."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from tfembed.dedup.forest import groups_of
 from tfembed.dedup.rows import Rows
-from tfembed.dedup.search import LOWEST, find_links
+from tfembed.dedup.search import LOWEST, Links, find_links
 from tfembed.dedup.threshold import Threshold, choose_threshold
 from tfembed.ops.arguments import as_number
 
@@ -23,17 +27,22 @@ class Duplicates:
         links: `tfembed.dedup.Links`.
     """
 
-    groups: list
+    groups: list[np.ndarray]
     threshold: Threshold
-    links: object
+    links: Links
 
     @property
-    def rows(self):
+    def rows(self) -> int:
         """Number of rows in groups."""
         return sum(map(len, self.groups))
 
 
-def find_duplicates(embeddings, threshold=None, say=None, state=None):
+def find_duplicates(
+    embeddings: Rows,
+    threshold: float | None = None,
+    say: Callable[[str], object] | None = None,
+    state: Any = None,
+) -> Duplicates:
     """Finds the near duplicates among embeddings, exactly and in bounded memory.
 
     Groups are the connected components of all pairs of rows whose cosine is at or above

@@ -1,8 +1,11 @@
 """All pairs of rows whose cosine is high, by blocks of rows against blocks of rows."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,7 +47,13 @@ class Links:
     floor: float
 
 
-def find_links(embeddings, floor=None, block=BLOCK, say=None, state=None):
+def find_links(
+    embeddings: Rows,
+    floor: float | None = None,
+    block: int = BLOCK,
+    say: Callable[[str], object] | None = None,
+    state: Any = None,
+) -> Links:
     """Compares all rows with all others, exactly.
 
     Memory holds two blocks of rows, their scores and a few numbers for each row,
@@ -91,10 +100,12 @@ def find_links(embeddings, floor=None, block=BLOCK, say=None, state=None):
         for start in range(begin, rows.size, block):
             _compare(rows, start, block, links.floor, forest, nearest, progress)
             if state and time.monotonic() - saved >= _SECONDS_BETWEEN_STATES:
-                found = Links(*forest.links(), nearest, links.floor)
+                first, second, scores = forest.links()
+                found = Links(first, second, scores, nearest, links.floor)
                 state.write(rows, start + block, found, own_floor)
                 saved = time.monotonic()
-    found = Links(*forest.links(), nearest, links.floor)
+    first, second, scores = forest.links()
+    found = Links(first, second, scores, nearest, links.floor)
     if state:
         state.write(rows, rows.size, found, own_floor)
     progress.end()

@@ -7,10 +7,14 @@ heights are compared by their roots, in which chance moves low and high bins ali
 few copies among a million rows are as plain as many. What is no deep valley is none.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from typing import Any
 
 import numpy as np
+
+from tfembed.hints import Array
 
 __all__ = ["DEFAULT", "Histogram", "Threshold", "choose_threshold", "histogram"]
 
@@ -66,7 +70,7 @@ def histogram(nearest):
     return Histogram(edges, np.bincount(bins, minlength=_DEGREES))
 
 
-def choose_threshold(nearest, lowest=0.8):
+def choose_threshold(nearest: Array, lowest: float = 0.8) -> Threshold:
     """Finds the valley between near duplicates and all others.
 
     Args:
@@ -110,7 +114,7 @@ def choose_threshold(nearest, lowest=0.8):
         value,
         "valley",
         f"the valley of the scores of the nearest pictures: {nearer:,} are nearer, "
-        f"{len(nearest) - nearer:,} farther",
+        f"{len(np.asarray(nearest)) - nearer:,} farther",
     )
 
 

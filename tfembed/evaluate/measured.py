@@ -1,24 +1,30 @@
 """Measures a subject by its protocol, and two of them against each other."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
-from tfembed.metrics import compare, measure_seen, measure_unseen
+from tfembed.evaluate.subject import Rows, Subject
+from tfembed.metrics import Measurement, compare, measure_seen, measure_unseen
 from tfembed.progress import Stages
 
 
 def evaluate(
-    subject,
-    knn=(10, 200),
-    temperature=None,
-    ks=(1, 2, 4, 8),
-    linear_probe=False,
-    cluster=None,
-    similarity="cosine",
-    confidence=0.95,
-    resamples=2000,
-    seed=0,
-    say=None,
-):
+    subject: Subject,
+    knn: Sequence[int] = (10, 200),
+    temperature: float | None = None,
+    ks: Sequence[int] = (1, 2, 4, 8),
+    linear_probe: bool = False,
+    cluster: dict[str, Any] | None = None,
+    similarity: str = "cosine",
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+    say: Callable[[str], object] | None = None,
+) -> Measurement:
     """Measures a `Subject` by its protocol.
 
     Args:
@@ -39,8 +45,9 @@ def evaluate(
     Returns:
         A `tfembed.metrics.Measurement`.
     """
-    queries, gallery = subject.queries, subject.gallery
-    common = {
+    queries: Rows = subject.queries
+    gallery: Any = subject.gallery
+    common: dict[str, Any] = {
         "ks": ks,
         "normalize": similarity == "cosine",
         "confidence": confidence,

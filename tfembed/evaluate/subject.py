@@ -1,18 +1,23 @@
 """What is measured: a run, an encoder on images, or embeddings that are there."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import os
-from typing import Any, Optional
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from tfembed.backbones import check_encoder, is_backbone, open_encoder
+from tfembed.backbones.weights_file import Weights
 from tfembed.data import SourceImages, load_images, read_embeddings
 from tfembed.formats.label_vectors import as_vector
 from tfembed.formats.npz import Npz
 from tfembed.formats.run_config import check_run
 from tfembed.formats.shards import read_manifest_inside
+from tfembed.hints import PathLike
 from tfembed.ops.arguments import as_count
 from tfembed.progress import Progress
 
@@ -51,29 +56,29 @@ class Subject:
     name: str
     protocol: str
     queries: Rows
-    gallery: Optional[Rows] = None
-    temperature: Optional[float] = None
+    gallery: Rows | None = None
+    temperature: float | None = None
     notes: tuple = ()
 
 
 def find_subject(
-    target,
-    gallery=None,
-    dataset=None,
-    split=None,
-    data_dir=None,
-    limit=None,
-    test_limit=None,
-    image_size=None,
-    channels=None,
-    seed=0,
-    batch_size=256,
-    strict=False,
-    say=None,
-    weights=None,
-    pool=None,
-    resize=None,
-):
+    target: PathLike,
+    gallery: PathLike | None = None,
+    dataset: str | None = None,
+    split: str | None = None,
+    data_dir: PathLike | None = None,
+    limit: int | None = None,
+    test_limit: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    seed: int = 0,
+    batch_size: int = 256,
+    strict: bool = False,
+    say: Callable[[str], object] | None = None,
+    weights: str | Weights | None = None,
+    pool: str | None = None,
+    resize: str | None = None,
+) -> Subject:
     """Finds out what a target is, and reads or makes its embeddings.
 
     Args:

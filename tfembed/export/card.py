@@ -3,10 +3,14 @@
 Beside them `assets.extra/tfembed.json`, what a client may want to know.
 """
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import Any
 
 from tfembed.formats.format_version import EXPORT, FORMAT, check_format
+from tfembed.hints import PathLike
 
 CARD = "card.json"
 PAGE = "README.md"
@@ -36,7 +40,7 @@ def write_card(folder, card):
     (folder / PAGE).write_text(render_card(card), encoding="utf-8")
 
 
-def read_card(version):
+def read_card(version: PathLike) -> dict[str, Any]:
     """Returns the model card of a version, a dictionary, with the number of its format.
 
     >>> import json, os, tempfile

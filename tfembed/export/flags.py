@@ -1,6 +1,9 @@
 """The flags that say how an exported gallery is searched."""
 
+from __future__ import annotations
+
 import argparse
+from typing import Any
 
 from tfembed.export.heads import HEADS
 from tfembed.registry import Registry
@@ -9,10 +12,10 @@ __all__ = ["add_search_flags", "search_options"]
 
 
 def add_search_flags(
-    parser,
-    threshold="what the gallery's file says, else calibrated",
-    vote_k="what the gallery's file says, else 200",
-):
+    parser: argparse.ArgumentParser,
+    threshold: str = "what the gallery's file says, else calibrated",
+    vote_k: str = "what the gallery's file says, else 200",
+) -> None:
     """Adds the flags.
 
     >>> import argparse
@@ -109,7 +112,7 @@ def _option(text):
     return name, value
 
 
-def search_options(args):
+def search_options(args: argparse.Namespace) -> dict[str, Any]:
     """Returns what the flags say, as arguments of `tfembed.export.export`.
 
     >>> import argparse

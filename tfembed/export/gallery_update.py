@@ -1,9 +1,12 @@
 """A new gallery of a served model becomes a new version; its encoder stays as it is."""
 
+from __future__ import annotations
+
 import dataclasses
 import gc
 import shutil
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +33,7 @@ from tfembed.export.versions import (
     version_paths,
 )
 from tfembed.formats.image_metadata import FILE, update_metadata
+from tfembed.hints import PathLike
 from tfembed.progress import TimedLines
 
 _TRIES = 5
@@ -41,15 +45,15 @@ _REWRITTEN = ("variables", "fingerprint.pb", "card.json", "README.md")
 
 
 def update_gallery(
-    model_base,
-    add=(),
-    replace_all=(),
-    delete=(),
-    ignore_missing=False,
-    strict=False,
-    vote_k=None,
-    report=print,
-):
+    model_base: PathLike,
+    add: PathLike | Sequence[PathLike] = (),
+    replace_all: PathLike | Sequence[PathLike] = (),
+    delete: Sequence[str] = (),
+    ignore_missing: bool = False,
+    strict: bool = False,
+    vote_k: int | None = None,
+    report: Callable[[str], object] | None = print,
+) -> Path:
     """Publishes a new gallery as the next version of a served model.
 
     The new version has the encoder of the newest one, graph and weights byte for byte,

@@ -1,7 +1,12 @@
 """From an encoder and a gallery to the next served version."""
 
+from __future__ import annotations
+
 import importlib.metadata
 import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -22,7 +27,7 @@ from tfembed.export.heads.contract import check_head
 from tfembed.export.heads.head_state import check_recall
 from tfembed.export.prepare import prepare
 from tfembed.export.query_search import what_is_exact
-from tfembed.export.run_directory import check_vote_k, read_run
+from tfembed.export.run_directory import Gallery, check_vote_k, read_run
 from tfembed.export.run_facts import facts_of_run
 from tfembed.export.search_model import SearchModel
 from tfembed.export.stock_ops import check_stock_ops
@@ -32,12 +37,23 @@ from tfembed.export.versions import new_version
 from tfembed.export.warmup import BATCH_SIZES, warmup_requests, write_warmup
 from tfembed.formats.image_metadata import write_metadata
 from tfembed.formats.run_config import agreed_resize, run_resize
+from tfembed.hints import PathLike, Rows
 from tfembed.ops.arguments import as_count
 from tfembed.ops.image_formats import DECODER_VERSION, MAX_PIXELS
 from tfembed.progress import TimedLines
 
+if TYPE_CHECKING:
+    from tensorflow import keras
 
-def export_model(run_dir, model_base, *, head="auto", report=print, **options):
+
+def export_model(
+    run_dir: PathLike,
+    model_base: PathLike,
+    *,
+    head: str = "auto",
+    report: Callable[[str], object] | None = print,
+    **options: Any,
+) -> Path:
     """Publishes a run's encoder and gallery as the next version of a served model.
 
     The run's `queries.npz`, if it has one, are the held-out queries, and its `queries/`
@@ -87,29 +103,29 @@ def export_model(run_dir, model_base, *, head="auto", report=print, **options):
 
 
 def export(
-    encoder,
-    gallery,
-    path,
+    encoder: keras.Model | PathLike,
+    gallery: Gallery | str | Path | Mapping[str, Any],
+    path: PathLike,
     *,
-    k=10,
-    head="auto",
-    recall=0.95,
-    head_options=None,
-    queries=None,
-    threshold=None,
-    false_rejection=None,
-    vote_k=None,
-    image_shape=None,
-    resize=None,
-    normalize=False,
-    class_names=None,
-    samples=None,
-    score_megabytes=128,
-    max_pixels=MAX_PIXELS,
-    warmup_batches=BATCH_SIZES,
-    facts=None,
-    report=print,
-):
+    k: int = 10,
+    head: str = "auto",
+    recall: float = 0.95,
+    head_options: Mapping[str, Any] | None = None,
+    queries: Rows | str | Path | Mapping[str, Any] | None = None,
+    threshold: float | None = None,
+    false_rejection: float | None = None,
+    vote_k: int | None = None,
+    image_shape: tuple[int, int, int] | None = None,
+    resize: str | None = None,
+    normalize: bool = False,
+    class_names: Sequence[str] | None = None,
+    samples: Any = None,
+    score_megabytes: int = 128,
+    max_pixels: int = MAX_PIXELS,
+    warmup_batches: Sequence[int] = BATCH_SIZES,
+    facts: Mapping[str, Any] | None = None,
+    report: Callable[[str], object] | None = print,
+) -> Path:
     """Publishes an encoder and a gallery as the next version of a served model.
 
     The version is written to a hidden folder, checked (stock ops only; loaded by a
@@ -359,7 +375,7 @@ def _card(prepared, head_state, columns):
     }
 
 
-def check_options(head="auto", **options):
+def check_options(head: Any = "auto", **options: Any) -> None:
     """Checks the arguments of `export` that can be checked without a model.
 
     >>> from tfembed.export import check_options

@@ -1,10 +1,11 @@
 """Reads what a finished run leaves for the exporter: an encoder and a gallery."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import json
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from tfembed.formats.format_version import RUN, check_format
 from tfembed.formats.npz import read_npz
 from tfembed.formats.shards import read_manifest_inside
 from tfembed.formats.text_columns import check_columns, unpack_columns
+from tfembed.hints import PathLike
 from tfembed.ops.arguments import as_count
 
 NEVER_UNKNOWN = -1e30  # the threshold of a gallery that was never calibrated
@@ -67,7 +69,7 @@ class Queries:
     """
 
     embeddings: np.ndarray
-    labels: Optional[np.ndarray]
+    labels: np.ndarray | None
     source: str
 
 
@@ -87,7 +89,7 @@ class Run:
     path: Path
     encoder_path: Path
     gallery: Gallery
-    queries: Optional[Queries]
+    queries: Queries | None
     config: dict
     result: dict
 
@@ -105,7 +107,7 @@ class Run:
         return images
 
 
-def read_run(run_dir, normalize=False):
+def read_run(run_dir: PathLike, normalize: bool = False) -> Run:
     """Reads and checks a run directory, but for the encoder itself.
 
     `model.keras` and `gallery.npz` must be there. A directory that a recipe made

@@ -1,13 +1,18 @@
 """What the model card says of data, method and quality, from a run's own files."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tfembed.export.run_directory import read_json
 from tfembed.formats.format_version import RUN, check_format
+from tfembed.hints import PathLike
 
 
-def read_facts(path):
+def read_facts(path: PathLike) -> dict[str, Any]:
     """Returns the facts of a saved encoder: those of its run, or its file's name.
 
     >>> from tfembed.export import read_facts
@@ -70,7 +75,7 @@ def facts_of_run(name, config, result):
     return {**{k: v for k, v in facts.items() if v}, "source": f"run {name}"}
 
 
-def facts_of_weights(record):
+def facts_of_weights(record: Mapping[str, Any] | None) -> dict[str, Any]:
     """Returns what a card's `method` says of the weights that a backbone began with.
 
     >>> from tfembed.export import facts_of_weights

@@ -1,7 +1,11 @@
 """What is served: an encoder, a gallery and a head, as one `tf.Module`."""
 
+from __future__ import annotations
+
 import functools
 import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -142,18 +146,18 @@ class SearchModel(tf.Module):
 
     def __init__(
         self,
-        encoder,
-        weights,
-        image_shape,
-        dim,
-        head,
-        state,
-        k=10,
-        max_score_bytes=128 << 20,
-        max_pixels=MAX_PIXELS,
-        normalize=False,
-        resize="squash",
-    ):
+        encoder: Callable[..., tf.Tensor],
+        weights: Sequence[Any],
+        image_shape: tuple[int, int, int],
+        dim: int,
+        head: str,
+        state: Mapping[str, np.ndarray],
+        k: int = 10,
+        max_score_bytes: int = 128 << 20,
+        max_pixels: int = MAX_PIXELS,
+        normalize: bool = False,
+        resize: str = "squash",
+    ) -> None:
         super().__init__(name="search_model")
         # The encoder itself is not an attribute: its Keras objects stay out of the
         # export, but its variables, also those without a gradient, must be in it.
@@ -241,7 +245,7 @@ class SearchModel(tf.Module):
         self.encoder_variables += [v for v in variables if id(v) not in held]
 
     @property
-    def signatures(self):
+    def signatures(self) -> dict[str, Any]:
         """Signature names and their functions, for `tf.saved_model.save`."""
         return {
             "serving_default": self.search_bytes,
@@ -261,7 +265,7 @@ class SearchModel(tf.Module):
         }
 
     @property
-    def gallery_variables(self):
+    def gallery_variables(self) -> dict[str, tf.Variable]:
         """`{name: tf.Variable}` of all that depends on the gallery."""
         return {name: getattr(self, name) for name in self._gallery_names}
 

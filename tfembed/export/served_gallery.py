@@ -1,5 +1,7 @@
 """The gallery of a version, read back from its variables."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,12 @@ from tfembed.export.run_directory import Gallery
 from tfembed.export.saved_variables import gallery_variables, read_variables
 from tfembed.export.versions import held, version_paths
 from tfembed.formats.version_folders import is_one_version
+from tfembed.hints import PathLike
 
 _ROWS_AT_ONCE = 1 << 16
 
 
-def read_served_gallery(path):
+def read_served_gallery(path: PathLike) -> Gallery:
     """Reads the gallery of a served model, as it is served.
 
     A head that is not tfembed's is imported, by the name that the card has of it.

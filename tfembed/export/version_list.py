@@ -1,15 +1,19 @@
 """What is in a folder of versions: a table for people, JSON for programs."""
 
+from __future__ import annotations
+
 import contextlib
 import os
+from typing import Any
 
 from tfembed.export.card import read_card
 from tfembed.export.versions import version_paths
+from tfembed.hints import PathLike
 
 _COLUMNS = ("number", "created", "rows", "head", "recall", "encoder", "size", "from")
 
 
-def list_versions(model_base):
+def list_versions(model_base: PathLike) -> list[dict[str, Any]]:
     """Describes the versions of a served model. Needs no TensorFlow.
 
     >>> import os, tempfile

@@ -1,18 +1,26 @@
 """An old version of a served model is published again, under a new number."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tfembed.export.card import read_card, write_card
 from tfembed.export.versions import held, new_version, version_paths
+from tfembed.hints import PathLike
 
 # What is written anew: through a link it would change in the old version as well.
 _CARDS = {"card.json", "README.md", os.path.join("assets.extra", "tfembed.json")}
 
 
-def rollback(model_base, to=None, report=print):
+def rollback(
+    model_base: PathLike,
+    to: int | None = None,
+    report: Callable[[str], object] | None = print,
+) -> Path:
     """Publishes an old version again, as the next one.
 
     A server serves the highest number, so an old version comes back under a new one.

@@ -11,6 +11,8 @@ version out of another says which (`basis`), and is refused if a newer one has a
 by the time it publishes: nobody's rows are lost, and nobody waits for anybody.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import fcntl
@@ -32,6 +34,7 @@ from tfembed.formats.version_folders import (
     is_one_version,
     version_numbers,
 )
+from tfembed.hints import PathLike
 from tfembed.ops.arguments import as_count
 
 _STAGING = ".tfembed-staging-"
@@ -66,7 +69,7 @@ def version_paths(base):
     return {number: Path(path) for number, path in found.items()}
 
 
-def check_base(base):
+def check_base(base: PathLike) -> None:
     """Checks that versions can be written to a folder, and makes nothing.
 
     >>> import tempfile
@@ -110,7 +113,7 @@ def held(path):
         os.close(handle)
 
 
-def prune_versions(base, keep):
+def prune_versions(base: PathLike, keep: int) -> tuple[list[int], list[int]]:
     """Removes all but the newest versions.
 
     A version is first renamed to a hidden name, so that no server sees half of it.

@@ -1,7 +1,11 @@
 """Embeddings read back from disk: shards of a folder, or one file."""
 
+from __future__ import annotations
+
 import dataclasses
 import os
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +18,7 @@ from tfembed.formats.shards import (
     require_pyarrow,
 )
 from tfembed.formats.text_columns import ARRAYS, join_columns, unpack_columns
+from tfembed.hints import PathLike
 
 __all__ = ["EmbeddingFiles", "Embeddings", "read_embeddings"]
 
@@ -75,15 +80,21 @@ class EmbeddingFiles:
         manifest: The dictionary in `manifest.json`; `None` if there is none.
     """
 
-    def __init__(self, paths, class_names=(), manifest=None, text_labels=False):
+    def __init__(
+        self,
+        paths: Sequence[PathLike],
+        class_names: Sequence[str] = (),
+        manifest: dict[str, Any] | None = None,
+        text_labels: bool = False,
+    ) -> None:
         """Keeps paths; opens nothing."""
         self.paths = list(paths)
         self._text_labels = text_labels
         self.class_names = tuple(class_names)
-        self.manifest = manifest
+        self.manifest: Any = manifest
 
     @property
-    def resize(self):
+    def resize(self) -> str | None:
         """How pictures were resized before they were embedded; `None` if not known."""
         manifest = self.manifest
         if manifest is None and len(self.paths) == 1:
@@ -94,16 +105,16 @@ class EmbeddingFiles:
         identity = (manifest or {}).get("identity")
         return identity.get("resize", "squash") if identity else None
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Number of files."""
         return len(self.paths)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Embeddings]:
         """Yields the `Embeddings` of each file."""
         for path in self.paths:
             yield _read(path, self._text_labels)
 
-    def load(self):
+    def load(self) -> Embeddings:
         """Reads all files.
 
         Returns:
@@ -127,7 +138,8 @@ class EmbeddingFiles:
                 f"{os.path.dirname(self.paths[0])!r}. Embed all with one model."
             )
         labels, ids = np.concatenate(labels), np.concatenate(ids)
-        embeddings, start = None, 0
+        embeddings: Any = None
+        start = 0
         for part in self:
             if embeddings is None:
                 shape = len(labels), part.embeddings.shape[1]
@@ -137,7 +149,7 @@ class EmbeddingFiles:
         return Embeddings(embeddings, labels, ids, join_columns(columns))
 
 
-def read_embeddings(path, text_labels=False):
+def read_embeddings(path: PathLike, text_labels: bool = False) -> EmbeddingFiles:
     """Finds embeddings that were written to disk.
 
     >>> import os, tempfile

@@ -1,5 +1,9 @@
 """What every head has to do, tried on small galleries against brute force."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -19,7 +23,7 @@ _SHAPES = {
 }
 
 
-def check_head(head, dim=16, seed=0):
+def check_head(head: Any, dim: int = 16, seed: int = 0) -> None:
     """Tries a head on small galleries, and compares it with brute force.
 
     For a test of a head of one's own; and `export` tries so each head that is not

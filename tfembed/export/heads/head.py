@@ -1,9 +1,15 @@
 """A head of one's own: what stands for it where it says nothing else."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
 from tfembed.export.heads import exact, kept_rows
+from tfembed.export.heads.head_state import HeadState
 from tfembed.export.heads.recall import measured_recall
 
 
@@ -44,15 +50,15 @@ class Head:
 
     def build(
         self,
-        embeddings,
+        embeddings: np.ndarray,
         *,
-        recall=0.95,
-        queries=None,
-        k=10,
-        seed=0,
-        progress=None,
-        previous=None,
-    ):
+        recall: float = 0.95,
+        queries: np.ndarray | None = None,
+        k: int = 10,
+        seed: int = 0,
+        progress: Callable[[str], object] | None = None,
+        previous: Mapping[str, np.ndarray] | None = None,
+    ) -> HeadState:
         built = exact.build(embeddings)
         if self.exact:
             return built
@@ -60,27 +66,41 @@ class Head:
         built.card = {**built.card, **told}
         return built
 
-    def search(self, variables, queries, k):
+    def search(
+        self, variables: Mapping[str, tf.Variable], queries: tf.Tensor, k: int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         raise NotImplementedError(
             f"{type(self).__name__} must define `search(self, variables, queries, k)`."
         )
 
-    def pairs(self, variables, queries, rows):
+    def pairs(
+        self, variables: Mapping[str, tf.Variable], queries: tf.Tensor, rows: tf.Tensor
+    ) -> tf.Tensor:
         return kept_rows.pairs(variables, queries, rows)
 
-    def embeddings_of(self, variables, rows):
+    def embeddings_of(
+        self, variables: Mapping[str, tf.Variable], rows: tf.Tensor
+    ) -> tf.Tensor:
         return kept_rows.embeddings_of(variables, rows)
 
-    def score_columns(self, variables):
+    def score_columns(self, variables: Mapping[str, tf.Variable]) -> Any:
         return tf.shape(variables["gallery_embeddings"])[0]
 
-    def stored_count(self, variables):
+    def stored_count(self, variables: Any) -> Any:
         return kept_rows.stored_count(variables)
 
-    def stored(self, variables, start, count):
+    def stored(self, variables: Any, start: Any, count: Any) -> Any:
         return kept_rows.stored(variables, start, count)
 
-    def measure(self, arrays, embeddings, queries=None, k=10, seed=0, progress=None):
+    def measure(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        embeddings: np.ndarray,
+        queries: np.ndarray | None = None,
+        k: int = 10,
+        seed: int = 0,
+        progress: Callable[[str], object] | None = None,
+    ) -> dict[str, Any]:
         """Measures how many of the nearest rows `search` finds.
 
         Args:
