@@ -32,7 +32,7 @@ PARTS = {
 # itself. "tfembed" is the root's own names, such as `load_model`. A room need not be
 # there yet; one that is there has to be in this list.
 MAY_IMPORT = {
-    "tfembed": {"registration", "registry", "version"},
+    "tfembed": {"hints", "registration", "registry", "version"},
     "version": set(),
     "registration": set(),  # imports rooms by name, when Keras asks for a class
     "command_line": set(),
@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "quiet_imports": set(),
     "compat": set(),
     "ops": set(),
-    "formats": {"ops"},
+    "formats": {"hints", "ops"},
     "backbones": BASE | {"layers", "tfembed"},
     "data": BASE,
     "layers": BASE,

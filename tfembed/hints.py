@@ -29,5 +29,5 @@ Number = Union[float, Array]  # a setting that may be trained, or driven by a sc
 Rows = Union[Array, Sequence[Array], Sequence[Sequence[float]]]  # (rows, dim)
 Label = Union[int, str]
 Labels = Union[Array, Sequence[Any]]  # (rows,)
-PathLike = Union[str, "os.PathLike[str]"]
+PathLike = Union[str, os.PathLike[str]]
 Logs = dict[str, Any]  # what Keras hands to a callback

@@ -7,11 +7,10 @@ import json
 import os
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfembed.backbones.weights_file import Weights
 from tfembed.data import folder_of
 from tfembed.dedup.duplicates import check_threshold, find_duplicates
 from tfembed.dedup.forest import groups_of
@@ -31,6 +30,9 @@ from tfembed.dedup.thumbnails import FOLDER
 from tfembed.formats.disk import raise_full_disk, written_beside
 from tfembed.hints import PathLike
 from tfembed.ops.arguments import as_count
+
+if TYPE_CHECKING:
+    from tfembed.backbones import Weights
 
 __all__ = ["DedupResult", "dedup_source"]
 

@@ -6,12 +6,11 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfembed.backbones import check_encoder, is_backbone, open_encoder
-from tfembed.backbones.weights_file import Weights
 from tfembed.data import SourceImages, load_images, read_embeddings
 from tfembed.formats.label_vectors import as_vector
 from tfembed.formats.npz import Npz
@@ -20,6 +19,9 @@ from tfembed.formats.shards import read_manifest_inside
 from tfembed.hints import PathLike
 from tfembed.ops.arguments import as_count
 from tfembed.progress import Progress
+
+if TYPE_CHECKING:
+    from tfembed.backbones import Weights
 
 _NAMED = 3  # images left out that are named
 

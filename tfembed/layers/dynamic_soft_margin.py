@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -9,10 +10,9 @@ from tensorflow import keras
 
 from tfembed import compat
 from tfembed.layers.endpoint import Endpoint, embedding_dim
-from tfembed.miners import Miner
 from tfembed.ops.arguments import check_count, check_fraction
 from tfembed.ops.masked import masked_count, masked_min, masked_sum
-from tfembed.ops.pairs import of_each_row, over_terms, sum_over_rows
+from tfembed.ops.pairs import Pairs, of_each_row, over_terms, sum_over_rows
 from tfembed.ops.rows import overwrite
 from tfembed.ops.soft_histograms import soft_histograms
 
@@ -81,7 +81,7 @@ class DynamicSoftMargin(Endpoint):
         self,
         bins: int = 512,
         momentum: float = 0.01,
-        miner: Miner | None = None,
+        miner: Callable[[Pairs], tuple[tf.Tensor, tf.Tensor]] | None = None,
         row_chunk: int | None = None,
         **kwargs: Any,
     ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -9,7 +10,6 @@ from tensorflow import keras
 
 from tfembed import compat
 from tfembed.layers.endpoint import ClassEndpoint, embedding_dim
-from tfembed.miners import Miner
 from tfembed.ops.arguments import (
     check_choice,
     check_count,
@@ -18,7 +18,7 @@ from tfembed.ops.arguments import (
 )
 from tfembed.ops.ignored_labels import kept_rows, share_of_kept
 from tfembed.ops.masked import masked_count, masked_sum
-from tfembed.ops.pairs import over_terms
+from tfembed.ops.pairs import Pairs, over_terms
 
 MEANS = ("pairs", "active")
 
@@ -85,7 +85,7 @@ class Margin(ClassEndpoint):
         beta_weight: float = 0.0,
         mean: str = "pairs",
         normalize: bool = False,
-        miner: Miner | None = None,
+        miner: Callable[[Pairs], tuple[tf.Tensor, tf.Tensor]] | None = None,
         row_chunk: int | None = None,
         **kwargs: Any,
     ) -> None:

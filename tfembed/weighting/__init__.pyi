@@ -6,7 +6,6 @@ import tensorflow as tf
 
 from tfembed.hints import Label
 from tfembed.losses.base import FunctionalLoss
-from tfembed.miners.base import Miner
 from tfembed.ops.pairs import Pairs
 from tfembed.weighting.anchors import anchor_weights as anchor_weights
 from tfembed.weighting.closed_forms import BinomialWeights as BinomialWeights
@@ -41,7 +40,7 @@ class PairWeighted(FunctionalLoss):
         self,
         positive_weight: Callable[[Pairs], tf.Tensor] | PairWeights,
         negative_weight: Callable[[Pairs], tf.Tensor] | PairWeights | None = None,
-        mining: Miner | None = None,
+        mining: Callable[[Pairs], tuple[tf.Tensor, tf.Tensor]] | None = None,
         row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "pair_weighted",

@@ -10,7 +10,6 @@ from tensorflow import keras
 
 from tfembed.hints import Labels, Rows
 from tfembed.losses import FunctionalLoss
-from tfembed.miners import Miner
 from tfembed.ops.masked import masked_sum
 from tfembed.ops.pairs import Pairs, References, over_terms
 from tfembed.weighting.closed_forms import PairWeights, signed_weights
@@ -24,7 +23,7 @@ def pair_weighted(
     *,
     positive_weight: Callable[[Pairs], tf.Tensor] | PairWeights,
     negative_weight: Callable[[Pairs], tf.Tensor] | PairWeights | None = None,
-    mining: Miner | None = None,
+    mining: Callable[[Pairs], tuple[tf.Tensor, tf.Tensor]] | None = None,
     row_chunk: int | None = None,
 ) -> tf.Tensor:
     """Pulls positives and pushes negatives, each pair exactly as much as it weighs.
@@ -136,7 +135,7 @@ class PairWeighted(FunctionalLoss):
         self,
         positive_weight: Callable[[Pairs], tf.Tensor] | PairWeights,
         negative_weight: Callable[[Pairs], tf.Tensor] | PairWeights | None = None,
-        mining: Miner | None = None,
+        mining: Callable[[Pairs], tuple[tf.Tensor, tf.Tensor]] | None = None,
         row_chunk: int | None = None,
         reduction: str = "sum_over_batch_size",
         name: str | None = "pair_weighted",
