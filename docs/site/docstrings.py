@@ -50,6 +50,13 @@ class TfembedDocstrings(griffe.Extension):
         if obj.docstring is not None:
             obj.docstring.value = rewritten(obj.docstring.value)
 
+    def on_class_members(self, *, cls, **kwargs):
+        """Is called with every class: a protocol has its constructor from `typing`."""
+        constructor = cls.members.get("__init__")
+        if constructor is not None and constructor.is_alias:
+            if not constructor.target_path.startswith("tfembed."):
+                del cls.members["__init__"]
+
     def on_attribute_instance(self, *, node, attr, **kwargs):
         """Is called with every attribute: what its type says is not about it."""
         if not isinstance(getattr(node, "obj", None), property):
