@@ -3,6 +3,7 @@
 Found by inspection, without a type checker, which `.ci/run` runs.
 """
 
+import ast
 import functools
 import importlib
 import inspect
@@ -130,6 +131,33 @@ def test_hints_can_be_read_at_run_time(room):
     late |= {name: getattr(data, name) for name in ("EmbeddingFiles", "SourceImages")}
     for function in functions(listed(room)):
         typing.get_type_hints(function, localns=late)
+
+
+def annotated_locals(source):
+    """Yields the lines of assignments with a hint to a local name."""
+    for function in ast.walk(ast.parse(source)):
+        if isinstance(function, ast.FunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.AnnAssign) and isinstance(
+                    node.target, ast.Name
+                ):
+                    yield node.lineno
+
+
+@pytest.mark.parametrize(
+    "room", ["callbacks", "layers", "losses", "miners", "ops", "training", "weighting"]
+)
+def test_what_graphs_are_made_of_annotates_no_local(room):
+    """AutoGraph does not see such an assignment; `# type:` says it to mypy alone."""
+    found = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in sorted((ROOT / "tfembed" / room).rglob("*.py"))
+        for line in annotated_locals(path.read_text(encoding="utf-8"))
+    ]
+    assert not found, "\n".join(found)
+    assert list(annotated_locals("def f():\n    x: int = 0\n    self.y: int = 1")) == [
+        2
+    ]
 
 
 def test_finds_what_has_none():

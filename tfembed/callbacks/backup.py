@@ -58,7 +58,7 @@ class Backup(keras.callbacks.Callback):
 
     def newest(self) -> tuple[int, Path | None]:
         """Returns `(epochs, folder)` of the newest whole backup, or `(0, None)`."""
-        found: list[tuple[int, Path | None]] = [(0, None)]
+        found = [(0, None)]  # type: list[tuple[int, Path | None]]
         if self.folder.is_dir():
             for path in self.folder.iterdir():
                 match = _NAME.match(path.name)

@@ -227,7 +227,7 @@ def build_optimizer(
         return addons.LAMB(schedule, weight_decay=weight_decay)
 
     if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-        decay: Any = MultipleOfRate(schedule, weight_decay)
+        decay = MultipleOfRate(schedule, weight_decay)  # type: Any
     else:
         decay = weight_decay * schedule
     return addons.SGDW(decay, schedule, momentum=momentum)
@@ -358,7 +358,7 @@ def with_groups(
     Returns:
         An optimizer of a class of its own, to train with; saved models do not hold it.
     """
-    found: dict[Any, Any] = {}
+    found = {}  # type: dict[Any, Any]
 
     def rate_of(self, variable):
         return found.get(self._var_key(variable))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -85,10 +84,10 @@ class PositiveSets:
                     f"`{name}` must lie in [0, {self.size}), the instances. Received: "
                     f"from {values.min()} to {values.max()}."
                 )
-        mine: Any = np.repeat(np.arange(self.size), self.counts)
+        mine = np.repeat(np.arange(self.size), self.counts)
         keys = np.concatenate(
             [
-                mine * self.size + self.indices,
+                np.add(mine * self.size, self.indices),
                 rows * self.size + columns,
                 columns * self.size + rows,
             ]

@@ -73,7 +73,7 @@ def pair_weights(
     if on_proxies(loss):
         values = widen(embeddings)
         return _derivative(lambda values: loss.per_row(labels, values), values)
-    references: dict[str, Any] = {}
+    references = {}  # type: dict[str, Any]
     if isinstance(embeddings, Similarities):
         values = embeddings.values
         if ref_labels is not None:

@@ -62,11 +62,11 @@ def pair_weighted(
     """
     _check(positive_weight, negative_weight)
     whole = negative_weight is None
-    positive: Any = positive_weight
-    count: Any = None
+    positive = positive_weight  # type: Any
+    count = None  # type: Any
     if isinstance(positive_weight, PairWeights):
         count, positive = positive_weight.terms, positive_weight.positive
-    negative: Any = positive_weight if whole else negative_weight
+    negative = positive_weight if whole else negative_weight  # type: Any
     if isinstance(negative, PairWeights):
         negative = negative.negative
 
