@@ -9,6 +9,8 @@ from tfembed import compat
 from tfembed.training import (
     DecayedSGD,
     LearningRate,
+    averaged,
+    begin_averages,
     build_optimizer,
     build_schedule,
 )
@@ -215,3 +217,19 @@ def test_the_state_is_there_before_the_first_step():
         optimizer.apply_gradients([(tf.constant([1.0, 1.0]), weight)])
         after = [value.shape for value in compat.optimizer_variables(optimizer)]
         assert before == after
+
+
+def test_averages_of_an_optimizer_that_is_not_built():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(build_optimizer("sgd", 0.1, ema=0.9), "mse")
+    before = model.get_weights()
+    with averaged(model):  # there are none: the weights are their own
+        for one, other in zip(model.get_weights(), before):
+            np.testing.assert_array_equal(one, other)
+    begin_averages(model)
+    model.set_weights([np.zeros_like(each) for each in before])
+    with averaged(model):
+        for one, other in zip(model.get_weights(), before):
+            np.testing.assert_allclose(one, other)
+    model.compile(build_optimizer("sgd", 0.1), "mse")
+    begin_averages(model)  # nothing to begin

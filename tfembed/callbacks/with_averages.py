@@ -19,7 +19,6 @@ class WithAverages(keras.callbacks.Callback):
     >>> from tfembed.training import averaged, build_optimizer
     >>> encoder = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     >>> encoder.compile(build_optimizer("sgd", 0.1, ema=0.9), "mse")
-    >>> encoder.optimizer.build(encoder.trainable_variables)
     >>> images = np.random.default_rng(0).normal(size=(64, 8))
     >>> measured = WithAverages([CollapseWatchdog(encoder, images)], averaged)
     >>> options = {"callbacks": [measured], "verbose": 0}

@@ -288,7 +288,6 @@ def begin_averages(model: keras.Model) -> None:
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     >>> model.compile(build_optimizer("sgd", 0.1, ema=0.9), "mse")
     >>> model.set_weights([np.full((2, 1), 3.0), np.zeros(1)])  # from another run
-    >>> model.optimizer.build(model.trainable_variables)
     >>> begin_averages(model)
     >>> with averaged(model):
     ...     model.get_weights()[0].tolist()
@@ -297,6 +296,8 @@ def begin_averages(model: keras.Model) -> None:
     Args:
         model: As for `averaged`, whose weights were changed since it was built.
     """
+    if not _averages(model):  # not built, or without averages
+        model.optimizer.build(model.trainable_variables)
     for weight, average in zip(model.trainable_variables, _averages(model)):
         average.assign(tf.convert_to_tensor(compat.variable(weight)))
 
@@ -305,7 +306,8 @@ def _averages(model):
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     if not getattr(optimizer, "use_ema", False):
         return []
-    return optimizer._model_variables_moving_average
+    # An optimizer that is not built has none yet.
+    return getattr(optimizer, "_model_variables_moving_average", [])
 
 
 def with_rates(optimizer, rates):
