@@ -1,6 +1,6 @@
 """Resolves both stacks anew, and a server's TensorFlow, and writes their locks.
 
-    python constraints/renew.py [--keep] [addons|current|serving-2.20|types|site]
+    python constraints/renew.py [--keep] [addons|current|serving-2.20|types|release|site]
 
 Each stack is resolved by the pip of every Python it is for, as far as that Python
 is on this machine as `python3.X`; nothing is installed. Where the Pythons differ the
@@ -19,7 +19,8 @@ is changed here and in `.ci/run`.
 `site.txt` is what builds the documentation site, laid over the current stack, whose
 versions it keeps: it is renewed after that.
 
-`types.txt` is mypy alone, which is laid over a stack's environment.
+`types.txt` is mypy alone, and `release.txt` build and twine, which are laid over a
+stack's environment.
 """
 
 import json
@@ -49,6 +50,7 @@ STACKS = {
 SERVER = "serving-2.20"
 STACKS[SERVER] = (["tensorflow==2.20.*"], STACKS["current"][1])
 STACKS["types"] = (["mypy==2.4.*"], STACKS["current"][1])
+STACKS["release"] = (["build==1.*", "twine==7.*"], STACKS["current"][1])
 HEADER = """\
 # The {stack} stack in full: every package of one environment that passes the tests,
 # on Linux x86-64, Python {first} to {last}. Written by constraints/renew.py.
@@ -72,8 +74,16 @@ TYPES_HEADER = """\
 # mypy, laid over an environment of either stack to check the package's hints, on Python
 # {first} to {last}. Written by constraints/renew.py.
 """
+RELEASE_HEADER = """\
+# What builds a release and checks it, laid over an environment of either stack, on
+# Python {first} to {last}. Written by constraints/renew.py.
+"""
 # Locks of packages that tfembed does not stand in -> their first lines.
-ALONE = {SERVER: SERVER_HEADER, "types": TYPES_HEADER}
+ALONE = {
+    SERVER: SERVER_HEADER,
+    "types": TYPES_HEADER,
+    "release": RELEASE_HEADER,
+}
 # The Pythons that Beam is not for.
 WITHOUT_BEAM = ["3.9"]
 
