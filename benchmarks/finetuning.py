@@ -53,7 +53,8 @@ PROXIES = {**LABELLED, "proxy_rate": 10.0}
 LOSSES = {
     "multi_similarity": LABELLED,
     "norm_softmax": PROXIES,
-    "proxy_anchor": PROXIES,
+    # The paper's alpha of 32 is too steep for so short a training.
+    "proxy_anchor": {**PROXIES, "loss_options": "alpha=8"},
     "sup_con": LABELLED,
 }
 # Without labels, views have to differ more than a class does.

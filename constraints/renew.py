@@ -1,6 +1,6 @@
 """Resolves both stacks anew, and a server's TensorFlow, and writes their locks.
 
-    python constraints/renew.py [--keep] [addons|current|serving-2.20|types|release|site]
+    python constraints/renew.py [--keep] [addons|current|serving-2.20|site|...]
 
 Each stack is resolved by the pip of every Python it is for, as far as that Python
 is on this machine as `python3.X`; nothing is installed. Where the Pythons differ the

@@ -22,7 +22,7 @@ def read(command):
     return configs.parse(recipe.Config, "", "", list(map(str, command[3:])))[0]
 
 
-def test_losses_differ_in_the_loss_and_the_rate_of_proxies(script, tmp_path):
+def test_losses_differ_in_the_loss_and_what_it_needs(script, tmp_path):
     module = script("finetuning")
     _, runs = planned(module, tmp_path)
     found = {name: read(command) for (name, _), (_, command) in runs.items()}
@@ -35,7 +35,7 @@ def test_losses_differ_in_the_loss_and_the_rate_of_proxies(script, tmp_path):
             for field in supervised.Config.__dataclass_fields__
             if getattr(config, field) != getattr(first, field)
         }
-        assert changed <= {"loss", "proxy_rate"}
+        assert changed <= {"loss", "loss_options", "proxy_rate"}
 
 
 def test_parts(script, tmp_path):
