@@ -1,6 +1,7 @@
 """What tests of several rooms share: folders written once, older exports, processes."""
 
 import fcntl
+import importlib.util
 import os
 import re
 import subprocess
@@ -8,6 +9,19 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def loaded(path):
+    """Returns a script as a module, made anew and known to no import.
+
+    Args:
+        path: Of the file, from the repository's root.
+    """
+    path = ROOT / path
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def in_a_fresh_process(words, folder):

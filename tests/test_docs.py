@@ -21,6 +21,7 @@ import subprocess
 import sys
 
 import pytest
+from shared import loaded
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(
@@ -188,10 +189,7 @@ def parse_by_module(pairs):
 
 
 def run_py():
-    spec = importlib.util.spec_from_file_location("run", ROOT / "run.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded("run.py")
 
 
 def complaints(text):

@@ -1,6 +1,5 @@
 """The locks hold what setup.py asks for; the wheel holds the package alone."""
 
-import importlib.util
 import pathlib
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ import zipfile
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from shared import loaded
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STACKS = {
@@ -59,11 +59,7 @@ def locked(stack, python):
 
 @pytest.mark.parametrize("stack", [*STACKS, *(f"beam-{stack}" for stack in STACKS)])
 def test_what_is_kept_when_a_lock_is_renewed_is_what_pip_reads_in_it(stack):
-    spec = importlib.util.spec_from_file_location(
-        "renew", ROOT / "constraints" / "renew.py"
-    )
-    renew = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(renew)
+    renew = loaded("constraints/renew.py")
     for python in STACKS[stack.removeprefix("beam-")]:
         kept = renew.read_lock(stack, python)
         named = {canonicalize_name(name): version for name, version in kept.items()}

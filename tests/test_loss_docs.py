@@ -1,7 +1,8 @@
 """docs/losses.md says what the docstrings say, and names every loss."""
 
-import importlib.util
 import pathlib
+
+from shared import loaded
 
 from tfembed import layers, losses
 
@@ -9,12 +10,7 @@ DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 
 
 def writer():
-    spec = importlib.util.spec_from_file_location(
-        "write_losses", DOCS / "write_losses.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded("docs/write_losses.py")
 
 
 def test_the_page_is_up_to_date():

@@ -3,7 +3,6 @@
 import ast
 import contextlib
 import hashlib
-import importlib.util
 import io
 import json
 import os
@@ -17,16 +16,14 @@ import time
 import zipfile
 
 import pytest
+from shared import loaded
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
 def run():
-    spec = importlib.util.spec_from_file_location("run_under_test", ROOT / "run.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded("run.py")
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ of `constraints/site.txt`, laid over; without them the tests that build it are s
 import doctest
 import html.parser
 import importlib
-import importlib.util
 import inspect
 import os
 import re
@@ -15,7 +14,7 @@ import subprocess
 import sys
 
 import pytest
-from shared import ROOT, written_once
+from shared import ROOT, loaded, written_once
 from test_architecture import INNER, MAY_IMPORT
 
 from tfembed import compat
@@ -36,11 +35,7 @@ ROOMS = {f"tfembed.{name}" for name in MAY_IMPORT}
 
 
 def site_pages():
-    path = ROOT / "docs" / "site" / "pages.py"
-    spec = importlib.util.spec_from_file_location("site_pages", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded("docs/site/pages.py")
 
 
 def public_rooms():

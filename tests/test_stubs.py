@@ -2,26 +2,15 @@
 
 import ast
 import importlib
-import importlib.util
 import inspect
-import pathlib
 
 import pytest
+from shared import ROOT, loaded
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tfembed"
 
 
-def writer():
-    spec = importlib.util.spec_from_file_location(
-        "write_stubs", ROOT / "docs" / "write_stubs.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-STUBS = writer().stubs()
+STUBS = loaded("docs/write_stubs.py").stubs()
 each_stub = pytest.mark.parametrize("path", STUBS, ids=lambda path: path.parent.name)
 
 

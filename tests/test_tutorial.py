@@ -7,7 +7,6 @@ is changed. It serves at the ports that it names, so that one run waits for anot
 
 import contextlib
 import fcntl
-import importlib.util
 import os
 import pathlib
 import re
@@ -20,6 +19,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from shared import loaded
 from test_docs import blocks
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -32,11 +32,7 @@ SECONDS = 600  # for one block, on a busy machine
 
 
 def writer():
-    path = ROOT / "docs" / "write_tutorial.py"
-    spec = importlib.util.spec_from_file_location("write_tutorial", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded("docs/write_tutorial.py")
 
 
 def test_the_notebook_is_the_page():

@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import importlib.util
 import inspect
 import json
 import pathlib
@@ -14,6 +13,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from shared import loaded
 from tensorflow import keras
 
 from tfembed import compat, losses
@@ -26,10 +26,7 @@ CONFIGS = json.loads((BEFORE / "configs.json").read_text(encoding="utf-8"))
 
 
 def recorder():
-    spec = importlib.util.spec_from_file_location("record", BEFORE / "record.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded(BEFORE / "record.py")
 
 
 # Losses whose constructor does more than check its arguments and hand them on.

@@ -257,9 +257,8 @@ def _start(recipe, config, directory, chief):
         say(f"{directory} does not say which images it began with: unchecked")
     _say_images(data)
     check_batch(config.batch_size, data.train.size, strategy.num_replicas_in_sync)
-    augmentation = _augmentation(
-        config, tuple(data.image_shape)
-    )  # before any mixed-precision policy
+    # Before any mixed-precision policy.
+    augmentation = _augmentation(config, tuple(data.image_shape))
     weights = find_weights(config.backbone, config.weights, say)
     if weights is not None:
         directory.record_weights(weights.record())
